@@ -1,0 +1,13 @@
+//! Tautline keeps a company's Slack lines taut: every customer's Socket Mode connection in one process, every event on
+//! disk before Slack is told "got it", every event handed to a handler.
+//!
+//! The floors of this crate, from the ground up; arrows of `use` only point down (`tests/layers.rs` fails otherwise):
+//! ids, secrets, clocks and words; [`protocol`], Slack's wire; [`machine`], the rules without I/O.
+
+pub mod clock;
+pub mod event;
+pub mod ids;
+pub mod machine;
+pub mod protocol;
+pub mod secret;
+pub mod status;

@@ -1,0 +1,284 @@
+//! What outlives the process: workspaces with their sealed tokens, and the journal. One trait, one module a database,
+//! one conformance suite.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::event::Event;
+use crate::ids::{AppId, Generation, Seq, WorkspaceId, WorkspaceName, WriterId};
+use crate::secret::{AppToken, BotToken};
+use crate::status::{Code, State};
+
+/// Should the workspace's app be online?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Desired {
+    /// Keep it online.
+    Connected,
+    /// Keep it off.
+    Disconnected,
+}
+
+/// A workspace as stored. Tokens are not in it: they are read only by whom they serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workspace {
+    /// Our id of it.
+    pub id: WorkspaceId,
+    /// The caller's id of it.
+    pub name: WorkspaceName,
+    /// What it is called on a screen.
+    pub title: Option<String>,
+    /// The app whose sockets carry it.
+    pub app: AppId,
+    /// Slack's id of the app, once known.
+    pub slack_app_id: Option<String>,
+    /// Slack's id of the team, once known.
+    pub team_id: Option<String>,
+    /// Slack's id of the organisation, once known.
+    pub enterprise_id: Option<String>,
+    /// Wanted on or off.
+    pub desired: Desired,
+    /// Sockets wanted for its app, 1 to 9.
+    pub links: u8,
+    /// Labels, sorted by key.
+    pub labels: Vec<(String, String)>,
+    /// The stored app-level token: last four characters and when it was set. None when none is stored.
+    pub app_token: Option<TokenHint>,
+    /// The stored bot token.
+    pub bot_token: Option<TokenHint>,
+    /// Milliseconds since 1970.
+    pub created_ms: i64,
+    /// Milliseconds since 1970.
+    pub updated_ms: i64,
+}
+
+/// What may be shown of a stored token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHint {
+    /// The last four characters.
+    pub hint: String,
+    /// When it was put in place, milliseconds since 1970.
+    pub updated_ms: i64,
+}
+
+/// A secret in a change: keep what is stored, remove it, or put another in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Secret<T> {
+    /// As stored.
+    #[default]
+    Keep,
+    /// Erase it.
+    Remove,
+    /// Put this in its place.
+    Set(T),
+}
+
+/// What a `PUT` asks for. Absent secrets are kept; all else is replaced.
+#[derive(Clone, Debug)]
+pub struct WorkspaceSpec {
+    /// What it is called on a screen.
+    pub title: Option<String>,
+    /// Wanted on or off.
+    pub desired: Desired,
+    /// Sockets wanted, 1 to 9.
+    pub links: u8,
+    /// Labels, any order.
+    pub labels: Vec<(String, String)>,
+    /// The app-level token.
+    pub app_token: Secret<AppToken>,
+    /// The bot token.
+    pub bot_token: Secret<BotToken>,
+}
+
+/// What a `PUT` did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// The workspace as it is now.
+    pub workspace: Workspace,
+    /// What happened to it.
+    pub change: Change,
+}
+
+/// What happened to a workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is new.
+    Created,
+    /// It was there and something differs.
+    Updated,
+    /// It was there and is the same.
+    Unchanged,
+}
+
+/// An app with what its connection needs.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Our id of it.
+    pub id: AppId,
+    /// Slack's id of it, once known.
+    pub slack_app_id: Option<String>,
+    /// The token in force; an error where the vault cannot open it; none when none is stored.
+    pub token: Option<Result<AppToken, StoreError>>,
+    /// A token to be tried beside the one in force.
+    pub candidate: Option<Result<AppToken, StoreError>>,
+    /// Sockets wanted, 1 to 9.
+    pub links: u8,
+    /// On when any of its living workspaces is wanted on.
+    pub desired: Desired,
+    /// The living workspaces seated on it.
+    pub seats: Vec<Seat>,
+}
+
+/// A workspace seated on an app: by what its events are recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Our id of it.
+    pub workspace: WorkspaceId,
+    /// The caller's id of it.
+    pub name: WorkspaceName,
+    /// Slack's id of the team, once known.
+    pub team_id: Option<String>,
+    /// Slack's id of the organisation, once known.
+    pub enterprise_id: Option<String>,
+}
+
+/// One change of a connection's state, for the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Whose.
+    pub app: AppId,
+    /// When, milliseconds since 1970.
+    pub at_ms: i64,
+    /// From.
+    pub from: State,
+    /// To.
+    pub to: State,
+    /// Why.
+    pub code: Option<Code>,
+    /// The link it is about.
+    pub generation: Option<Generation>,
+}
+
+/// One process start that writes to the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// Which.
+    pub id: WriterId,
+    /// The highest seq in the journal: new ones lie above it.
+    pub last: Seq,
+    /// Up to here everything is done; what lies above was taken over from writers that never ended.
+    pub settled_to: Seq,
+}
+
+/// What became of one event of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// On disk for the first time: to be handled.
+    Fresh,
+    /// Slack sent it before: to be acked, not handled.
+    Duplicate,
+}
+
+/// Why the store could not do it. No variant carries a token or a payload.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database will not take this very row, now or ever.
+    #[error("the database refuses the data: {0}")]
+    Data(String),
+    /// The database cannot be reached, is full, busy or read-only. It may pass.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// Another `PUT` or row holds the place.
+    #[error("{0}")]
+    Conflict(String),
+    /// What is sealed cannot be opened with this node's key.
+    #[error("cannot open {what} with this node's key: it was sealed with key {key_id}")]
+    Sealed {
+        /// Table, column and row.
+        what: String,
+        /// The key it was sealed with.
+        key_id: String,
+    },
+    /// The database cannot be used as it is: wrong place, wrong version, locked by another node, bad key file.
+    #[error("{0}")]
+    Setup(String),
+}
+
+/// The store. Every write says when: the store has no clock.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Living workspaces in the order of their names, those after `after`, at most `limit`.
+    async fn workspaces(&self, after: Option<&WorkspaceName>, limit: u32) -> Result<Vec<Workspace>, StoreError>;
+
+    /// One living workspace.
+    async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError>;
+
+    /// Creates or replaces a workspace. A token whose app is known (same token, or same Slack app id) seats the workspace
+    /// on that app; a new token of the app in place is stored as its candidate. Two living workspaces of one app with the same team are a
+    /// [`StoreError::Conflict`].
+    async fn put_workspace(&self, name: &WorkspaceName, spec: &WorkspaceSpec, now_ms: i64) -> Result<Put, StoreError>;
+
+    /// Removes a workspace and erases its tokens, and the app's when it was the last on it. None when there is none.
+    async fn remove_workspace(&self, name: &WorkspaceName, now_ms: i64) -> Result<Option<Workspace>, StoreError>;
+
+    /// The bot token of a living workspace.
+    async fn bot_token(&self, workspace: WorkspaceId) -> Result<Option<BotToken>, StoreError>;
+
+    /// Apps that have a living workspace.
+    async fn apps(&self) -> Result<Vec<App>, StoreError>;
+
+    /// One app; none when it has no living workspace.
+    async fn app(&self, id: AppId) -> Result<Option<App>, StoreError>;
+
+    /// The candidate becomes the token in force.
+    async fn promote_candidate(&self, app: AppId, now_ms: i64) -> Result<(), StoreError>;
+
+    /// The candidate is forgotten.
+    async fn drop_candidate(&self, app: AppId, now_ms: i64) -> Result<(), StoreError>;
+
+    /// Slack's id of the app, learnt from hello.
+    async fn learn_slack_app_id(&self, app: AppId, slack_app_id: &str, now_ms: i64) -> Result<(), StoreError>;
+
+    /// The workspace's team and organisation, learnt from `auth.test` or its first event.
+    async fn learn_team(
+        &self,
+        workspace: WorkspaceId,
+        team_id: Option<&str>,
+        enterprise_id: Option<&str>,
+        now_ms: i64,
+    ) -> Result<(), StoreError>;
+
+    /// Adds to the history, keeping the newest thousand rows an app.
+    async fn record(&self, transitions: &[Transition]) -> Result<(), StoreError>;
+
+    /// Registers this process as a writer and takes over what writers that never ended left undone.
+    async fn begin_writer(&self, node: &str, now_ms: i64) -> Result<Writer, StoreError>;
+
+    /// One group in one transaction: events, payloads, what has been seen, and how far the writer has settled. The result has
+    /// one entry an event, in order. The same group with the same seqs may be given again when the outcome of the first try is
+    /// unknown: an event found under its own seq is [`Taken::Fresh`]. Duplicates inside the group are found too.
+    async fn append(&self, writer: WriterId, group: &[Arc<Event>], settled_to: Seq) -> Result<Vec<Taken>, StoreError>;
+
+    /// Everything of this writer up to and including `settled_to` is done.
+    async fn settle(&self, writer: WriterId, settled_to: Seq) -> Result<(), StoreError>;
+
+    /// The same, and the writer has ended in order: nothing is taken over from it.
+    async fn end_writer(&self, writer: WriterId, settled_to: Seq, now_ms: i64) -> Result<(), StoreError>;
+
+    /// Events above `after` in order of seq, at most `limit` and, but for the first, at most `max_bytes` of payload.
+    async fn read_events(&self, after: Seq, limit: u32, max_bytes: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// Puts aside, sealed, an event that no database would take.
+    async fn quarantine(&self, event: &Event, error: &str, now_ms: i64) -> Result<(), StoreError>;
+
+    /// Forgets what was seen before `before_ms`, at most `limit` rows; how many it forgot.
+    async fn forget_seen(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError>;
+
+    /// Can it be read and written? For readiness.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Closes it in order.
+    async fn close(&self);
+}
