@@ -4,10 +4,16 @@
 //! The floors of this crate, from the ground up; arrows of `use` only point down (`tests/layers.rs` fails otherwise):
 //! ids, secrets, clocks and words; [`protocol`], Slack's wire; [`machine`], the rules without I/O.
 
+pub mod actors;
+pub mod admin;
 pub mod clock;
 pub mod event;
+pub mod handlers;
 pub mod ids;
 pub mod machine;
 pub mod protocol;
 pub mod secret;
+pub mod simulator;
+pub mod slack;
 pub mod status;
+pub mod store;

@@ -1,0 +1,1 @@
+//! Thin shells around the machines, and the tasks that carry bytes.

@@ -1,0 +1,1 @@
+//! The admin HTTP API: one file a resource.
