@@ -1,1 +1,5 @@
 //! The outside: Slack's Web API over awc, its sockets over tokio-tungstenite, one TLS configuration.
+
+pub mod socket;
+pub mod tls;
+pub mod web;

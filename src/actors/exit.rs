@@ -1,0 +1,54 @@
+//! Where a turn's events go: into the journal, acked when or before they are stored, or straight to the dispatcher where
+//! nothing is kept.
+
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::dispatcher::Unkept;
+use super::intake::Turn;
+use super::journal::{Batch, Queue};
+use super::ledger::Ledger;
+use super::link::Word;
+use crate::clock::Now;
+
+/// Where events go and what an ack means.
+#[derive(Clone)]
+pub(super) enum Exit {
+    /// The ack means: it is on disk.
+    Stored(Queue),
+    /// The ack means: it is in memory, on its way to the disk.
+    Received(Queue),
+    /// The ack means: it is in memory. Nothing is kept.
+    Unkept(mpsc::Sender<Unkept>),
+}
+
+impl Exit {
+    /// Hands a turn over and returns the acks that are due at once.
+    pub(super) fn hand_over(
+        &self,
+        turn: Turn,
+        ledger: &mut Ledger,
+        words: &mpsc::Sender<Word>,
+        now: Now,
+    ) -> Vec<Utf8Bytes> {
+        let Turn { events, acks, share } = turn;
+        match self {
+            Self::Stored(queue) | Self::Received(queue) => {
+                let batch = Batch { events, number: ledger.next_batch(), link: words.clone() };
+                if !queue.push(batch) {
+                    // The journal is gone and the node is stopping: unacked, Slack sends them to whoever comes next.
+                    return Vec::new();
+                }
+                let (later, at_once) = match self {
+                    Self::Received(_) => (Vec::new(), acks),
+                    Self::Stored(_) | Self::Unkept(_) => (acks, Vec::new()),
+                };
+                ledger.enter(later, now.mono, share);
+                at_once
+            }
+            Self::Unkept(dispatcher) => {
+                if dispatcher.try_send(Unkept { events, share }).is_ok() { acks } else { Vec::new() }
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! One handler, on a thread of its own: its plugin, its limits, and a fence around its panics.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _, poll};
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::event::Event;
+use crate::handlers::{Context as HandlerContext, Delivery, Handler as Plug, Options, Outcome, Plugin};
+use crate::ids::Seq;
+use crate::slack::web::{Outside, WebApi};
+use crate::store::Store;
+use crate::telemetry::HandlerFigures;
+
+/// Deliveries for a handler, in order.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct Work(pub(super) Vec<Arc<Event>>);
+
+/// What became of a delivery.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) seq: Seq,
+    pub(super) outcome: Outcome,
+}
+
+/// All of what a handler finished in one go.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// Which handler, by its place in the dispatcher's list.
+    pub(super) handler: usize,
+    pub(super) done: Vec<Done>,
+}
+
+/// What a handler actor is made of.
+pub(super) struct Parts {
+    pub(super) handler: usize,
+    pub(super) plugin: Arc<Plugin>,
+    pub(super) outside: Arc<Outside>,
+    pub(super) store: Arc<dyn Store>,
+    /// To the dispatcher. Has a place for every event in the window, so it never fills.
+    pub(super) finished: mpsc::Sender<Finished>,
+    pub(super) clock: Clock,
+    pub(super) figures: HandlerFigures,
+}
+
+/// The actor of one handler.
+pub(super) struct HandlerActor {
+    parts: Option<Parts>,
+    work: mpsc::Sender<Vec<Arc<Event>>>,
+    inbox: Option<mpsc::Receiver<Vec<Arc<Event>>>>,
+}
+
+/// Batches of work that wait in memory; the dispatcher keeps fewer events in flight than this.
+const BATCHES: usize = super::dispatcher::IN_FLIGHT;
+
+impl HandlerActor {
+    /// The actor of a handler.
+    pub(super) fn new(parts: Parts) -> Self {
+        let (work, inbox) = mpsc::channel(BATCHES);
+        Self { parts: Some(parts), work, inbox: Some(inbox) }
+    }
+}
+
+impl Actor for HandlerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(BATCHES);
+        if let (Some(parts), Some(inbox)) = (self.parts.take(), self.inbox.take()) {
+            // The end of the runner is the end of the actor: the dispatcher sees the address close and starts another.
+            ctx.spawn(run(parts, inbox).into_actor(self).map(|(), _, ctx| ctx.stop()));
+        }
+    }
+}
+
+impl actix::Handler<Work> for HandlerActor {
+    type Result = ();
+
+    fn handle(&mut self, Work(events): Work, ctx: &mut Self::Context) {
+        if self.work.try_send(events).is_err() {
+            ctx.stop();
+        }
+    }
+}
+
+type Running = FuturesUnordered<LocalBoxFuture<'static, Done>>;
+
+async fn run(parts: Parts, mut inbox: mpsc::Receiver<Vec<Arc<Event>>>) {
+    let context = HandlerContext { slack: WebApi::new(&parts.outside), store: Arc::clone(&parts.store) };
+    let Ok(plug) = std::panic::catch_unwind(AssertUnwindSafe(|| parts.plugin.make(&context))) else {
+        tracing::error!(handler = parts.plugin.name, "the handler panicked while it was made; it is tried again");
+        return;
+    };
+    let plug: Rc<dyn Plug> = Rc::from(plug);
+    let options = parts.plugin.options;
+    let mut running = Running::new();
+    let mut waiting: VecDeque<Arc<Event>> = VecDeque::new();
+    loop {
+        let mut done = Vec::new();
+        while running.len() < options.concurrency {
+            let Some(event) = waiting.pop_front() else { break };
+            begin(&parts, &plug, event, &mut running, &mut done).await;
+        }
+        if !done.is_empty() && parts.finished.try_send(Finished { handler: parts.handler, done }).is_err() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            Some(finished) = running.next(), if !running.is_empty() => {
+                let mut done = vec![finished];
+                while let Some(Some(more)) = running.next().now_or_never() {
+                    done.push(more);
+                }
+                if parts.finished.try_send(Finished { handler: parts.handler, done }).is_err() {
+                    return;
+                }
+            }
+            events = inbox.recv(), if waiting.is_empty() => match events {
+                Some(events) => waiting.extend(events),
+                None => return,
+            },
+        }
+    }
+}
+
+/// Starts a delivery. What is done at the first poll is done: no timer, no allocation for it.
+async fn begin(
+    parts: &Parts,
+    plug: &Rc<dyn Plug>,
+    event: Arc<Event>,
+    running: &mut Running,
+    done: &mut Vec<Done>,
+) {
+    let seq = event.seq;
+    let started = parts.clock.now().mono;
+    let plug = Rc::clone(plug);
+    let delivery = Delivery { event, attempt: 1 };
+    let mut handling = Box::pin(
+        AssertUnwindSafe(async move { plug.handle(delivery).await }).catch_unwind(),
+    );
+    let name = parts.plugin.name.clone();
+    let figures = parts.figures.clone();
+    if let std::task::Poll::Ready(outcome) = poll!(&mut handling) {
+        let outcome = judge(&name, seq, outcome.map_err(|_| Failure::Panicked));
+        figures.handled(&outcome, parts.clock.now().mono.saturating_sub(started));
+        done.push(Done { seq, outcome });
+        return;
+    }
+    let Options { within, .. } = parts.plugin.options;
+    let clock = parts.clock;
+    running.push(
+        async move {
+            let outcome = match tokio::time::timeout(within, pin!(handling)).await {
+                Ok(outcome) => outcome.map_err(|_| Failure::Panicked),
+                Err(_) => Err(Failure::TooSlow(within)),
+            };
+            let outcome = judge(&name, seq, outcome);
+            figures.handled(&outcome, clock.now().mono.saturating_sub(started));
+            Done { seq, outcome }
+        }
+        .boxed_local(),
+    );
+}
+
+enum Failure {
+    Panicked,
+    TooSlow(Duration),
+}
+
+/// What counts of a handling, said aloud when it went wrong.
+fn judge(handler: &str, seq: Seq, outcome: Result<Outcome, Failure>) -> Outcome {
+    match outcome {
+        Ok(outcome) => {
+            match &outcome {
+                Outcome::Done => {}
+                Outcome::Retry { .. } => tracing::warn!(handler, %seq, "the handler could not handle the event"),
+                Outcome::Reject { reason } => {
+                    tracing::warn!(handler, %seq, reason, "the handler refuses the event");
+                }
+            }
+            outcome
+        }
+        Err(Failure::Panicked) => {
+            tracing::error!(handler, %seq, "the handler panicked on the event; it goes on with others");
+            Outcome::Retry { after: None }
+        }
+        Err(Failure::TooSlow(within)) => {
+            tracing::warn!(handler, %seq, seconds = within.as_secs(), "the handler took too long and was stopped");
+            Outcome::Retry { after: None }
+        }
+    }
+}

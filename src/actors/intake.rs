@@ -1,0 +1,157 @@
+//! From envelopes to events: what a link reads in one turn, whose it is, and whether there is room for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::budget::{Budget, OVERHEAD, Share};
+use super::ledger::Ledger;
+use super::roster::{Owner, Roster};
+use crate::event::{Event, Kind};
+use crate::ids::{AppId, Seq, WorkspaceId};
+use crate::protocol::envelope::Envelope;
+use crate::protocol::routing::{self, Routing, clean};
+use crate::protocol::{ack, dedupe};
+use crate::telemetry::Figures;
+
+/// What is counted of one app since the node started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Events taken in, repeats included.
+    pub events: AtomicU64,
+    /// Of those, what had been seen before.
+    pub duplicates: AtomicU64,
+    /// Acks sent.
+    pub acks: AtomicU64,
+    /// Envelopes let go unacked for want of room.
+    pub shed: AtomicU64,
+    /// Links opened after the first.
+    pub reconnects: AtomicU64,
+    /// When the last event came, milliseconds since 1970; zero before the first.
+    pub last_event_ms: AtomicI64,
+}
+
+/// A team learnt from an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Learnt {
+    pub(super) workspace: WorkspaceId,
+    pub(super) team_id: Option<Box<str>>,
+    pub(super) enterprise_id: Option<Box<str>>,
+}
+
+/// What one turn of a link has read.
+pub(super) struct Turn {
+    pub(super) events: Vec<Event>,
+    pub(super) acks: Vec<Utf8Bytes>,
+    pub(super) share: Share,
+}
+
+/// Makes events of one link's envelopes.
+pub(super) struct Intake {
+    app: AppId,
+    roster: watch::Receiver<Arc<Roster>>,
+    budget: Arc<Budget>,
+    counters: Arc<Counters>,
+    figures: Figures,
+    turn: Turn,
+    learnt: Option<Learnt>,
+}
+
+impl Intake {
+    /// The intake of one link of an app.
+    pub(super) fn new(
+        app: AppId,
+        roster: watch::Receiver<Arc<Roster>>,
+        budget: Arc<Budget>,
+        counters: Arc<Counters>,
+        figures: Figures,
+    ) -> Self {
+        let turn = Turn { events: Vec::new(), acks: Vec::new(), share: Share::of(&budget) };
+        Self { app, roster, budget, counters, figures, turn, learnt: None }
+    }
+
+    /// Takes an envelope in, or lets it go when there is no room: Slack sends it again. What Slack does not send again passes
+    /// the link's own bound and may use the node's reserve.
+    pub(super) fn take(&mut self, envelope: &Envelope<'_>, ledger: &Ledger, has_room: bool, wall_ms: i64) {
+        self.figures.received(envelope.kind);
+        let Ok(ack) = ack::bare(&envelope.id) else {
+            // An id too long to be acked is no envelope of Slack's.
+            self.shed();
+            return;
+        };
+        let bytes = envelope.payload.len() + OVERHEAD;
+        let comes_again = envelope.kind.is_retried_by_slack();
+        let has_room = !comes_again || (has_room && ledger.has_room(self.turn.share.bytes(), bytes));
+        if !has_room || !self.turn.share.grow(bytes, !comes_again) {
+            self.shed();
+            return;
+        }
+        let event = self.event(envelope, wall_ms);
+        self.turn.events.push(event);
+        self.turn.acks.push(ack.into());
+    }
+
+    /// What was taken in since the last call; none when there is nothing.
+    pub(super) fn finish_turn(&mut self, wall_ms: i64) -> Option<Turn> {
+        if self.turn.events.is_empty() {
+            return None;
+        }
+        let count = self.turn.events.len() as u64;
+        self.counters.events.fetch_add(count, Ordering::Relaxed);
+        self.counters.last_event_ms.store(wall_ms, Ordering::Relaxed);
+        let next = Turn { events: Vec::new(), acks: Vec::new(), share: Share::of(&self.budget) };
+        Some(std::mem::replace(&mut self.turn, next))
+    }
+
+    /// A team learnt since the last call.
+    pub(super) fn learnt(&mut self) -> Option<Learnt> {
+        self.learnt.take()
+    }
+
+    fn event(&mut self, envelope: &Envelope<'_>, wall_ms: i64) -> Event {
+        let routing = routing::read(envelope.kind, envelope.payload);
+        let workspace = self.workspace(&routing);
+        let kind_type = match envelope.kind {
+            Kind::Unknown => clean(&envelope.envelope_type).into(),
+            Kind::EventsApi | Kind::Interactive | Kind::SlashCommands => {
+                routing.kind_type.as_deref().unwrap_or("unknown").into()
+            }
+        };
+        let slack_id = routing.slack_id.as_deref().unwrap_or(&envelope.id);
+        Event {
+            seq: Seq(0),
+            app: self.app,
+            workspace,
+            kind: envelope.kind,
+            dedupe: dedupe::key(self.app, envelope.kind, slack_id),
+            kind_type,
+            slack_id: clean(slack_id).into(),
+            retry: envelope.retry_attempt,
+            received_ms: wall_ms,
+            payload: envelope.payload.into(),
+        }
+    }
+
+    fn shed(&self) {
+        self.counters.shed.fetch_add(1, Ordering::Relaxed);
+        self.figures.shed.increment(1);
+    }
+
+    fn workspace(&mut self, routing: &Routing<'_>) -> Option<WorkspaceId> {
+        let owner = self.roster.borrow().owner(routing);
+        match owner {
+            Owner::Of(workspace) => Some(workspace),
+            Owner::Learnt(workspace) => {
+                self.learnt = Some(Learnt {
+                    workspace,
+                    team_id: routing.team_id.as_deref().map(Into::into),
+                    enterprise_id: routing.enterprise_id.as_deref().map(Into::into),
+                });
+                Some(workspace)
+            }
+            Owner::Nobody => None,
+        }
+    }
+}

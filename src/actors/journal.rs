@@ -1,0 +1,275 @@
+//! The durable inbox: one writer a node. A group is what came in while the last one was being committed; nothing waits
+//! for a timer. A task and no actor, because the way from the socket to the disk goes through no mailbox.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::{mpsc, oneshot};
+
+use super::link::Word;
+use crate::clock::Clock;
+use crate::event::Event;
+use crate::ids::Seq;
+use crate::machine::seq::SeqMaker;
+use crate::store::{Store, StoreError, Taken, Writer};
+use crate::telemetry::Figures;
+
+/// Events committed together at most. Larger groups gain nothing and make the first one wait.
+const GROUP: usize = 512;
+
+/// How often `settled_to` moves when nothing comes in.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The pause between tries while the database refuses, doubling from the first to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// How long what Slack may send again is remembered: its last hourly retry comes after 24 hours.
+const REMEMBER: Duration = Duration::from_secs(26 * 3600);
+
+/// Envelopes read in one turn of a link, and where their verdict goes.
+pub(super) struct Batch {
+    /// The events, in the order they were read. The journal gives them their seqs.
+    pub(super) events: Vec<Event>,
+    /// Its number in the link's ledger.
+    pub(super) number: u64,
+    /// The link.
+    pub(super) link: mpsc::Sender<Word>,
+}
+
+/// A group that is on disk, on its way to the dispatcher.
+#[derive(Debug)]
+pub(super) struct Committed {
+    /// The last fresh event before this group: who knows it has missed nothing.
+    pub(super) after: Seq,
+    /// The fresh ones.
+    pub(super) events: Vec<Arc<Event>>,
+}
+
+/// What the journal and the dispatcher tell each other without waiting.
+#[derive(Debug)]
+pub struct Marks {
+    /// The last event on disk. Set before it is handed on.
+    pub(super) committed: AtomicI64,
+    /// Up to here everything is handled.
+    pub(super) settled: AtomicI64,
+    /// Is the database refusing at the moment?
+    stuck: AtomicBool,
+}
+
+impl Marks {
+    /// The marks of a writer that starts.
+    pub fn new(writer: &Writer) -> Arc<Self> {
+        Arc::new(Self {
+            committed: AtomicI64::new(writer.last.0),
+            settled: AtomicI64::new(writer.settled_to.0),
+            stuck: AtomicBool::new(false),
+        })
+    }
+
+    /// Is the database refusing at the moment?
+    pub fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
+    }
+}
+
+/// The end of the journal that links write to.
+#[derive(Clone)]
+pub struct Queue(mpsc::Sender<Batch>);
+
+impl Queue {
+    /// Hands a batch over. Never fills: the budget admits fewer envelopes than it has places.
+    pub(super) fn push(&self, batch: Batch) -> bool {
+        self.0.try_send(batch).is_ok()
+    }
+}
+
+/// The writer. [`Journal::run`] until its handle says stop.
+pub struct Journal {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    writer: Writer,
+    seqs: SeqMaker,
+    queue: mpsc::Receiver<Batch>,
+    marks: Arc<Marks>,
+    last_fresh: Seq,
+    figures: Figures,
+}
+
+impl Journal {
+    /// A journal for a writer, with room for `places` batches.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        writer: Writer,
+        marks: Arc<Marks>,
+        places: usize,
+        figures: Figures,
+    ) -> (Self, Queue) {
+        let (sender, queue) = mpsc::channel(places);
+        let seqs = SeqMaker::new(0, writer.last);
+        let journal = Self { store, clock, writer, seqs, queue, marks, last_fresh: writer.last, figures };
+        (journal, Queue(sender))
+    }
+
+    /// Writes until `stop`, then what is still queued, then the writer's end. `deliver` gets what is fresh; what it does not take
+    /// is read back from the store.
+    pub(super) async fn run(mut self, mut deliver: impl FnMut(Committed), mut stop: oneshot::Receiver<()>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut batches = Vec::new();
+        let mut settled = self.writer.settled_to;
+        loop {
+            tokio::select! {
+                biased;
+                read = self.queue.recv_many(&mut batches, GROUP) => {
+                    if read == 0 {
+                        break;
+                    }
+                    settled = self.settled();
+                    self.write(&mut batches, settled, &mut deliver).await;
+                }
+                _ = &mut stop, if !self.queue.is_closed() => self.queue.close(),
+                _ = tick.tick() => {
+                    self.settle(&mut settled).await;
+                    self.forget().await;
+                }
+            }
+        }
+        let settled = self.settled();
+        let ended = self.store.end_writer(self.writer.id, settled, self.clock.now().wall_ms).await;
+        if let Err(error) = ended {
+            tracing::warn!(%error, "the journal could not note its end; the next start handles its last events again");
+        }
+    }
+
+    fn settled(&self) -> Seq {
+        Seq(self.marks.settled.load(Ordering::Acquire))
+    }
+
+    async fn settle(&self, noted: &mut Seq) {
+        let settled = self.settled();
+        if settled > *noted {
+            match self.store.settle(self.writer.id, settled).await {
+                Ok(()) => *noted = settled,
+                Err(error) => tracing::warn!(%error, "the journal could not note what is done"),
+            }
+        }
+    }
+
+    async fn forget(&self) {
+        let before = self.clock.now().wall_ms - i64::try_from(REMEMBER.as_millis()).unwrap_or(i64::MAX);
+        if let Err(error) = self.store.forget_seen(before, 1000).await {
+            tracing::debug!(%error, "old keys stay until the database answers");
+        }
+    }
+
+    /// Commits what was queued, group by group, and tells every link.
+    async fn write(&mut self, batches: &mut Vec<Batch>, settled: Seq, deliver: &mut impl FnMut(Committed)) {
+        let now = self.clock.now().wall_ms;
+        let mut group = Vec::new();
+        let mut waiting = Vec::new();
+        for batch in batches.drain(..) {
+            waiting.push((batch.link, batch.number, batch.events.len()));
+            for mut event in batch.events {
+                event.seq = self.seqs.next(now);
+                group.push(Arc::new(event));
+            }
+        }
+        let taken = self.commit(&group, settled).await;
+        let mut verdicts = taken.iter();
+        for (link, number, length) in waiting {
+            let fresh = verdicts.by_ref().take(length).filter(|taken| **taken == Taken::Fresh).count();
+            let word = Word::Verdict { batch: number, fresh, duplicates: length - fresh };
+            if link.try_send(word).is_err() {
+                tracing::debug!("a link ended before its verdict; Slack sends the events again and they are recognised");
+            }
+        }
+        let is_fresh = |(event, taken): (Arc<Event>, &Taken)| (*taken == Taken::Fresh).then_some(event);
+        let events: Vec<_> = group.into_iter().zip(&taken).filter_map(is_fresh).collect();
+        if let Some(last) = events.last().map(|event| event.seq) {
+            let after = std::mem::replace(&mut self.last_fresh, last);
+            self.marks.committed.store(last.0, Ordering::Release);
+            deliver(Committed { after, events });
+        }
+    }
+
+    /// What became of each event, once it is certain. Halves a group that holds something no database would take, until the single
+    /// offender is put aside: one tenant's odd byte never stops another's events.
+    async fn commit(&self, group: &[Arc<Event>], settled: Seq) -> Vec<Taken> {
+        let mut taken = Vec::with_capacity(group.len());
+        let mut parts = vec![group];
+        while let Some(part) = parts.pop() {
+            match self.append(part, settled).await {
+                Ok(part_taken) => taken.extend(part_taken),
+                Err(problem) => match part {
+                    [] => {}
+                    [offender] => {
+                        self.put_aside(offender, &problem).await;
+                        taken.push(Taken::Duplicate);
+                    }
+                    _ => {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.push(second);
+                        parts.push(first);
+                    }
+                },
+            }
+        }
+        taken
+    }
+
+    /// One group, tried until its outcome is known. The same seqs are given again: what a try of unknown outcome has stored is
+    /// recognised as its own. An error is a data error.
+    async fn append(&self, part: &[Arc<Event>], settled: Seq) -> Result<Vec<Taken>, String> {
+        let started = self.clock.now().mono;
+        let outcome = self
+            .until_known("the journal cannot store events; nothing is acked until it can", || {
+                self.store.append(self.writer.id, part, settled)
+            })
+            .await;
+        self.figures.committed(part.len(), self.clock.now().mono.saturating_sub(started));
+        outcome
+    }
+
+    async fn put_aside(&self, event: &Event, problem: &str) {
+        tracing::error!(seq = %event.seq, app = %event.app, id = %event.slack_id, problem, "an event that no database takes is put aside");
+        self.figures.quarantined.increment(1);
+        let now = self.clock.now().wall_ms;
+        let aside = self
+            .until_known("the journal cannot put an event aside", || self.store.quarantine(event, problem, now))
+            .await;
+        if let Err(problem) = aside {
+            tracing::error!(seq = %event.seq, problem, "the event could not even be put aside; it is acked and lost");
+        }
+    }
+
+    /// Runs a write until it is done or refused for its data. Panics count as refusals of the moment.
+    async fn until_known<T, F>(&self, trouble: &str, mut attempt: impl FnMut() -> F) -> Result<T, String>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut pause = PAUSE.0;
+        loop {
+            let problem = match AssertUnwindSafe(attempt()).catch_unwind().await {
+                Ok(Ok(done)) => {
+                    if self.marks.stuck.swap(false, Ordering::Relaxed) {
+                        tracing::info!("the database takes writes again");
+                    }
+                    return Ok(done);
+                }
+                Ok(Err(StoreError::Data(problem))) => return Err(problem),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the store panicked".to_owned(),
+            };
+            if !self.marks.stuck.swap(true, Ordering::Relaxed) {
+                tracing::error!(problem, "{trouble}");
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+}

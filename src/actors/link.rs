@@ -1,0 +1,305 @@
+//! A link: one task that owns one socket whole. It drains what is readable, hands it on as a batch, and writes all acks that
+//! are due with one flush. It never stops reading: who isn't read answers no ping and sees no `disconnect`. The rules of its
+//! life are in [`machine::link`](crate::machine::link).
+
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix::Recipient;
+use futures_util::Stream as _;
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::exit::Exit;
+use super::intake::{Counters, Intake, Learnt};
+use super::ledger::Ledger;
+use super::wire::Wire;
+use crate::clock::{Clock, Now};
+use crate::ids::Generation;
+use crate::machine::link::{Action, Input, Link as Machine, Settings, Told};
+use crate::protocol::frame::{self, Frame};
+use crate::protocol::hello::Hello;
+use crate::secret::TicketUrl;
+use crate::slack::socket::{Socket, cause_of_break, dial};
+use crate::slack::web::Outside;
+use crate::status::Code;
+use crate::telemetry::Figures;
+
+/// Frames read in one turn at most, so that one busy socket leaves its neighbours on the thread their turn.
+const TURN: usize = 64;
+
+/// Words that can wait for a link: a verdict for every batch its ledger can hold, and the few its connection says.
+pub(super) const WORDS: usize = 512;
+
+/// What a link is told.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// A batch is on disk, or has been before: its acks are due.
+    Verdict {
+        /// Which.
+        batch: u64,
+        /// Events on disk for the first time.
+        fresh: usize,
+        /// Events that were there.
+        duplicates: usize,
+    },
+    /// The successor is up; stay at most this long.
+    Retire(Duration),
+    /// End in order: verdicts, acks, close frame.
+    Stop,
+}
+
+/// What a link tells its connection. Its end is told by the end of its task, so that not even a panic goes unheard.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct Report {
+    pub(super) generation: Generation,
+    pub(super) news: News,
+}
+
+/// The news of a link.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The socket is open.
+    Opened,
+    /// Hello is in.
+    Up(Hello),
+    /// Its end is announced.
+    Draining(Code, Duration),
+    /// An event told whose it is.
+    Learnt(Learnt),
+}
+
+/// What a link is made of.
+pub(super) struct Parts {
+    pub(super) generation: Generation,
+    pub(super) clock: Clock,
+    pub(super) outside: Arc<Outside>,
+    pub(super) intake: Intake,
+    pub(super) exit: Exit,
+    pub(super) connection: Recipient<Report>,
+    pub(super) words: mpsc::Receiver<Word>,
+    /// The same queue's other end, for verdicts.
+    pub(super) own_words: mpsc::Sender<Word>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) figures: Figures,
+}
+
+/// Dials an address and lives until the socket is gone. Returns why it is.
+pub(super) async fn run(address: TicketUrl, mut parts: Parts) -> Code {
+    let mut machine = Machine::new(parts.clock.now(), Settings::default());
+    let socket = match dialled(&address, &mut machine, &mut parts).await {
+        Ok(socket) => socket,
+        Err(code) => return code,
+    };
+    drop(address);
+    let mut link = Link {
+        machine,
+        socket,
+        wire: Wire::default(),
+        ledger: Ledger::default(),
+        timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        hello: None,
+        parts,
+    };
+    link.feed(link.parts.clock.now(), Input::Dialed);
+    poll_fn(|cx| link.poll(cx)).await
+}
+
+/// The socket, or why there is none. The machine sets the deadline and may be told to stop meanwhile.
+async fn dialled(address: &TicketUrl, machine: &mut Machine, parts: &mut Parts) -> Result<Socket, Code> {
+    // Boxed: the handshake's state is large, and this task lives for hours.
+    let mut dialling = Box::pin(dial(address, &parts.outside.tls));
+    loop {
+        while let Some(action) = machine.poll_action() {
+            if let Action::Tell(Told::Down(code)) = action {
+                return Err(code);
+            }
+        }
+        let deadline = parts.clock.instant(machine.poll_timeout().unwrap_or(Duration::MAX / 4));
+        let input = tokio::select! {
+            dialled = &mut dialling => match dialled {
+                Ok(socket) => return Ok(socket),
+                Err(code) => Input::Broken(code),
+            },
+            word = parts.words.recv() => match word {
+                Some(Word::Retire(within)) => Input::Retire { within },
+                Some(Word::Stop) | None => Input::Stop,
+                Some(Word::Verdict { .. }) => continue,
+            },
+            () = tokio::time::sleep_until(deadline) => Input::Timeout,
+        };
+        machine.handle(parts.clock.now(), input);
+    }
+}
+
+struct Link {
+    machine: Machine,
+    socket: Socket,
+    wire: Wire,
+    ledger: Ledger,
+    timer: Pin<Box<Sleep>>,
+    /// What hello said, until the machine says the link is up.
+    hello: Option<Hello>,
+    parts: Parts,
+}
+
+impl Link {
+    /// One turn: words, frames, the batch, acks, timers, until nothing moves.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Code> {
+        let now = self.parts.clock.now();
+        self.take_words(cx, now);
+        self.read(cx, now);
+        self.hand_over(now);
+        loop {
+            if let Err(code) = self.wire.write(&mut self.socket, cx) {
+                self.feed(now, Input::Broken(code));
+            }
+            self.feed(now, Input::InFlight(self.ledger.len() + self.wire.unsent_acks()));
+            let mut wrote = false;
+            while let Some(action) = self.machine.poll_action() {
+                match action {
+                    Action::Ping => {
+                        self.wire.ping();
+                        wrote = true;
+                    }
+                    Action::SendClose => {
+                        self.wire.close();
+                        wrote = true;
+                    }
+                    Action::Tell(Told::Down(code)) => return Poll::Ready(code),
+                    Action::Tell(told) => self.tell(told, now),
+                    Action::Drop => {}
+                }
+            }
+            if !wrote && !self.timer_fired(cx, now) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn take_words(&mut self, cx: &mut Context<'_>, now: Now) {
+        while let Poll::Ready(word) = self.parts.words.poll_recv(cx) {
+            match word {
+                Some(Word::Verdict { batch, fresh, duplicates }) => self.acknowledge(batch, fresh, duplicates, now),
+                Some(Word::Retire(within)) => self.feed(now, Input::Retire { within }),
+                Some(Word::Stop) => self.feed(now, Input::Stop),
+                None => {
+                    self.feed(now, Input::Stop);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, batch: u64, fresh: usize, duplicates: usize, now: Now) {
+        let Some(entry) = self.ledger.settle(batch) else { return };
+        let waited = now.mono.saturating_sub(entry.read_at);
+        self.parts.figures.acknowledged(entry.acks.len(), waited);
+        self.parts.figures.verdict(fresh, duplicates);
+        self.parts.counters.verdict(entry.acks.len(), duplicates);
+        for ack in entry.acks {
+            self.wire.ack(ack);
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, now: Now) {
+        for _ in 0..TURN {
+            match Pin::new(&mut self.socket).poll_next(cx) {
+                Poll::Ready(Some(Ok(message))) => self.on_message(&message, now),
+                Poll::Ready(Some(Err(error))) => return self.feed(now, Input::Broken(cause_of_break(&error))),
+                Poll::Ready(None) => return self.feed(now, Input::Broken(Code::ConnectionLost)),
+                Poll::Pending => return,
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    fn on_message(&mut self, message: &Message, now: Now) {
+        self.feed(now, Input::Activity);
+        match message {
+            Message::Text(text) => self.on_text(text.as_str(), now),
+            Message::Ping(_) => self.wire.wants_flush(),
+            Message::Close(_) => {
+                self.wire.wants_flush();
+                self.feed(now, Input::PeerClosed);
+            }
+            Message::Pong(_) | Message::Binary(_) | Message::Frame(_) => {}
+        }
+    }
+
+    fn on_text(&mut self, text: &str, now: Now) {
+        match frame::parse(text) {
+            Frame::Envelope(envelope) => {
+                if self.machine.accepts_envelopes() {
+                    self.parts.intake.take(&envelope, &self.ledger, self.wire.has_room(), now.wall_ms);
+                }
+            }
+            Frame::Hello(hello) => {
+                self.hello = Some(hello);
+                self.feed(now, Input::Hello);
+            }
+            Frame::Disconnect(reason) => self.feed(now, Input::Disconnect(reason)),
+            Frame::NotJson => self.feed(now, Input::Broken(Code::NotJson)),
+            Frame::Blank | Frame::Unknown => {}
+        }
+    }
+
+    fn hand_over(&mut self, now: Now) {
+        if let Some(learnt) = self.parts.intake.learnt() {
+            self.report(News::Learnt(learnt));
+        }
+        let Some(turn) = self.parts.intake.finish_turn(now.wall_ms) else { return };
+        let exit = &self.parts.exit;
+        for ack in exit.hand_over(turn, &mut self.ledger, &self.parts.own_words, now) {
+            self.parts.figures.acknowledged(1, Duration::ZERO);
+            self.parts.counters.verdict(1, 0);
+            self.wire.ack(ack);
+        }
+    }
+
+    fn tell(&mut self, told: Told, now: Now) {
+        match told {
+            Told::Opened => self.report(News::Opened),
+            Told::Up => {
+                let hello = self.hello.take().unwrap_or_default();
+                self.report(News::Up(hello));
+            }
+            Told::Draining { code, ends_within } => self.report(News::Draining(code, ends_within)),
+            Told::Down(_) => {}
+        }
+        tracing::trace!(generation = %self.parts.generation, at = ?now.mono, "link");
+    }
+
+    /// A connection whose mailbox is full is stuck; a link it does not know about would be a ghost, so it ends.
+    fn report(&mut self, news: News) {
+        let report = Report { generation: self.parts.generation, news };
+        if self.parts.connection.try_send(report).is_err() {
+            tracing::warn!(generation = %self.parts.generation, "the connection does not listen; its link ends");
+            self.feed(self.parts.clock.now(), Input::Stop);
+        }
+    }
+
+    /// Arms the timer for what the machine waits for; true when it has just fired and the machine was told.
+    fn timer_fired(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let Some(due) = self.machine.poll_timeout() else { return false };
+        let due = self.parts.clock.instant(due);
+        if self.timer.deadline() != due {
+            self.timer.as_mut().reset(due);
+        }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        let _ = now;
+        self.feed(self.parts.clock.now(), Input::Timeout);
+        true
+    }
+
+    fn feed(&mut self, now: Now, input: Input) {
+        self.machine.handle(now, input);
+    }
+}

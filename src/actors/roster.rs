@@ -1,0 +1,103 @@
+//! Whose event is it: the workspaces seated on an app, as a link sees them.
+
+use crate::ids::WorkspaceId;
+use crate::protocol::routing::Routing;
+use crate::store::Seat;
+
+/// The seats of one app. Replaced whole when something changes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Roster {
+    seats: Vec<Seat>,
+}
+
+/// What the roster says of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// This workspace's.
+    Of(WorkspaceId),
+    /// This workspace's, whose team was not known until now: it is the app's only one.
+    Learnt(WorkspaceId),
+    /// Nobody's here: kept under the app, never handed to some other tenant.
+    Nobody,
+}
+
+impl Roster {
+    /// The roster of these seats.
+    pub(super) fn new(seats: Vec<Seat>) -> Self {
+        Self { seats }
+    }
+
+    /// Whose event this is, by the team or organisation it was delivered for.
+    pub(super) fn owner(&self, routing: &Routing<'_>) -> Owner {
+        let team = routing.team_id.as_deref();
+        let enterprise = routing.enterprise_id.as_deref();
+        let by_team = team.and_then(|team| self.seats.iter().find(|seat| seat.team_id.as_deref() == Some(team)));
+        // Where an app is installed in an organisation as a whole, the seat has no team and stands for all of them.
+        let by_org = || {
+            let enterprise = enterprise?;
+            self.seats
+                .iter()
+                .find(|seat| seat.team_id.is_none() && seat.enterprise_id.as_deref() == Some(enterprise))
+        };
+        if let Some(seat) = by_team.or_else(by_org) {
+            return Owner::Of(seat.workspace);
+        }
+        match self.seats.as_slice() {
+            [only] if only.team_id.is_none() && only.enterprise_id.is_none() => {
+                if team.is_some() || enterprise.is_some() {
+                    Owner::Learnt(only.workspace)
+                } else {
+                    Owner::Of(only.workspace)
+                }
+            }
+            _ => Owner::Nobody,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Kind;
+    use crate::ids::WorkspaceName;
+    use crate::protocol::routing;
+
+    #[test]
+    fn an_event_goes_to_the_workspace_of_its_team_and_to_no_other() {
+        let roster = Roster::new(vec![seat(1, Some("T1"), None), seat(2, Some("T2"), None)]);
+        assert_eq!(owner(&roster, r#"{"team_id":"T2"}"#), Owner::Of(WorkspaceId(2)));
+        assert_eq!(owner(&roster, r#"{"team_id":"T3"}"#), Owner::Nobody);
+        assert_eq!(owner(&roster, "{}"), Owner::Nobody);
+    }
+
+    #[test]
+    fn the_only_workspace_of_an_app_learns_its_team_from_its_first_event_and_keeps_it() {
+        let new = Roster::new(vec![seat(1, None, None)]);
+        assert_eq!(owner(&new, r#"{"team_id":"T9"}"#), Owner::Learnt(WorkspaceId(1)));
+        let known = Roster::new(vec![seat(1, Some("T1"), None)]);
+        assert_eq!(owner(&known, r#"{"team_id":"T9"}"#), Owner::Nobody);
+    }
+
+    #[test]
+    fn an_organisation_install_stands_for_all_teams_of_the_organisation() {
+        let roster = Roster::new(vec![seat(1, None, Some("E1")), seat(2, Some("T2"), Some("E1"))]);
+        let event = |team: &str| {
+            format!(r#"{{"team_id":"{team}","authorizations":[{{"enterprise_id":"E1","team_id":"{team}","is_enterprise_install":true}}]}}"#)
+        };
+        assert_eq!(owner(&roster, &event("T7")), Owner::Of(WorkspaceId(1)));
+        assert_eq!(owner(&roster, &event("T2")), Owner::Of(WorkspaceId(2)));
+    }
+
+    fn owner(roster: &Roster, payload: &str) -> Owner {
+        roster.owner(&routing::read(Kind::EventsApi, payload))
+    }
+
+    fn seat(id: i64, team: Option<&str>, enterprise: Option<&str>) -> Seat {
+        Seat {
+            workspace: WorkspaceId(id),
+            name: WorkspaceName::parse("w").unwrap(),
+            team_id: team.map(str::to_owned),
+            enterprise_id: enterprise.map(str::to_owned),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Handlers by name.
+
+use std::time::Duration;
+
+use actix::Recipient;
+use async_trait::async_trait;
+
+use super::{Context, Delivery, Echo, Handler, Log, Outcome};
+
+/// Makes a handler on the thread it will run on, again after a crash.
+type Make = Box<dyn Fn(&Context) -> Box<dyn Handler> + Send + Sync>;
+
+/// A registered handler: its name, how it is made, under which limits it runs.
+pub struct Plugin {
+    /// By what routes and figures name it.
+    pub name: String,
+    /// Its limits.
+    pub options: Options,
+    make: Make,
+}
+
+/// The limits a handler runs under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Deliveries handled at once.
+    pub concurrency: usize,
+    /// How long one delivery may take.
+    pub within: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { concurrency: 64, within: Duration::from_secs(30) }
+    }
+}
+
+/// What cannot be registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// The name is taken.
+    #[error("a handler named '{0}' is registered already")]
+    Taken(String),
+    /// Nobody knows the name.
+    #[error("there is no handler named '{name}'; known: {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+}
+
+/// The handlers a node runs.
+#[derive(Default)]
+pub struct Registry {
+    plugins: Vec<Plugin>,
+}
+
+impl Registry {
+    /// Registers a plugin under a name. `make` runs on the handler's own thread, and again after a crash.
+    pub fn register<H: Handler>(
+        &mut self,
+        name: &str,
+        options: Options,
+        make: impl Fn(&Context) -> H + Send + Sync + 'static,
+    ) -> Result<(), RegistryError> {
+        if self.plugins.iter().any(|plugin| plugin.name == name) {
+            return Err(RegistryError::Taken(name.into()));
+        }
+        let make: Make = Box::new(move |context| Box::new(make(context)));
+        self.plugins.push(Plugin { name: name.into(), options, make });
+        Ok(())
+    }
+
+    /// Registers an actor that lives elsewhere, by its recipient.
+    pub fn register_actor(
+        &mut self,
+        name: &str,
+        options: Options,
+        recipient: Recipient<Delivery>,
+    ) -> Result<(), RegistryError> {
+        self.register(name, options, move |_| Elsewhere(recipient.clone()))
+    }
+
+    /// Registers one of the handlers that come with Tautline.
+    pub fn register_builtin(&mut self, name: &str) -> Result<(), RegistryError> {
+        match name {
+            "log" => self.register(name, Options::default(), |_| Log),
+            "echo" => self.register(name, Options::default(), |context| Echo::new(context.clone())),
+            other => Err(RegistryError::Unknown { name: other.into(), known: "log, echo".into() }),
+        }
+    }
+
+    /// The plugins, in the order they were registered.
+    pub fn into_plugins(self) -> Vec<Plugin> {
+        self.plugins
+    }
+}
+
+impl Plugin {
+    /// Makes the handler. May panic if the plugin's own constructor does.
+    pub fn make(&self, context: &Context) -> Box<dyn Handler> {
+        (self.make)(context)
+    }
+}
+
+/// An actor that lives elsewhere, seen as a plugin.
+struct Elsewhere(Recipient<Delivery>);
+
+#[async_trait(?Send)]
+impl Handler for Elsewhere {
+    async fn handle(&self, delivery: Delivery) -> Outcome {
+        // A dead or panicked actor cannot say what it did; whoever registered it may start it again.
+        self.0.send(delivery).await.unwrap_or(Outcome::Retry { after: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_given_once_and_an_unknown_one_is_told_what_there_is() {
+        let mut registry = Registry::default();
+        registry.register_builtin("log").unwrap();
+        assert_eq!(registry.register_builtin("log"), Err(RegistryError::Taken("log".into())));
+        let error = registry.register_builtin("lgo").unwrap_err();
+        assert_eq!(error.to_string(), "there is no handler named 'lgo'; known: log, echo");
+        assert_eq!(registry.into_plugins().len(), 1);
+    }
+}

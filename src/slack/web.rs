@@ -1,0 +1,192 @@
+//! Slack's Web API, as far as a node calls it. Tokens travel in the header only; answers give codes, never what was sent.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use awc::error::{ConnectError, SendRequestError};
+use awc::http::StatusCode;
+use awc::http::header::{self, HeaderMap};
+use awc::{Client, Connector};
+use rustls::ClientConfig;
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+
+use crate::protocol::class::Class;
+use crate::protocol::open::{OpenReply, read_reply, retry_after};
+use crate::secret::{AppToken, BotToken, TicketUrl};
+use crate::status::Code;
+
+/// How long a call may take.
+const CALL_WITHIN: Duration = Duration::from_secs(10);
+
+/// The largest answer read.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// Where Slack is and how it is reached. Shared by all threads.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// The Web API's base, ending in a slash: `https://slack.com/api/`.
+    pub api: Url,
+    /// The one TLS configuration.
+    pub tls: Arc<ClientConfig>,
+}
+
+/// Why no socket address was issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenFailure {
+    /// What happened.
+    pub code: Code,
+    /// How it is to be met.
+    pub class: Class,
+    /// Slack's wish, where it named one.
+    pub retry_after: Option<Duration>,
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// Slack says no, by this code.
+    #[error("Slack answers {0}")]
+    Refused(String),
+    /// Slack limits the rate.
+    #[error("Slack limits the rate; again in {} s", .0.as_secs())]
+    RateLimited(Duration),
+    /// An HTTP status that is neither 200 nor 429.
+    #[error("Slack answers with HTTP status {0}")]
+    Status(u16),
+    /// No answer that could be read.
+    #[error("Slack cannot be reached or its answer cannot be read")]
+    Unreachable,
+}
+
+/// Who a bot token belongs to, by `auth.test`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Identity {
+    /// The team it is installed in.
+    pub team_id: Option<String>,
+    /// The organisation it is installed in.
+    pub enterprise_id: Option<String>,
+    /// Is it installed in the whole organisation?
+    #[serde(default)]
+    pub is_enterprise_install: bool,
+}
+
+/// A client of the Web API. Bound to its thread, as awc is; each arbiter has its own.
+#[derive(Clone)]
+pub struct WebApi {
+    client: Client,
+    base: Url,
+}
+
+impl WebApi {
+    /// The client of the current thread.
+    pub fn new(outside: &Outside) -> Rc<Self> {
+        let connector = Connector::new().rustls_0_23(Arc::clone(&outside.tls)).timeout(CALL_WITHIN);
+        let client = Client::builder().connector(connector).timeout(CALL_WITHIN).disable_redirects().finish();
+        Rc::new(Self { client, base: outside.api.clone() })
+    }
+
+    /// `apps.connections.open`: an address for one socket, good for one dial.
+    pub async fn open(&self, token: &AppToken) -> Result<TicketUrl, OpenFailure> {
+        let transient = |code| OpenFailure { code, class: Class::Transient, retry_after: None };
+        let request = self
+            .client
+            .post(self.address("apps.connections.open"))
+            .insert_header((header::CONTENT_TYPE, "application/x-www-form-urlencoded"))
+            .bearer_auth(token.expose());
+        let mut response = request.send().await.map_err(|error| transient(cause(&error)))?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::TOO_MANY_REQUESTS => {
+                let wait = Some(retry_after(retry_after_header(response.headers())));
+                return Err(OpenFailure { code: Code::Ratelimited, class: Class::Transient, retry_after: wait });
+            }
+            _ => return Err(transient(Code::HttpError)),
+        }
+        let body = response.body().limit(MAX_ANSWER).await.map_err(|_| transient(Code::BadReply))?;
+        match read_reply(&body) {
+            OpenReply::Issued(url) => Ok(url),
+            OpenReply::Refused { text, code, class } => {
+                if code == Code::UnknownSlackError {
+                    tracing::warn!(error = %text, "apps.connections.open answers with an error code this version does not know");
+                }
+                Err(OpenFailure { code, class, retry_after: None })
+            }
+            OpenReply::NotSlack => Err(transient(Code::BadReply)),
+        }
+    }
+
+    /// `auth.test`: whose token it is.
+    pub async fn auth_test(&self, token: &BotToken) -> Result<Identity, CallError> {
+        self.call("auth.test", token, &json!({})).await
+    }
+
+    /// `chat.postMessage` as the workspace's bot.
+    pub async fn post_message(
+        &self,
+        token: &BotToken,
+        channel: &str,
+        text: &str,
+        thread_ts: Option<&str>,
+    ) -> Result<(), CallError> {
+        let mut body = json!({ "channel": channel, "text": text });
+        if let (Some(thread_ts), Some(object)) = (thread_ts, body.as_object_mut()) {
+            object.insert("thread_ts".into(), thread_ts.into());
+        }
+        self.call::<serde::de::IgnoredAny>("chat.postMessage", token, &body).await.map(|_| ())
+    }
+
+    /// Posts to a `response_url`, which is a credential of its own and good for five posts in 30 minutes.
+    pub async fn respond(&self, response_url: &str, body: &serde_json::Value) -> Result<(), CallError> {
+        let response = self.client.post(response_url).send_json(body).await.map_err(|_| CallError::Unreachable)?;
+        status(response.status(), response.headers())
+    }
+
+    async fn call<T: for<'de> Deserialize<'de>>(
+        &self,
+        method: &str,
+        token: &BotToken,
+        body: &serde_json::Value,
+    ) -> Result<T, CallError> {
+        #[derive(Deserialize)]
+        struct Verdict {
+            ok: bool,
+            error: Option<String>,
+        }
+        let request = self.client.post(self.address(method)).bearer_auth(token.expose());
+        let mut response = request.send_json(body).await.map_err(|_| CallError::Unreachable)?;
+        status(response.status(), response.headers())?;
+        let answer = response.body().limit(MAX_ANSWER).await.map_err(|_| CallError::Unreachable)?;
+        let verdict: Verdict = serde_json::from_slice(&answer).map_err(|_| CallError::Unreachable)?;
+        if !verdict.ok {
+            return Err(CallError::Refused(verdict.error.unwrap_or_else(|| "no error code".into())));
+        }
+        serde_json::from_slice(&answer).map_err(|_| CallError::Unreachable)
+    }
+
+    fn address(&self, method: &str) -> String {
+        format!("{}{method}", self.base)
+    }
+}
+
+fn status(status: StatusCode, headers: &HeaderMap) -> Result<(), CallError> {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Err(CallError::RateLimited(retry_after(retry_after_header(headers)))),
+        status if status.is_success() => Ok(()),
+        status => Err(CallError::Status(status.as_u16())),
+    }
+}
+
+fn retry_after_header(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok())
+}
+
+fn cause(error: &SendRequestError) -> Code {
+    match error {
+        SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => Code::OpenTimeout,
+        SendRequestError::Response(_) | SendRequestError::Http(_) => Code::BadReply,
+        _ => Code::Unreachable,
+    }
+}
