@@ -1,1 +1,16 @@
-//! Slack's wire, as data: frames, envelopes, acks, routing keys, error classes. Nothing here does I/O and nothing here fails on the unknown.
+//! Slack's wire, as data: frames, envelopes, acks, routing keys, error classes. Nothing here does I/O and nothing here fails
+//! on the unknown: what Slack adds tomorrow is carried, not refused.
+
+pub mod ack;
+pub mod api;
+pub mod class;
+pub mod dedupe;
+pub mod disconnect;
+pub mod envelope;
+pub mod frame;
+pub mod hello;
+mod peek;
+pub mod routing;
+
+#[cfg(test)]
+mod tests;

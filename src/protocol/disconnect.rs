@@ -1,0 +1,29 @@
+//! Why Slack asks a client to disconnect.
+
+/// The `reason` of a `disconnect` frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisconnectReason {
+    /// The socket will be closed in about ten seconds.
+    Warning,
+    /// The socket's time is over, or its host is recycled.
+    RefreshRequested,
+    /// Socket Mode was switched off in the app's settings.
+    LinkDisabled,
+    /// The app has more sockets than Slack allows.
+    TooManyWebsockets,
+    /// None, or one this version does not know.
+    Other,
+}
+
+impl DisconnectReason {
+    /// The reason by its name on the wire.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "warning" => Self::Warning,
+            "refresh_requested" => Self::RefreshRequested,
+            "link_disabled" => Self::LinkDisabled,
+            "too_many_websockets" => Self::TooManyWebsockets,
+            _ => Self::Other,
+        }
+    }
+}
