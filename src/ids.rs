@@ -1,6 +1,8 @@
 //! Names of things: newtypes, so that one id is never taken for another.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +42,18 @@ number_id! {
     Generation, u64
 }
 
+/// Where generations come from. Copies draw from one counter, so a node's links never share one.
+#[derive(Clone, Debug, Default)]
+pub struct Generations(Arc<AtomicU64>);
+
+impl Generations {
+    /// The next one; the first is 1.
+    #[expect(clippy::should_implement_trait, reason = "a source without an end is no iterator of use")]
+    pub fn next(&self) -> Generation {
+        Generation(self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1))
+    }
+}
+
 /// The name a caller gives a workspace: `[A-Za-z0-9][A-Za-z0-9_.-]{0,127}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -77,6 +91,13 @@ impl fmt::Display for WorkspaceName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_of_a_source_never_give_the_same_generation() {
+        let one = Generations::default();
+        let other = one.clone();
+        assert_eq!([one.next(), other.next(), one.next()], [Generation(1), Generation(2), Generation(3)]);
+    }
 
     #[test]
     fn a_name_starts_with_a_letter_or_digit_and_has_at_most_128_characters() {

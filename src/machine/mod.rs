@@ -1,4 +1,13 @@
-//! The rules of a connection's life as pure machines: no I/O, no clock, no randomness but a seeded one. Inputs go in with the time they came at; actions come out.
+//! The rules of a connection's life as pure machines: no I/O, no clock, no randomness but a seeded one. Inputs go in with
+//! the time they came at; actions come out.
+//!
+//! A shell drives a machine so: `handle(now, input)`, then `poll_action()` until it is `None`, then one timer re-armed
+//! from `poll_timeout()` whose firing is the input `Timeout`. A timer that fires early or twice does no harm.
 
+pub mod backoff;
+pub mod connection;
+pub mod dice;
+pub mod intensity;
+pub mod link;
 pub mod seq;
 pub mod window;

@@ -1,0 +1,208 @@
+//! One app's life over its links.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::ids::{Generation, Generations};
+use crate::protocol::class::Class;
+use crate::status::{Code, State, Status};
+
+/// What a connection is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Links wanted, 1 to 9; what lies outside is taken as the nearest.
+    pub links: u8,
+    /// Slack's id of the app, once known. A link whose hello names another app is refused.
+    pub slack_app_id: Option<Box<str>>,
+    /// The times it keeps.
+    pub timing: Timing,
+}
+
+/// The times a connection keeps. A test may shorten them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// The first wait after a transient failure is at most this; it doubles.
+    pub backoff_first: Duration,
+    /// No wait after a transient failure is longer. Twelve seconds, so that after an outage everything is ready again
+    /// within fifteen of its end; Slack is protected by the pace of the whole node, not by this.
+    pub backoff_cap: Duration,
+    /// A link that has lived this long after hello proves that all is well.
+    pub stable: Duration,
+    /// A link that lived shorter than this after hello twice in a row makes the next one wait.
+    pub brief: Duration,
+    /// Between probes while failed, give or take a fifth.
+    pub probe: Duration,
+    /// The first wait after `too_many_websockets`; it doubles.
+    pub crowded_first: Duration,
+    /// The longest wait after it.
+    pub crowded_cap: Duration,
+    /// The first wait after an error code this version does not know; it doubles.
+    pub unknown_first: Duration,
+    /// The longest wait after it.
+    pub unknown_cap: Duration,
+    /// A longer `Retry-After` is taken as this.
+    pub retry_after_cap: Duration,
+    /// A retired link stays this long past its announced end.
+    pub overstay: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            backoff_first: seconds(1),
+            backoff_cap: seconds(12),
+            stable: seconds(30),
+            brief: seconds(10),
+            probe: seconds(15 * 60),
+            crowded_first: seconds(30),
+            crowded_cap: seconds(10 * 60),
+            unknown_first: seconds(60),
+            unknown_cap: seconds(15 * 60),
+            retry_after_cap: seconds(60 * 60),
+            overstay: seconds(60),
+        }
+    }
+}
+
+/// What happened. A word about a link the connection doesn't hold any more changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Wanted on ([`Code::OperatorConnect`] at start too). Also: try again now, whatever went before.
+    Connect(Code),
+    /// Wanted off: by [`Code::OperatorDisconnect`] or [`Code::Shutdown`].
+    Disconnect(Code),
+    /// Somebody wants fresh links: each old one goes when its successor is up.
+    Reconnect,
+    /// So many links are wanted from now on, 1 to 9.
+    Links(u8),
+    /// A candidate for the token is stored.
+    NewToken,
+    /// There is no token to open with ([`Code::NotAuthed`]), or it can't be read ([`Code::TokenUnreadable`]). Live links live on.
+    NoToken(Code),
+    /// What no attempt can mend ([`Code::DuplicateInstallation`], [`Code::Crashed`]): every link is stopped.
+    Halt(Code),
+    /// Slack issued an address for this link.
+    UrlIssued(Generation),
+    /// It didn't.
+    OpenFailed(Generation, OpenFailure),
+    /// The socket is open.
+    LinkOpened(Generation),
+    /// Hello is in.
+    LinkUp(Generation, Hello),
+    /// Slack announced the link's end, so long from now.
+    LinkDraining(Generation, Code, Duration),
+    /// The link's TCP connection is dropped. The shell says so for a link whose task died without a word, too.
+    LinkDown(Generation, Code),
+    /// The timer of [`Connection::poll_timeout`] fired.
+    Timeout,
+}
+
+/// What hello says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// Slack's id of the app the socket belongs to.
+    pub app_id: Option<Box<str>>,
+    /// Slack's host at the other end.
+    pub host: Option<Box<str>>,
+    /// How many sockets Slack counts for the app.
+    pub num_connections: Option<u32>,
+    /// How long Slack means to keep the socket (`approximate_connection_time`).
+    pub lifetime: Option<Duration>,
+}
+
+/// Why Slack issued no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFailure {
+    /// Why.
+    pub code: Code,
+    /// How to meet it.
+    pub class: Class,
+    /// Slack's `Retry-After`, from now.
+    pub retry_after: Option<Duration>,
+}
+
+/// With which token a link is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The one in force.
+    InForce,
+    /// The one that is tried beside it.
+    Candidate,
+}
+
+/// What the shell is to do. Each `Open` is answered by `UrlIssued` or `OpenFailed` unless abandoned, and each `Dial` by
+/// `LinkDown` in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Ask Slack for an address for a new link.
+    Open {
+        /// The link.
+        generation: Generation,
+        /// With which token.
+        token: Which,
+    },
+    /// Dial the address that was issued: the link's task begins.
+    Dial(Generation),
+    /// Nobody waits for the answer to this `Open` any more.
+    Abandon(Generation),
+    /// Stop the link, whatever it is doing.
+    Stop(Generation),
+    /// The link's successor is up: it may stay so long for Slack to close it.
+    Retire(Generation, Duration),
+    /// The candidate becomes the token in force; an `Open` that comes after this with [`Which::InForce`] means it.
+    Promote,
+    /// The candidate is no good.
+    DropCandidate(Code),
+    /// Slack's id of the app, heard for the first time.
+    LearnAppId(Box<str>),
+    /// The state changed: for the history and whoever listens.
+    Changed {
+        /// From.
+        from: State,
+        /// To.
+        to: State,
+        /// Why; none when all is as wanted.
+        code: Option<Code>,
+        /// The link it is about.
+        generation: Option<Generation>,
+    },
+}
+
+/// One app's life over its links.
+#[derive(Debug)]
+pub struct Connection {
+    settings: Settings,
+    generations: Generations,
+    seed: u64,
+    actions: VecDeque<Action>,
+    seen: Now,
+}
+
+impl Connection {
+    /// A connection that is off.
+    pub fn new(now: Now, settings: Settings, seed: u64, generations: Generations) -> Self {
+        Self { settings, generations, seed, actions: VecDeque::new(), seen: now }
+    }
+
+    /// Takes in what happened. Afterwards poll the actions, then the timeout; the status may have changed too.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        drop((now, input, &self.settings, &self.generations, self.seed));
+    }
+
+    /// The next thing to do. To be polled until `None` after each [`handle`](Self::handle).
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to give the input [`Input::Timeout`] (monotonic). To be polled after the actions.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    /// All there is to say about it, as of the last input.
+    pub fn status(&self) -> Status {
+        Status::off(self.seen.wall_ms)
+    }
+}
