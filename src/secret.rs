@@ -9,13 +9,17 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadToken {
     /// Not an app-level token.
-    #[error("an app-level token starts with 'xapp-' (Basic Information → App-Level Tokens); this one does not")]
+    #[error(
+        "an app-level token starts with 'xapp-' (Basic Information → App-Level Tokens); this one does not"
+    )]
     NotAppLevel,
     /// Not a bot token.
     #[error("a bot token starts with 'xoxb-' (OAuth & Permissions); this one does not")]
     NotBot,
     /// Something no token and no HTTP header holds.
-    #[error("a token has no blanks, line breaks or non-ASCII characters and at most 1000 characters; this one does")]
+    #[error(
+        "a token has no blanks, line breaks or non-ASCII characters and at most 1000 characters; this one does"
+    )]
     Malformed,
 }
 
@@ -84,7 +88,8 @@ impl AppToken {
     /// A digest by which two tokens are told apart without being read.
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::digest(self.expose().as_bytes());
-        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        let head = digest.iter().take(16).fold(0_u128, |sum, byte| (sum << 8) | u128::from(*byte));
+        format!("{head:032x}")
     }
 
     /// The last four characters: enough for a person to tell tokens apart.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What an envelope costs beside its text: its ids, its place in queues.
-pub const OVERHEAD: usize = 1 << 10;
+pub(super) const OVERHEAD: usize = 1 << 10;
 
 /// The node's bytes in flight.
 #[derive(Debug)]
-pub struct Budget {
+pub(super) struct Budget {
     taken: AtomicUsize,
     limit: usize,
     reserve: usize,
@@ -16,17 +16,12 @@ pub struct Budget {
 
 impl Budget {
     /// A budget of `limit` bytes, and `reserve` on top for what Slack does not send twice.
-    pub fn new(limit: usize, reserve: usize) -> Arc<Self> {
+    pub(super) fn new(limit: usize, reserve: usize) -> Arc<Self> {
         Arc::new(Self { taken: AtomicUsize::new(0), limit, reserve })
     }
 
-    /// Bytes in flight.
-    pub fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
-    }
-
     /// The most envelopes that can be in flight at once: queues of this length never fill.
-    pub fn most_envelopes(&self) -> usize {
+    pub(super) fn most_envelopes(&self) -> usize {
         (self.limit + self.reserve) / OVERHEAD
     }
 
@@ -39,19 +34,19 @@ impl Budget {
 
 /// A share of the budget, given back when dropped.
 #[derive(Debug)]
-pub struct Share {
+pub(super) struct Share {
     budget: Arc<Budget>,
     bytes: usize,
 }
 
 impl Share {
     /// An empty share.
-    pub fn of(budget: &Arc<Budget>) -> Self {
+    pub(super) fn of(budget: &Arc<Budget>) -> Self {
         Self { budget: Arc::clone(budget), bytes: 0 }
     }
 
     /// Takes `bytes` more, if they are there. `urgent` may use the reserve.
-    pub fn grow(&mut self, bytes: usize, urgent: bool) -> bool {
+    pub(super) fn grow(&mut self, bytes: usize, urgent: bool) -> bool {
         let granted = self.budget.take(bytes, urgent);
         if granted {
             self.bytes += bytes;
@@ -60,13 +55,13 @@ impl Share {
     }
 
     /// What it holds.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Passes `bytes` of it on.
     #[must_use]
-    pub fn split(&mut self, bytes: usize) -> Self {
+    pub(super) fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
         Self { budget: Arc::clone(&self.budget), bytes }
@@ -76,6 +71,14 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.budget.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Budget {
+    /// Bytes in flight.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Which handlers get an event, and what of it is done. Takes what the journal hands on; what it has missed or had no room
-//! for it reads back from the store, which is also how a start after a crash works: nothing depends on the memory.
+//! Which handlers get an event, and what of it is done. Takes what the journal hands on; what it missed or had no room for
+//! it reads back from the store, which is also how a start after a crash works: nothing depends on the memory.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,36 +7,282 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use futures_util::stream;
+use tokio::sync::{mpsc, oneshot};
 
-use super::budget::Share;
-use super::handler::{Finished, HandlerActor, Parts, Work};
+use super::budget::{OVERHEAD, Share};
+use super::handler::Finished;
 use super::journal::{Committed, Marks};
+use super::lane::Lane;
 use crate::clock::Clock;
 use crate::event::Event;
-use crate::handlers::{Outcome, Plugin};
+use crate::handlers::Plugin;
 use crate::ids::Seq;
 use crate::machine::seq::SeqMaker;
 use crate::machine::window::Window;
 use crate::slack::web::Outside;
-use crate::store::Store;
-use crate::telemetry::{Figures, HandlerFigures};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Figures;
 
 /// Events between journal and handlers at most; the rest waits on disk.
 pub(super) const IN_FLIGHT: usize = 4096;
 
-/// A page read back from the store.
+/// A page read back from the store: events, bytes.
 const PAGE: (u32, usize) = (512, 4 << 20);
 
-/// Events one handler is given at once.
-const BATCH: usize = 64;
-
-/// How often it is checked whether anything was missed, and how long a dead handler waits for its next life.
+/// How often it is checked whether anything was missed or a handler has died.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Events of which nothing is kept: their bytes stay in the budget until they are handled.
+/// Events of which nothing is kept. Their bytes stay in the budget until they are handled.
 pub(super) struct Unkept {
     pub(super) events: Vec<Event>,
     pub(super) share: Share,
+}
+
+impl Message for Committed {
+    type Result = ();
+}
+
+/// No new work; let what handlers are at work on finish. The answer comes when they have, or never.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Drain;
+
+/// What the dispatcher is made of.
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn Store>,
+    /// What the journal and the dispatcher tell each other; none where nothing is kept.
+    pub(super) marks: Option<Arc<Marks>>,
+    /// Events of which nothing is kept.
+    pub(super) unkept: mpsc::Receiver<Unkept>,
+    pub(super) plugins: Vec<Arc<Plugin>>,
+    pub(super) outside: Arc<Outside>,
+    pub(super) clock: Clock,
+    pub(super) figures: Figures,
+}
+
+/// The dispatcher.
+pub(super) struct Dispatcher {
+    store: Arc<dyn Store>,
+    marks: Option<Arc<Marks>>,
+    clock: Clock,
+    lanes: Vec<Lane>,
+    window: Window,
+    /// Seqs for events that are not kept.
+    seqs: SeqMaker,
+    /// Bytes of events that are not kept, in the order of their seqs.
+    shares: VecDeque<(Seq, Share)>,
+    inboxes: Option<(mpsc::Receiver<Finished>, mpsc::Receiver<Unkept>)>,
+    behind: Behind,
+    /// Who waits for the end, once the end has begun.
+    drained: Option<Vec<oneshot::Sender<()>>>,
+}
+
+/// Is there more on disk than was handed on?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behind {
+    No,
+    /// More was on disk at the last tick: either it is still on its way here or it was missed.
+    Perhaps(Seq),
+    Yes,
+    Reading,
+}
+
+impl Dispatcher {
+    /// A dispatcher for these handlers.
+    pub(super) fn new(parts: Parts) -> Self {
+        let (finished, inbox) = mpsc::channel(IN_FLIGHT * parts.plugins.len().max(1));
+        let lane = |(handler, plugin): (usize, &Arc<Plugin>)| {
+            Lane::new(super::handler::Parts {
+                handler,
+                figures: parts.figures.handler(&plugin.name),
+                plugin: Arc::clone(plugin),
+                outside: Arc::clone(&parts.outside),
+                store: Arc::clone(&parts.store),
+                finished: finished.clone(),
+                clock: parts.clock,
+            })
+        };
+        let settled = parts.marks.as_ref().map_or(Seq(0), |marks| Seq(marks.settled.load(Ordering::Acquire)));
+        Self {
+            lanes: parts.plugins.iter().enumerate().map(lane).collect(),
+            store: parts.store,
+            marks: parts.marks,
+            clock: parts.clock,
+            window: Window::new(settled),
+            seqs: SeqMaker::new(0, Seq(0)),
+            shares: VecDeque::new(),
+            inboxes: Some((inbox, parts.unkept)),
+            behind: Behind::Yes,
+            drained: None,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.drained.is_none() && self.window.undone() < IN_FLIGHT
+    }
+
+    /// Takes an event in; one that was here before is left alone.
+    fn admit(&mut self, event: &Arc<Event>) {
+        let handlers = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
+        if self.window.admit(event.seq, handlers) {
+            for lane in &mut self.lanes {
+                lane.push(Arc::clone(event));
+            }
+        }
+    }
+
+    /// Gives handlers what waits for them and says how far everything is done.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        for lane in &mut self.lanes {
+            lane.pump();
+        }
+        let settled = self.window.settled_to();
+        if let Some(marks) = &self.marks {
+            marks.settled.store(settled.0, Ordering::Release);
+        }
+        while self.shares.front().is_some_and(|(seq, _)| *seq <= settled) {
+            self.shares.pop_front();
+        }
+        self.catch_up(ctx);
+        self.end_if_drained();
+    }
+
+    /// Reads a page from the store when there is more on disk than came here and room for it.
+    fn catch_up(&mut self, ctx: &mut Context<Self>) {
+        let Some(marks) = &self.marks else { return };
+        if self.behind != Behind::Yes || self.drained.is_some() || self.window.undone() > IN_FLIGHT / 2 {
+            return;
+        }
+        let committed = Seq(marks.committed.load(Ordering::Acquire));
+        if committed <= self.window.last() {
+            self.behind = Behind::No;
+            return;
+        }
+        self.behind = Behind::Reading;
+        let (store, after) = (Arc::clone(&self.store), self.window.last());
+        let page = async move { store.read_events(after, PAGE.0, PAGE.1).await };
+        ctx.spawn(page.into_actor(self).map(move |page, act, ctx| act.on_page(page, committed, ctx)));
+    }
+
+    fn on_page(&mut self, page: Result<Vec<Event>, StoreError>, committed: Seq, ctx: &mut Context<Self>) {
+        match page {
+            Ok(events) => {
+                self.behind = Behind::Yes;
+                if events.is_empty() {
+                    // What was committed up to then cannot be read any more; the store has said so.
+                    self.window.skip_to(committed);
+                }
+                for event in events {
+                    self.admit(&Arc::new(event));
+                }
+                self.go_on(ctx);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "events wait on disk: they cannot be read back");
+                // The tick tries again.
+                self.behind = Behind::Perhaps(self.window.last());
+            }
+        }
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        for lane in &mut self.lanes {
+            lane.revive();
+        }
+        if let Some(marks) = &self.marks {
+            let missing = Seq(marks.committed.load(Ordering::Acquire)) > self.window.last();
+            self.behind = match self.behind {
+                Behind::No if missing => Behind::Perhaps(self.window.last()),
+                Behind::Perhaps(_) if !missing => Behind::No,
+                Behind::Perhaps(last) if last == self.window.last() => Behind::Yes,
+                Behind::Perhaps(_) => Behind::Perhaps(self.window.last()),
+                same @ (Behind::No | Behind::Yes | Behind::Reading) => same,
+            };
+        }
+        self.go_on(ctx);
+    }
+
+    fn end_if_drained(&mut self) {
+        let idle = self.lanes.iter().all(Lane::is_idle);
+        if let Some(waiting) = self.drained.as_mut().filter(|_| idle) {
+            // The answer is the end of the channel.
+            waiting.clear();
+        }
+    }
+}
+
+impl Actor for Dispatcher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(256);
+        if let Some((mut finished, mut unkept)) = self.inboxes.take() {
+            ctx.add_stream(stream::poll_fn(move |cx| finished.poll_recv(cx)));
+            ctx.add_stream(stream::poll_fn(move |cx| unkept.poll_recv(cx)));
+        }
+        ctx.run_interval(TICK, Self::tick);
+        self.go_on(ctx);
+    }
+}
+
+impl Handler<Committed> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, committed: Committed, ctx: &mut Self::Context) {
+        let nothing_missed = committed.after <= self.window.last();
+        if nothing_missed && self.has_room() {
+            for event in &committed.events {
+                self.admit(event);
+            }
+        } else if self.behind != Behind::Reading {
+            self.behind = Behind::Yes;
+        }
+        self.go_on(ctx);
+    }
+}
+
+impl StreamHandler<Unkept> for Dispatcher {
+    fn handle(&mut self, mut unkept: Unkept, ctx: &mut Self::Context) {
+        let now = self.clock.now().wall_ms;
+        for mut event in unkept.events {
+            event.seq = self.seqs.next(now);
+            self.shares.push_back((event.seq, unkept.share.split(event.payload.len() + OVERHEAD)));
+            self.admit(&Arc::new(event));
+        }
+        self.go_on(ctx);
+    }
+
+    /// The links are gone; the dispatcher stays for what is in flight.
+    fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl StreamHandler<Finished> for Dispatcher {
+    fn handle(&mut self, Finished { handler, done }: Finished, ctx: &mut Self::Context) {
+        for seq in done {
+            if self.lanes.get_mut(handler).is_some_and(|lane| lane.done(seq)) {
+                self.window.done(seq);
+            }
+        }
+        self.go_on(ctx);
+    }
+
+    fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Handler<Drain> for Dispatcher {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) -> Self::Result {
+        let (sender, done) = oneshot::channel();
+        if self.marks.is_some() {
+            // What no handler has begun stays on disk for the next start.
+            for lane in &mut self.lanes {
+                lane.clear();
+            }
+        }
+        self.drained.get_or_insert_default().push(sender);
+        self.go_on(ctx);
+        Box::pin(async move { done.await.unwrap_or_default() })
+    }
 }

@@ -47,7 +47,11 @@ impl Exit {
                 at_once
             }
             Self::Unkept(dispatcher) => {
-                if dispatcher.try_send(Unkept { events, share }).is_ok() { acks } else { Vec::new() }
+                if dispatcher.try_send(Unkept { events, share }).is_ok() {
+                    acks
+                } else {
+                    Vec::new()
+                }
             }
         }
     }

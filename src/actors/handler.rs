@@ -26,22 +26,17 @@ use crate::telemetry::HandlerFigures;
 #[rtype(result = "()")]
 pub(super) struct Work(pub(super) Vec<Arc<Event>>);
 
-/// What became of a delivery.
-#[derive(Debug)]
-pub(super) struct Done {
-    pub(super) seq: Seq,
-    pub(super) outcome: Outcome,
-}
-
 /// All of what a handler finished in one go.
 #[derive(Debug)]
 pub(super) struct Finished {
     /// Which handler, by its place in the dispatcher's list.
     pub(super) handler: usize,
-    pub(super) done: Vec<Done>,
+    /// Their seqs. Retries and dead letters will need the outcomes too.
+    pub(super) done: Vec<Seq>,
 }
 
 /// What a handler actor is made of.
+#[derive(Clone)]
 pub(super) struct Parts {
     pub(super) handler: usize,
     pub(super) plugin: Arc<Plugin>,
@@ -83,7 +78,7 @@ impl Actor for HandlerActor {
     }
 }
 
-impl actix::Handler<Work> for HandlerActor {
+impl Handler<Work> for HandlerActor {
     type Result = ();
 
     fn handle(&mut self, Work(events): Work, ctx: &mut Self::Context) {
@@ -93,12 +88,15 @@ impl actix::Handler<Work> for HandlerActor {
     }
 }
 
-type Running = FuturesUnordered<LocalBoxFuture<'static, Done>>;
+type Running = FuturesUnordered<LocalBoxFuture<'static, Seq>>;
 
 async fn run(parts: Parts, mut inbox: mpsc::Receiver<Vec<Arc<Event>>>) {
     let context = HandlerContext { slack: WebApi::new(&parts.outside), store: Arc::clone(&parts.store) };
     let Ok(plug) = std::panic::catch_unwind(AssertUnwindSafe(|| parts.plugin.make(&context))) else {
-        tracing::error!(handler = parts.plugin.name, "the handler panicked while it was made; it is tried again");
+        tracing::error!(
+            handler = parts.plugin.name,
+            "the handler panicked while it was made; it is tried again"
+        );
         return;
     };
     let plug: Rc<dyn Plug> = Rc::from(plug);
@@ -139,21 +137,19 @@ async fn begin(
     plug: &Rc<dyn Plug>,
     event: Arc<Event>,
     running: &mut Running,
-    done: &mut Vec<Done>,
+    done: &mut Vec<Seq>,
 ) {
     let seq = event.seq;
     let started = parts.clock.now().mono;
     let plug = Rc::clone(plug);
     let delivery = Delivery { event, attempt: 1 };
-    let mut handling = Box::pin(
-        AssertUnwindSafe(async move { plug.handle(delivery).await }).catch_unwind(),
-    );
+    let mut handling = Box::pin(AssertUnwindSafe(async move { plug.handle(delivery).await }).catch_unwind());
     let name = parts.plugin.name.clone();
     let figures = parts.figures.clone();
     if let std::task::Poll::Ready(outcome) = poll!(&mut handling) {
         let outcome = judge(&name, seq, outcome.map_err(|_| Failure::Panicked));
-        figures.handled(&outcome, parts.clock.now().mono.saturating_sub(started));
-        done.push(Done { seq, outcome });
+        figures.handled(outcome.as_str(), parts.clock.now().mono.saturating_sub(started));
+        done.push(seq);
         return;
     }
     let Options { within, .. } = parts.plugin.options;
@@ -165,8 +161,8 @@ async fn begin(
                 Err(_) => Err(Failure::TooSlow(within)),
             };
             let outcome = judge(&name, seq, outcome);
-            figures.handled(&outcome, clock.now().mono.saturating_sub(started));
-            Done { seq, outcome }
+            figures.handled(outcome.as_str(), clock.now().mono.saturating_sub(started));
+            seq
         }
         .boxed_local(),
     );
@@ -183,7 +179,9 @@ fn judge(handler: &str, seq: Seq, outcome: Result<Outcome, Failure>) -> Outcome 
         Ok(outcome) => {
             match &outcome {
                 Outcome::Done => {}
-                Outcome::Retry { .. } => tracing::warn!(handler, %seq, "the handler could not handle the event"),
+                Outcome::Retry { .. } => {
+                    tracing::warn!(handler, %seq, "the handler could not handle the event");
+                }
                 Outcome::Reject { reason } => {
                     tracing::warn!(handler, %seq, reason, "the handler refuses the event");
                 }

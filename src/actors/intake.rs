@@ -33,6 +33,14 @@ pub struct Counters {
     pub last_event_ms: AtomicI64,
 }
 
+impl Counters {
+    /// Acks went out, and so many events had been seen before.
+    pub(super) fn verdict(&self, acks: usize, duplicates: usize) {
+        self.acks.fetch_add(acks as u64, Ordering::Relaxed);
+        self.duplicates.fetch_add(duplicates as u64, Ordering::Relaxed);
+    }
+}
+
 /// A team learnt from an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Learnt {

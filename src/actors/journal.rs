@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_secs(1);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// How long what Slack may send again is remembered: its last hourly retry comes after 24 hours.
-const REMEMBER: Duration = Duration::from_secs(26 * 3600);
+const REMEMBER: Duration = Duration::from_hours(26);
 
 /// Envelopes read in one turn of a link, and where their verdict goes.
 pub(super) struct Batch {
@@ -51,7 +51,7 @@ pub(super) struct Committed {
 
 /// What the journal and the dispatcher tell each other without waiting.
 #[derive(Debug)]
-pub struct Marks {
+pub(super) struct Marks {
     /// The last event on disk. Set before it is handed on.
     pub(super) committed: AtomicI64,
     /// Up to here everything is handled.
@@ -62,7 +62,7 @@ pub struct Marks {
 
 impl Marks {
     /// The marks of a writer that starts.
-    pub fn new(writer: &Writer) -> Arc<Self> {
+    pub(super) fn new(writer: &Writer) -> Arc<Self> {
         Arc::new(Self {
             committed: AtomicI64::new(writer.last.0),
             settled: AtomicI64::new(writer.settled_to.0),
@@ -71,14 +71,14 @@ impl Marks {
     }
 
     /// Is the database refusing at the moment?
-    pub fn is_stuck(&self) -> bool {
+    pub(super) fn is_stuck(&self) -> bool {
         self.stuck.load(Ordering::Relaxed)
     }
 }
 
 /// The end of the journal that links write to.
 #[derive(Clone)]
-pub struct Queue(mpsc::Sender<Batch>);
+pub(super) struct Queue(mpsc::Sender<Batch>);
 
 impl Queue {
     /// Hands a batch over. Never fills: the budget admits fewer envelopes than it has places.
@@ -88,7 +88,7 @@ impl Queue {
 }
 
 /// The writer. [`Journal::run`] until its handle says stop.
-pub struct Journal {
+pub(super) struct Journal {
     store: Arc<dyn Store>,
     clock: Clock,
     writer: Writer,
@@ -101,7 +101,7 @@ pub struct Journal {
 
 impl Journal {
     /// A journal for a writer, with room for `places` batches.
-    pub fn new(
+    pub(super) fn new(
         store: Arc<dyn Store>,
         clock: Clock,
         writer: Writer,
@@ -185,7 +185,9 @@ impl Journal {
             let fresh = verdicts.by_ref().take(length).filter(|taken| **taken == Taken::Fresh).count();
             let word = Word::Verdict { batch: number, fresh, duplicates: length - fresh };
             if link.try_send(word).is_err() {
-                tracing::debug!("a link ended before its verdict; Slack sends the events again and they are recognised");
+                tracing::debug!(
+                    "a link ended before its verdict; Slack sends the events again and they are recognised"
+                );
             }
         }
         let is_fresh = |(event, taken): (Arc<Event>, &Taken)| (*taken == Taken::Fresh).then_some(event);
@@ -240,7 +242,9 @@ impl Journal {
         self.figures.quarantined.increment(1);
         let now = self.clock.now().wall_ms;
         let aside = self
-            .until_known("the journal cannot put an event aside", || self.store.quarantine(event, problem, now))
+            .until_known("the journal cannot put an event aside", || {
+                self.store.quarantine(event, problem, now)
+            })
             .await;
         if let Err(problem) = aside {
             tracing::error!(seq = %event.seq, problem, "the event could not even be put aside; it is acked and lost");

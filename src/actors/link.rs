@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix::Recipient;
 use futures_util::Stream as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -85,6 +85,8 @@ pub(super) struct Parts {
     pub(super) words: mpsc::Receiver<Word>,
     /// The same queue's other end, for verdicts.
     pub(super) own_words: mpsc::Sender<Word>,
+    /// Resolves when the connection's actor is gone.
+    pub(super) connection_lives: oneshot::Receiver<()>,
     pub(super) counters: Arc<Counters>,
     pub(super) figures: Figures,
 }
@@ -104,6 +106,7 @@ pub(super) async fn run(address: TicketUrl, mut parts: Parts) -> Code {
         ledger: Ledger::default(),
         timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         hello: None,
+        orphaned: false,
         parts,
     };
     link.feed(link.parts.clock.now(), Input::Dialed);
@@ -128,9 +131,11 @@ async fn dialled(address: &TicketUrl, machine: &mut Machine, parts: &mut Parts) 
             },
             word = parts.words.recv() => match word {
                 Some(Word::Retire(within)) => Input::Retire { within },
-                Some(Word::Stop) | None => Input::Stop,
-                Some(Word::Verdict { .. }) => continue,
+                Some(Word::Stop) => Input::Stop,
+                // Nothing was handed over yet, and the queue's other end is ours.
+                Some(Word::Verdict { .. }) | None => continue,
             },
+            _ = &mut parts.connection_lives => Input::Stop,
             () = tokio::time::sleep_until(deadline) => Input::Timeout,
         };
         machine.handle(parts.clock.now(), input);
@@ -145,6 +150,8 @@ struct Link {
     timer: Pin<Box<Sleep>>,
     /// What hello said, until the machine says the link is up.
     hello: Option<Hello>,
+    /// Its connection's actor is gone.
+    orphaned: bool,
     parts: Parts,
 }
 
@@ -185,14 +192,18 @@ impl Link {
     fn take_words(&mut self, cx: &mut Context<'_>, now: Now) {
         while let Poll::Ready(word) = self.parts.words.poll_recv(cx) {
             match word {
-                Some(Word::Verdict { batch, fresh, duplicates }) => self.acknowledge(batch, fresh, duplicates, now),
+                Some(Word::Verdict { batch, fresh, duplicates }) => {
+                    self.acknowledge(batch, fresh, duplicates, now);
+                }
                 Some(Word::Retire(within)) => self.feed(now, Input::Retire { within }),
                 Some(Word::Stop) => self.feed(now, Input::Stop),
-                None => {
-                    self.feed(now, Input::Stop);
-                    return;
-                }
+                // The other end is our own.
+                None => return,
             }
+        }
+        if !self.orphaned && Pin::new(&mut self.parts.connection_lives).poll(cx).is_ready() {
+            self.orphaned = true;
+            self.feed(now, Input::Stop);
         }
     }
 
@@ -211,7 +222,9 @@ impl Link {
         for _ in 0..TURN {
             match Pin::new(&mut self.socket).poll_next(cx) {
                 Poll::Ready(Some(Ok(message))) => self.on_message(&message, now),
-                Poll::Ready(Some(Err(error))) => return self.feed(now, Input::Broken(cause_of_break(&error))),
+                Poll::Ready(Some(Err(error))) => {
+                    return self.feed(now, Input::Broken(cause_of_break(&error)));
+                }
                 Poll::Ready(None) => return self.feed(now, Input::Broken(Code::ConnectionLost)),
                 Poll::Pending => return,
             }

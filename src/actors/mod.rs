@@ -1,1 +1,26 @@
 //! Thin shells around the machines, and the tasks that carry bytes.
+//!
+//! What an operator can name is an actor: the supervisor, a workspace's connection, the dispatcher, a handler. The way from a socket to
+//! the disk goes through no mailbox: a link task hands batches to the journal's task and gets verdicts back.
+
+mod budget;
+mod connection;
+mod directory;
+mod dispatcher;
+mod exit;
+mod handler;
+mod intake;
+mod journal;
+mod lane;
+mod ledger;
+mod link;
+mod node;
+mod roster;
+mod shared;
+mod supervisor;
+mod tripwire;
+mod wire;
+
+pub use self::directory::{Directory, Entry};
+pub use self::intake::Counters;
+pub use self::node::{Ack, Node, NodeParts, StopReport};

@@ -31,7 +31,8 @@ impl Roster {
     pub(super) fn owner(&self, routing: &Routing<'_>) -> Owner {
         let team = routing.team_id.as_deref();
         let enterprise = routing.enterprise_id.as_deref();
-        let by_team = team.and_then(|team| self.seats.iter().find(|seat| seat.team_id.as_deref() == Some(team)));
+        let by_team =
+            team.and_then(|team| self.seats.iter().find(|seat| seat.team_id.as_deref() == Some(team)));
         // Where an app is installed in an organisation as a whole, the seat has no team and stands for all of them.
         let by_org = || {
             let enterprise = enterprise?;
@@ -82,7 +83,9 @@ mod tests {
     fn an_organisation_install_stands_for_all_teams_of_the_organisation() {
         let roster = Roster::new(vec![seat(1, None, Some("E1")), seat(2, Some("T2"), Some("E1"))]);
         let event = |team: &str| {
-            format!(r#"{{"team_id":"{team}","authorizations":[{{"enterprise_id":"E1","team_id":"{team}","is_enterprise_install":true}}]}}"#)
+            format!(
+                r#"{{"team_id":"{team}","authorizations":[{{"enterprise_id":"E1","team_id":"{team}","is_enterprise_install":true}}]}}"#
+            )
         };
         assert_eq!(owner(&roster, &event("T7")), Owner::Of(WorkspaceId(1)));
         assert_eq!(owner(&roster, &event("T2")), Owner::Of(WorkspaceId(2)));

@@ -53,11 +53,17 @@ impl Echo {
         };
         let token = match self.context.store.bot_token(workspace).await {
             Ok(Some(token)) => token,
-            Ok(None) => return reject("the workspace has no bot token; put one in place to let echo answer mentions"),
+            Ok(None) => {
+                return reject(
+                    "the workspace has no bot token; put one in place to let echo answer mentions",
+                );
+            }
             Err(_) => return Outcome::Retry { after: None },
         };
         let slack = &self.context.slack;
-        outcome(slack.post_message(&token, &mention.channel, &mention.text, mention.thread_ts.as_deref()).await)
+        outcome(
+            slack.post_message(&token, &mention.channel, &mention.text, mention.thread_ts.as_deref()).await,
+        )
     }
 }
 

@@ -44,6 +44,17 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Its name in figures and logs.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retry { .. } => "retry",
+            Self::Reject { .. } => "reject",
+        }
+    }
+}
+
 /// Any actix actor that handles deliveries can be registered by its `Recipient<Delivery>`.
 impl actix::Message for Delivery {
     type Result = Outcome;

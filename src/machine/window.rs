@@ -44,6 +44,11 @@ impl Window {
         true
     }
 
+    /// What lies up to `seq` will never come.
+    pub fn skip_to(&mut self, seq: Seq) {
+        self.last = self.last.max(seq);
+    }
+
     /// One handler is done with an event; true when it was the last one.
     pub fn done(&mut self, seq: Seq) -> bool {
         let Ok(at) = self.events.binary_search_by_key(&seq, |(seq, _)| *seq) else { return false };

@@ -1,5 +1,7 @@
 //! Why Slack asks a client to disconnect.
 
+use crate::status::Code;
+
 /// The `reason` of a `disconnect` frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DisconnectReason {
@@ -24,6 +26,17 @@ impl DisconnectReason {
             "link_disabled" => Self::LinkDisabled,
             "too_many_websockets" => Self::TooManyWebsockets,
             _ => Self::Other,
+        }
+    }
+
+    /// The same in the words of a connection's state.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Warning => Code::DisconnectWarning,
+            Self::RefreshRequested => Code::RefreshRequested,
+            Self::LinkDisabled => Code::LinkDisabled,
+            Self::TooManyWebsockets => Code::TooManyWebsockets,
+            Self::Other => Code::UnknownDisconnect,
         }
     }
 }

@@ -64,7 +64,8 @@ pub async fn dial(address: &TicketUrl, tls: &Arc<ClientConfig>) -> Result<Socket
             Host::Ipv4(ip) => ServerName::IpAddress(std::net::IpAddr::V4(ip).into()),
             Host::Ipv6(ip) => ServerName::IpAddress(std::net::IpAddr::V6(ip).into()),
         };
-        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.map_err(|_| Code::DialFailed)?;
+        let stream =
+            TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.map_err(|_| Code::DialFailed)?;
         Transport::Tls(Box::new(stream))
     } else {
         Transport::Plain(tcp)
@@ -82,6 +83,10 @@ pub async fn dial(address: &TicketUrl, tls: &Arc<ClientConfig>) -> Result<Socket
 }
 
 /// Why a dial failed. The library's own text may hold the address, so only a code leaves here.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's list of errors is long; what is not told apart is one cause"
+)]
 fn cause_of_dial(error: &tungstenite::Error) -> Code {
     match error {
         tungstenite::Error::Http(_) | tungstenite::Error::Protocol(_) | tungstenite::Error::HttpFormat(_) => {
@@ -92,6 +97,10 @@ fn cause_of_dial(error: &tungstenite::Error) -> Code {
 }
 
 /// Why an open socket broke.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's list of errors is long; what is not told apart is one cause"
+)]
 pub fn cause_of_break(error: &tungstenite::Error) -> Code {
     use tungstenite::error::ProtocolError;
     match error {

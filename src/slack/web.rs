@@ -1,5 +1,6 @@
 //! Slack's Web API, as far as a node calls it. Tokens travel in the header only; answers give codes, never what was sent.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
+use crate::machine::connection::OpenFailure;
+use crate::protocol::api::{OpenReply, retry_after};
 use crate::protocol::class::Class;
-use crate::protocol::open::{OpenReply, read_reply, retry_after};
 use crate::secret::{AppToken, BotToken, TicketUrl};
 use crate::status::Code;
 
@@ -31,17 +33,6 @@ pub struct Outside {
     pub api: Url,
     /// The one TLS configuration.
     pub tls: Arc<ClientConfig>,
-}
-
-/// Why no socket address was issued.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenFailure {
-    /// What happened.
-    pub code: Code,
-    /// How it is to be met.
-    pub class: Class,
-    /// Slack's wish, where it named one.
-    pub retry_after: Option<Duration>,
 }
 
 /// Why a call failed.
@@ -81,7 +72,22 @@ pub struct WebApi {
 }
 
 impl WebApi {
-    /// The client of the current thread.
+    /// The client of the current thread, made at the first call.
+    pub fn here(outside: &Arc<Outside>) -> Rc<Self> {
+        thread_local! {
+            static HERE: RefCell<Option<(Arc<Outside>, Rc<WebApi>)>> = const { RefCell::new(None) };
+        }
+        HERE.with_borrow_mut(|here| match here {
+            Some((of, client)) if Arc::ptr_eq(of, outside) => Rc::clone(client),
+            _ => {
+                let client = Self::new(outside);
+                *here = Some((Arc::clone(outside), Rc::clone(&client)));
+                client
+            }
+        })
+    }
+
+    /// A client for the current thread. Its connection pool is its own: one is enough for all that live on a thread.
     pub fn new(outside: &Outside) -> Rc<Self> {
         let connector = Connector::new().rustls_0_23(Arc::clone(&outside.tls)).timeout(CALL_WITHIN);
         let client = Client::builder().connector(connector).timeout(CALL_WITHIN).disable_redirects().finish();
@@ -101,12 +107,16 @@ impl WebApi {
             StatusCode::OK => {}
             StatusCode::TOO_MANY_REQUESTS => {
                 let wait = Some(retry_after(retry_after_header(response.headers())));
-                return Err(OpenFailure { code: Code::Ratelimited, class: Class::Transient, retry_after: wait });
+                return Err(OpenFailure {
+                    code: Code::Ratelimited,
+                    class: Class::Transient,
+                    retry_after: wait,
+                });
             }
             _ => return Err(transient(Code::HttpError)),
         }
         let body = response.body().limit(MAX_ANSWER).await.map_err(|_| transient(Code::BadReply))?;
-        match read_reply(&body) {
+        match OpenReply::parse(&body) {
             OpenReply::Issued(url) => Ok(url),
             OpenReply::Refused { text, code, class } => {
                 if code == Code::UnknownSlackError {
@@ -140,7 +150,8 @@ impl WebApi {
 
     /// Posts to a `response_url`, which is a credential of its own and good for five posts in 30 minutes.
     pub async fn respond(&self, response_url: &str, body: &serde_json::Value) -> Result<(), CallError> {
-        let response = self.client.post(response_url).send_json(body).await.map_err(|_| CallError::Unreachable)?;
+        let response =
+            self.client.post(response_url).send_json(body).await.map_err(|_| CallError::Unreachable)?;
         status(response.status(), response.headers())
     }
 
@@ -173,7 +184,9 @@ impl WebApi {
 
 fn status(status: StatusCode, headers: &HeaderMap) -> Result<(), CallError> {
     match status {
-        StatusCode::TOO_MANY_REQUESTS => Err(CallError::RateLimited(retry_after(retry_after_header(headers)))),
+        StatusCode::TOO_MANY_REQUESTS => {
+            Err(CallError::RateLimited(retry_after(retry_after_header(headers))))
+        }
         status if status.is_success() => Ok(()),
         status => Err(CallError::Status(status.as_u16())),
     }

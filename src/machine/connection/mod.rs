@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::Now;
 use crate::ids::{Generation, Generations};
 use crate::protocol::class::Class;
+use crate::protocol::hello::Hello;
 use crate::status::{Code, State, Status};
 
 /// What a connection is to be.
@@ -97,19 +98,6 @@ pub enum Input {
     LinkDown(Generation, Code),
     /// The timer of [`Connection::poll_timeout`] fired.
     Timeout,
-}
-
-/// What hello says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hello {
-    /// Slack's id of the app the socket belongs to.
-    pub app_id: Option<Box<str>>,
-    /// Slack's host at the other end.
-    pub host: Option<Box<str>>,
-    /// How many sockets Slack counts for the app.
-    pub num_connections: Option<u32>,
-    /// How long Slack means to keep the socket (`approximate_connection_time`).
-    pub lifetime: Option<Duration>,
 }
 
 /// Why Slack issued no address.

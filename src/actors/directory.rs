@@ -1,0 +1,89 @@
+//! What is known of every running connection, readable without asking an actor.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use super::intake::Counters;
+use crate::clock::Now;
+use crate::ids::AppId;
+use crate::status::{Code, Health, State, Status};
+
+/// One app: what its connection publishes. Outlives the actor's deaths.
+#[derive(Debug)]
+pub struct Entry {
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// The tasks of its links. They may outlive the actor for a moment.
+    pub(super) links: TaskTracker,
+    status: watch::Sender<Status>,
+}
+
+impl Entry {
+    fn new(now: Now) -> Self {
+        Self {
+            counters: Arc::default(),
+            links: TaskTracker::new(),
+            status: watch::Sender::new(Status::off(now.wall_ms)),
+        }
+    }
+
+    /// The latest status, and those to come.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Publishes a status, if it says something new.
+    pub(super) fn publish(&self, status: Status) {
+        self.status.send_if_modified(|last| {
+            let news = *last != status;
+            *last = status;
+            news
+        });
+    }
+
+    /// Publishes the end of a connection that nobody starts again.
+    pub(super) fn publish_failure(&self, code: Code, now: Now) {
+        self.status.send_modify(|status| {
+            *status = Status {
+                state: State::Failed,
+                health: Health::Down,
+                since_ms: now.wall_ms,
+                reason: Some(code.into()),
+                next_attempt_ms: None,
+                links: Vec::new(),
+                ..status.clone()
+            };
+        });
+    }
+}
+
+/// Every app that has, or is about to have, a connection.
+#[derive(Debug, Default)]
+pub struct Directory(RwLock<HashMap<AppId, Arc<Entry>>>);
+
+impl Directory {
+    /// The entry of an app.
+    pub fn get(&self, app: AppId) -> Option<Arc<Entry>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned()
+    }
+
+    /// The state of every app.
+    pub fn states(&self) -> Vec<State> {
+        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().map(|entry| entry.status.borrow().state).collect()
+    }
+
+    /// The entry of an app, made if it is not there.
+    pub(super) fn enter(&self, app: AppId, now: Now) -> Arc<Entry> {
+        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(entries.entry(app).or_insert_with(|| Arc::new(Entry::new(now))))
+    }
+
+    /// The app has no connection any more.
+    pub(super) fn leave(&self, app: AppId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&app);
+    }
+}

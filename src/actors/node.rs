@@ -1,0 +1,207 @@
+//! A node's inside: what runs on which thread, in which order it starts, and in which it stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_rt::task::JoinHandle;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::budget::Budget;
+use super::directory::Directory;
+use super::dispatcher::{self, Dispatcher, Drain};
+use super::exit::Exit;
+use super::journal::{Journal, Marks};
+use super::shared::{Shared, keep_history};
+use super::supervisor::{AppChanged, StopAll, Supervisor};
+use crate::clock::Clock;
+use crate::handlers::Registry;
+use crate::ids::{AppId, Generations};
+use crate::slack::web::Outside;
+use crate::store::{Store, StoreError};
+use crate::telemetry::Figures;
+
+/// Bytes of envelopes that may wait in memory, all links together, and what is kept for those that Slack does not send twice.
+const IN_FLIGHT: (usize, usize) = (64 << 20, 4 << 20);
+
+/// How many ask Slack for an address at the same time.
+const OPENS: usize = 64;
+
+/// What an ack means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// The event is on disk.
+    Stored,
+    /// The event is in memory, on its way to the disk.
+    Received,
+    /// The event is in memory; nothing is kept.
+    Unkept,
+}
+
+/// What a node is made of.
+pub struct NodeParts {
+    /// Where workspaces and events are kept.
+    pub store: Arc<dyn Store>,
+    /// How Slack is reached.
+    pub outside: Outside,
+    /// The time.
+    pub clock: Clock,
+    /// What an ack means.
+    pub ack: Ack,
+    /// Who handles events.
+    pub handlers: Registry,
+    /// Threads that carry connections, at least one.
+    pub threads: usize,
+    /// What this node is called in the store.
+    pub name: String,
+    /// What is counted.
+    pub figures: Figures,
+}
+
+/// A running node.
+pub struct Node {
+    store: Arc<dyn Store>,
+    directory: Arc<Directory>,
+    supervisor: Addr<Supervisor>,
+    dispatcher: Addr<Dispatcher>,
+    marks: Option<Arc<Marks>>,
+    journal: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    arbiters: Vec<Arbiter>,
+}
+
+/// How the end went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StopReport {
+    /// Every link waited for its verdicts and sent its close frame.
+    pub links_closed: bool,
+    /// Every delivery that a handler had begun is finished.
+    pub handlers_done: bool,
+    /// The journal wrote what it had and noted its end.
+    pub journal_ended: bool,
+}
+
+impl Node {
+    /// Starts a node on threads of its own. To be called inside an actix system.
+    pub async fn start(parts: NodeParts) -> Result<Self, StoreError> {
+        let NodeParts { store, outside, clock, ack, handlers, threads, name, figures } = parts;
+        let outside = Arc::new(outside);
+        let budget = Budget::new(IN_FLIGHT.0, IN_FLIGHT.1);
+        let places = budget.most_envelopes() + 1;
+        let (unkept_sender, unkept) = mpsc::channel(places);
+        let plugins = handlers.into_plugins().into_iter().map(Arc::new).collect();
+        let writer = match ack {
+            Ack::Stored | Ack::Received => Some(store.begin_writer(&name, clock.now().wall_ms).await?),
+            Ack::Unkept => None,
+        };
+        let marks = writer.as_ref().map(Marks::new);
+
+        let inner = Arbiter::new();
+        let dispatcher_parts = dispatcher::Parts {
+            store: Arc::clone(&store),
+            marks: marks.clone(),
+            unkept,
+            plugins,
+            outside: Arc::clone(&outside),
+            clock,
+            figures: figures.clone(),
+        };
+        let dispatcher =
+            Dispatcher::start_in_arbiter(&inner.handle(), move |_| Dispatcher::new(dispatcher_parts));
+
+        let (journal, exit) = match (writer, &marks) {
+            (Some(writer), Some(marks)) => {
+                let (journal, queue) = Journal::new(
+                    Arc::clone(&store),
+                    clock,
+                    writer,
+                    Arc::clone(marks),
+                    places,
+                    figures.clone(),
+                );
+                let (stop, stopped) = oneshot::channel();
+                let receiver = dispatcher.clone();
+                // What the dispatcher has no room for it reads back from the store.
+                let deliver = move |committed| drop(receiver.try_send(committed));
+                let task = actix_rt::spawn(journal.run(deliver, stopped));
+                let exit = if ack == Ack::Received { Exit::Received(queue) } else { Exit::Stored(queue) };
+                (Some((stop, task)), exit)
+            }
+            _ => (None, Exit::Unkept(unkept_sender)),
+        };
+
+        let (history, lines) = mpsc::channel(4096);
+        inner.spawn(keep_history(Arc::clone(&store), lines));
+        let shared = Arc::new(Shared {
+            clock,
+            store: Arc::clone(&store),
+            outside,
+            generations: Generations::default(),
+            budget,
+            exit,
+            pace: Arc::new(Semaphore::new(OPENS)),
+            history,
+            figures,
+        });
+        let mut arbiters: Vec<_> = (0..threads.max(1)).map(|_| Arbiter::new()).collect();
+        let handles = arbiters.iter().map(Arbiter::handle).collect();
+        let directory = Arc::new(Directory::default());
+        let supervisor = {
+            let directory = Arc::clone(&directory);
+            Supervisor::start_in_arbiter(&inner.handle(), move |_| {
+                Supervisor::new(shared, directory, handles)
+            })
+        };
+        arbiters.push(inner);
+        Ok(Self { store, directory, supervisor, dispatcher, marks, journal, arbiters })
+    }
+
+    /// What is known of every connection.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// Does the journal take writes? True where nothing is kept.
+    pub fn journal_writes(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let marks = self.marks.clone();
+        move || marks.as_ref().is_none_or(|marks| !marks.is_stuck())
+    }
+
+    /// Tells the supervisor to compare an app with its row.
+    pub fn app_changed(&self) -> impl Fn(AppId) + Send + Sync + 'static {
+        let supervisor = self.supervisor.clone();
+        move |app| {
+            if supervisor.try_send(AppChanged(app)).is_err() {
+                tracing::error!(%app, "the supervisor does not listen; the change takes effect at the next start");
+            }
+        }
+    }
+
+    /// Resolves when the journal has died, which it never should: nothing may be acked from then on, so the node must stop.
+    pub async fn journal_died(&mut self) {
+        match &mut self.journal {
+            Some((_, task)) => drop(task.await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops in order: links wait for their verdicts and close; handlers finish what they have begun; the journal notes what is done.
+    pub async fn stop(mut self, within: Duration) -> StopReport {
+        let mut report = StopReport::default();
+        let part = within / 3;
+        report.links_closed = timeout(part, self.supervisor.send(StopAll)).await.is_ok();
+        report.handlers_done = timeout(part, self.dispatcher.send(Drain)).await.is_ok();
+        report.journal_ended = match self.journal.take() {
+            Some((stop, task)) => {
+                drop(stop);
+                timeout(part, task).await.is_ok()
+            }
+            None => true,
+        };
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+        self.store.close().await;
+        report
+    }
+}

@@ -1,0 +1,204 @@
+//! The supervisor: which connections should run, which do, and what becomes of one that crashed. Each is made anew from the
+//! store; what one does, no other notices.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use futures_util::future::join_all;
+
+use super::connection::{Configure, Connection, Parts, Stop};
+use super::directory::{Directory, Entry};
+use super::shared::Shared;
+use super::tripwire::{Died, Tripwire};
+use crate::ids::AppId;
+use crate::machine::intensity::{Intensity, Verdict};
+use crate::status::Code;
+use crate::store::App;
+
+/// A crashed actor's links have so long to end before its successor starts: 2.5 s for verdicts, 1 s to close, and a little.
+const LINKS_END: Duration = Duration::from_secs(4);
+
+/// Between looks at the store while it does not answer.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// An app's row may have changed.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct AppChanged(pub(super) AppId);
+
+/// Every connection off, in order. Answers when the last link has ended.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct StopAll;
+
+/// The supervisor.
+pub(super) struct Supervisor {
+    shared: Arc<Shared>,
+    directory: Arc<Directory>,
+    arbiters: Vec<ArbiterHandle>,
+    children: HashMap<AppId, Child>,
+    stopping: bool,
+}
+
+/// One app's place.
+struct Child {
+    entry: Arc<Entry>,
+    /// None between a crash and the next life, and after too many.
+    actor: Option<Addr<Connection>>,
+    intensity: Intensity,
+    life: u64,
+}
+
+impl Supervisor {
+    /// A supervisor whose connections live on these arbiters.
+    pub(super) fn new(shared: Arc<Shared>, directory: Arc<Directory>, arbiters: Vec<ArbiterHandle>) -> Self {
+        Self { shared, directory, arbiters, children: HashMap::new(), stopping: false }
+    }
+
+    /// Starts what the store says, trying until it answers.
+    fn look_at_all(&mut self, ctx: &mut Context<Self>) {
+        let store = Arc::clone(&self.shared.store);
+        let apps = async move { store.apps().await };
+        ctx.spawn(apps.into_actor(self).map(|apps, act, ctx| match apps {
+            Ok(apps) => {
+                for app in apps {
+                    act.apply(app, ctx);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the workspaces cannot be read; trying again");
+                ctx.run_later(LOOK_AGAIN, Self::look_at_all);
+            }
+        }));
+    }
+
+    fn look_at(&mut self, app: AppId, ctx: &mut Context<Self>) {
+        let store = Arc::clone(&self.shared.store);
+        let row = async move { store.app(app).await };
+        ctx.spawn(row.into_actor(self).map(move |row, act, ctx| match row {
+            Ok(Some(row)) => act.apply(row, ctx),
+            Ok(None) => act.remove(app),
+            Err(error) => {
+                tracing::error!(%app, %error, "the app cannot be read; trying again");
+                ctx.run_later(LOOK_AGAIN, move |act, ctx| act.look_at(app, ctx));
+            }
+        }));
+    }
+
+    /// Brings one connection to what the store says.
+    fn apply(&mut self, app: App, ctx: &mut Context<Self>) {
+        if self.stopping {
+            return;
+        }
+        let id = app.id;
+        let now = self.shared.clock.now();
+        let child = self.children.entry(id).or_insert_with(|| Child {
+            entry: self.directory.enter(id, now),
+            actor: None,
+            intensity: Intensity::new(rand::random()),
+            life: 0,
+        });
+        match &child.actor {
+            Some(actor) => {
+                if actor.try_send(Configure(app)).is_err() {
+                    ctx.run_later(LOOK_AGAIN, move |act, ctx| act.look_at(id, ctx));
+                }
+            }
+            None => self.start(app, ctx),
+        }
+    }
+
+    fn start(&mut self, app: App, ctx: &mut Context<Self>) {
+        let Some(child) = self.children.get_mut(&app.id) else { return };
+        let at = usize::try_from(app.id.0.unsigned_abs()).unwrap_or(0) % self.arbiters.len().max(1);
+        let Some(arbiter) = self.arbiters.get(at) else { return };
+        child.life += 1;
+        let tripwire = Tripwire::new(ctx.address().recipient(), app.id, child.life);
+        let parts =
+            Parts { app, shared: Arc::clone(&self.shared), entry: Arc::clone(&child.entry), tripwire };
+        child.actor = Some(Connection::start_in_arbiter(arbiter, move |_| Connection::new(parts)));
+    }
+
+    fn remove(&mut self, app: AppId) {
+        if let Some(child) = self.children.remove(&app)
+            && let Some(actor) = child.actor
+            && actor.try_send(Stop(Code::OperatorDisconnect)).is_err()
+        {
+            tracing::warn!(%app, "the connection does not listen; its links end with it");
+        }
+        self.directory.leave(app);
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1024);
+        self.look_at_all(ctx);
+    }
+}
+
+impl Handler<AppChanged> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, AppChanged(app): AppChanged, ctx: &mut Self::Context) {
+        if let Some(child) = self.children.get_mut(&app) {
+            child.intensity.forgive();
+        }
+        self.look_at(app, ctx);
+    }
+}
+
+impl Handler<Died> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Died { app, life }: Died, ctx: &mut Self::Context) {
+        let Some(child) = self.children.get_mut(&app).filter(|child| child.life == life) else { return };
+        if self.stopping {
+            return;
+        }
+        child.actor = None;
+        match child.intensity.crashed(self.shared.clock.now()) {
+            Verdict::Restart(pause) => {
+                tracing::error!(%app, seconds = pause.as_secs(), "the connection crashed; it is started again");
+                let links = child.entry.links.clone();
+                links.close();
+                let ended = async move {
+                    // Late links end by themselves; the successor does not wait for them any longer.
+                    drop(tokio::time::timeout(LINKS_END, links.wait()).await);
+                    links.reopen();
+                    tokio::time::sleep(pause).await;
+                };
+                ctx.spawn(ended.into_actor(self).map(move |(), act, ctx| act.look_at(app, ctx)));
+            }
+            Verdict::GiveUp => {
+                tracing::error!(%app, "the connection crashed too often; it stays down until somebody connects it");
+                child.entry.publish_failure(Code::Crashed, self.shared.clock.now());
+            }
+        }
+    }
+}
+
+impl Handler<StopAll> for Supervisor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: StopAll, _: &mut Self::Context) -> Self::Result {
+        self.stopping = true;
+        let mut ends = Vec::new();
+        for (app, child) in self.children.drain() {
+            if let Some(actor) = child.actor
+                && actor.try_send(Stop(Code::Shutdown)).is_err()
+            {
+                tracing::debug!(%app, "the connection does not listen; its links end with it");
+            }
+            child.entry.links.close();
+            ends.push(async move { child.entry.links.wait().await });
+        }
+        Box::pin(async move {
+            join_all(ends).await;
+        })
+    }
+}
