@@ -10,7 +10,7 @@ use crate::status::Code;
 /// How long to wait when Slack limits the rate and doesn't say for how long.
 pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// However long Slack says, not longer than this.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// The answer to `apps.connections.open`.
 #[derive(Clone, Debug, PartialEq, Eq)]

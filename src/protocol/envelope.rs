@@ -39,8 +39,8 @@ impl<'a> Draft<'a> {
     /// Takes one field. One of a wrong type counts as absent: it must not cost the envelope.
     pub(super) fn take(&mut self, key: &[u8], value: &'a str) {
         match key {
-            b"envelope_id" => self.id = peek::text(value).or(self.id.take()),
-            b"type" => self.envelope_type = peek::text(value).or(self.envelope_type.take()),
+            b"envelope_id" => self.id = peek::text(value).or_else(|| self.id.take()),
+            b"type" => self.envelope_type = peek::text(value).or_else(|| self.envelope_type.take()),
             b"payload" => self.payload = Some(value),
             b"accepts_response_payload" => self.accepts_response_payload = peek::is_true(value),
             b"retry_attempt" => {

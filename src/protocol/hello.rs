@@ -23,7 +23,7 @@ impl Hello {
         let mut hello = Self::default();
         peek::object(frame, |key, value| match key {
             b"num_connections" => {
-                hello.num_connections = peek::number(value).and_then(|n| u32::try_from(n).ok())
+                hello.num_connections = peek::number(value).and_then(|n| u32::try_from(n).ok());
             }
             b"connection_info" => hello.app_id = peek::member(value, "app_id").and_then(owned),
             b"debug_info" => {

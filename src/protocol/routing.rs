@@ -1,5 +1,7 @@
 //! Whose a payload is and what it is about: the keys by which it finds its workspace, its handler and its lane.
 
+mod event;
+
 use std::borrow::Cow;
 
 use super::peek;
@@ -13,7 +15,8 @@ pub struct Routing<'a> {
     pub kind_type: Option<Cow<'a, str>>,
     /// Slack's id of the event (`Ev…`); interactions and commands have none.
     pub slack_id: Option<Cow<'a, str>>,
-    /// The team of the installation it is for.
+    /// The team of the installation it is for. Of an installation in a whole organisation, where it happened: then the
+    /// organisation counts first.
     pub team_id: Option<Cow<'a, str>>,
     /// The organisation of the installation it is for.
     pub enterprise_id: Option<Cow<'a, str>>,
@@ -23,7 +26,7 @@ pub struct Routing<'a> {
     pub conversation: Option<Cow<'a, str>>,
     /// Slack's id of the app (`A…`).
     pub api_app_id: Option<Cow<'a, str>>,
-    /// Where an answer can be POSTed for 30 minutes. A credential: never to be logged.
+    /// Where an answer can be sent for 30 minutes. A credential: never to be logged.
     pub response_url: Option<Cow<'a, str>>,
 }
 
@@ -36,7 +39,7 @@ pub const MAX_KEY: usize = 128;
 /// Bolt for Python's readings of `team` as a string and of `view.app_installed_team_id` for every interaction.
 pub fn read(kind: Kind, payload: &str) -> Routing<'_> {
     match kind {
-        Kind::EventsApi => event(payload),
+        Kind::EventsApi => event::read(payload),
         Kind::Interactive => interaction(payload),
         Kind::SlashCommands => command(payload),
         // Nothing is known of it; a newer kind will likely look like one of the known.
@@ -51,50 +54,6 @@ pub fn clean(key: &str) -> Cow<'_, str> {
         return Cow::Borrowed(key);
     }
     Cow::Owned(key.chars().filter(|c| !c.is_control()).take(MAX_KEY).collect())
-}
-
-/// The channel is the place of most events; files, reactions and pins name it elsewhere.
-fn event(payload: &str) -> Routing<'_> {
-    let mut keys = Routing::default();
-    let (mut outer_type, mut inner, mut outer_channel) = (None, None, None);
-    let (mut outer_team, mut outer_enterprise, mut authorization) = (None, None, None);
-    peek::object(payload, |key, value| match key {
-        b"type" => outer_type = peek::word(value),
-        b"event" => inner = Some(value).filter(|json| json.starts_with('{')),
-        b"event_id" => keys.slack_id = peek::word(value),
-        b"team_id" => outer_team = peek::word(value),
-        b"enterprise_id" => outer_enterprise = peek::word(value),
-        b"api_app_id" => keys.api_app_id = peek::word(value),
-        b"authorizations" => authorization = peek::first(value),
-        b"channel" => outer_channel = id_of(value),
-        _ => {}
-    });
-    match inner {
-        Some(inner) => inner_event(inner, &mut keys),
-        None => keys.conversation = outer_channel,
-    }
-    peek::object(authorization.unwrap_or("{}"), |key, value| match key {
-        b"team_id" => keys.team_id = peek::word(value),
-        b"enterprise_id" => keys.enterprise_id = peek::word(value),
-        b"is_enterprise_install" => keys.is_enterprise_install = peek::is_true(value),
-        _ => {}
-    });
-    keys.kind_type = keys.kind_type.or(outer_type);
-    keys.team_id = keys.team_id.or(outer_team);
-    keys.enterprise_id = keys.enterprise_id.or(outer_enterprise);
-    keys
-}
-
-fn inner_event<'a>(event: &'a str, keys: &mut Routing<'a>) {
-    let (mut channel_id, mut item) = (None, None);
-    peek::object(event, |key, value| match key {
-        b"type" => keys.kind_type = peek::word(value),
-        b"channel" => keys.conversation = id_of(value),
-        b"channel_id" => channel_id = peek::word(value),
-        b"item" => item = peek::member(value, "channel").and_then(peek::word),
-        _ => {}
-    });
-    keys.conversation = keys.conversation.take().or(channel_id).or(item);
 }
 
 fn interaction(payload: &str) -> Routing<'_> {
@@ -149,7 +108,7 @@ fn command(payload: &str) -> Routing<'_> {
 }
 
 fn unknown(payload: &str) -> Routing<'_> {
-    let (event, interaction, command) = (event(payload), interaction(payload), command(payload));
+    let (event, interaction, command) = (event::read(payload), interaction(payload), command(payload));
     Routing {
         team_id: event.team_id.or(interaction.team_id),
         enterprise_id: event.enterprise_id.or(interaction.enterprise_id),
