@@ -1,184 +1,26 @@
 //! What outlives the process: workspaces with their sealed tokens, and the journal. One trait, one module a database,
 //! one conformance suite.
 
+#[cfg(test)]
+mod conformance;
+mod key;
+mod sqlite;
+mod types;
+mod vault;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::event::Event;
-use crate::ids::{AppId, Generation, Seq, WorkspaceId, WorkspaceName, WriterId};
-use crate::secret::{AppToken, BotToken};
-use crate::status::{Code, State};
+use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
+use crate::secret::BotToken;
 
-/// Should the workspace's app be online?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Desired {
-    /// Keep it online.
-    Connected,
-    /// Keep it off.
-    Disconnected,
-}
-
-/// A workspace as stored. Tokens are not in it: they are read only by whom they serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Workspace {
-    /// Our id of it.
-    pub id: WorkspaceId,
-    /// The caller's id of it.
-    pub name: WorkspaceName,
-    /// What it is called on a screen.
-    pub title: Option<String>,
-    /// The app whose sockets carry it.
-    pub app: AppId,
-    /// Slack's id of the app, once known.
-    pub slack_app_id: Option<String>,
-    /// Slack's id of the team, once known.
-    pub team_id: Option<String>,
-    /// Slack's id of the organisation, once known.
-    pub enterprise_id: Option<String>,
-    /// Wanted on or off.
-    pub desired: Desired,
-    /// Sockets wanted for its app, 1 to 9.
-    pub links: u8,
-    /// Labels, sorted by key.
-    pub labels: Vec<(String, String)>,
-    /// The stored app-level token: last four characters and when it was set. None when none is stored.
-    pub app_token: Option<TokenHint>,
-    /// The stored bot token.
-    pub bot_token: Option<TokenHint>,
-    /// Milliseconds since 1970.
-    pub created_ms: i64,
-    /// Milliseconds since 1970.
-    pub updated_ms: i64,
-}
-
-/// What may be shown of a stored token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenHint {
-    /// The last four characters.
-    pub hint: String,
-    /// When it was put in place, milliseconds since 1970.
-    pub updated_ms: i64,
-}
-
-/// A secret in a change: keep what is stored, remove it, or put another in its place.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub enum Secret<T> {
-    /// As stored.
-    #[default]
-    Keep,
-    /// Erase it.
-    Remove,
-    /// Put this in its place.
-    Set(T),
-}
-
-/// What a `PUT` asks for. Absent secrets are kept; all else is replaced.
-#[derive(Clone, Debug)]
-pub struct WorkspaceSpec {
-    /// What it is called on a screen.
-    pub title: Option<String>,
-    /// Wanted on or off.
-    pub desired: Desired,
-    /// Sockets wanted, 1 to 9.
-    pub links: u8,
-    /// Labels, any order.
-    pub labels: Vec<(String, String)>,
-    /// The app-level token.
-    pub app_token: Secret<AppToken>,
-    /// The bot token.
-    pub bot_token: Secret<BotToken>,
-}
-
-/// What a `PUT` did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Put {
-    /// The workspace as it is now.
-    pub workspace: Workspace,
-    /// What happened to it.
-    pub change: Change,
-}
-
-/// What happened to a workspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It is new.
-    Created,
-    /// It was there and something differs.
-    Updated,
-    /// It was there and is the same.
-    Unchanged,
-}
-
-/// An app with what its connection needs.
-#[derive(Clone, Debug)]
-pub struct App {
-    /// Our id of it.
-    pub id: AppId,
-    /// Slack's id of it, once known.
-    pub slack_app_id: Option<String>,
-    /// The token in force; an error where the vault cannot open it; none when none is stored.
-    pub token: Option<Result<AppToken, StoreError>>,
-    /// A token to be tried beside the one in force.
-    pub candidate: Option<Result<AppToken, StoreError>>,
-    /// Sockets wanted, 1 to 9.
-    pub links: u8,
-    /// On when any of its living workspaces is wanted on.
-    pub desired: Desired,
-    /// The living workspaces seated on it.
-    pub seats: Vec<Seat>,
-}
-
-/// A workspace seated on an app: by what its events are recognised.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Our id of it.
-    pub workspace: WorkspaceId,
-    /// The caller's id of it.
-    pub name: WorkspaceName,
-    /// Slack's id of the team, once known.
-    pub team_id: Option<String>,
-    /// Slack's id of the organisation, once known.
-    pub enterprise_id: Option<String>,
-}
-
-/// One change of a connection's state, for the history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transition {
-    /// Whose.
-    pub app: AppId,
-    /// When, milliseconds since 1970.
-    pub at_ms: i64,
-    /// From.
-    pub from: State,
-    /// To.
-    pub to: State,
-    /// Why.
-    pub code: Option<Code>,
-    /// The link it is about.
-    pub generation: Option<Generation>,
-}
-
-/// One process start that writes to the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Writer {
-    /// Which.
-    pub id: WriterId,
-    /// The highest seq in the journal: new ones lie above it.
-    pub last: Seq,
-    /// Up to here everything is done; what lies above was taken over from writers that never ended.
-    pub settled_to: Seq,
-}
-
-/// What became of one event of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// On disk for the first time: to be handled.
-    Fresh,
-    /// Slack sent it before: to be acked, not handled.
-    Duplicate,
-}
+pub use key::{KeySource, generate_key_text};
+pub use sqlite::{OpenOptions, Opened, SqliteStore};
+pub use types::{
+    App, Change, Desired, Put, Seat, Secret, Taken, TokenHint, Transition, Workspace, WorkspaceSpec, Writer,
+};
 
 /// Why the store could not do it. No variant carries a token or a payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -266,6 +108,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Adds to the history, keeping the newest thousand rows an app.
     async fn record(&self, transitions: &[Transition]) -> Result<(), StoreError>;
+
+    /// The newest changes of an app's state, newest first.
+    async fn history(&self, app: AppId, limit: u32) -> Result<Vec<Transition>, StoreError>;
 
     /// Registers this process as a writer and takes over what writers that never ended left undone.
     async fn begin_writer(&self, node: &str, now_ms: i64) -> Result<Writer, StoreError>;

@@ -1,0 +1,63 @@
+//! Apps: what connections are made of, and what they learn.
+
+use super::SqliteStore;
+use super::fault::Fault;
+use super::rows::{AppRow, candidate_place, open_token, select_apps};
+use super::seating;
+use crate::ids::AppId;
+use crate::store::App;
+
+impl SqliteStore {
+    pub(super) async fn list_apps(&self) -> Result<Vec<App>, Fault> {
+        let mut db = self.reader().await?;
+        let rows: Vec<AppRow> = sqlx::query_as(select_apps!("order by a.id")).fetch_all(&mut *db).await?;
+        rows.into_iter().map(|row| row.into_app(&self.vault)).collect()
+    }
+
+    pub(super) async fn find_app(&self, id: AppId) -> Result<Option<App>, Fault> {
+        let mut db = self.reader().await?;
+        let row: Option<AppRow> =
+            sqlx::query_as(select_apps!("and a.id = $1")).bind(id.0).fetch_optional(&mut *db).await?;
+        row.map(|row| row.into_app(&self.vault)).transpose()
+    }
+
+    pub(super) async fn promote(&self, app: AppId, now_ms: i64) -> Result<(), Fault> {
+        let mut tx = self.writer.begin().await?;
+        let sealed: Option<Vec<u8>> = sqlx::query_scalar("select candidate_sealed from apps where id = $1")
+            .bind(app.0)
+            .fetch_optional(tx.db())
+            .await?
+            .flatten();
+        if let Some(sealed) = sealed {
+            // It is sealed for the candidate's place: opened, and sealed anew for the other.
+            let token = open_token(&self.vault, candidate_place(app), sealed)?;
+            seating::put_in_force(tx.db(), &self.vault, app, &token, now_ms).await?;
+        }
+        tx.commit().await
+    }
+
+    pub(super) async fn forget_candidate(&self, app: AppId, now_ms: i64) -> Result<(), Fault> {
+        let mut tx = self.writer.begin().await?;
+        seating::forget_candidate(tx.db(), app, now_ms).await?;
+        tx.commit().await
+    }
+
+    pub(super) async fn set_slack_app_id(&self, app: AppId, slack_app_id: &str, now_ms: i64) -> Result<(), Fault> {
+        let mut tx = self.writer.begin().await?;
+        sqlx::query(
+            "update apps set slack_app_id = $2, updated_at = $3 \
+             where id = $1 and deleted_at is null and slack_app_id is not $2",
+        )
+        .bind(app.0)
+        .bind(slack_app_id)
+        .bind(now_ms)
+        .execute(tx.db())
+        .await
+        .map_err(|error| {
+            Fault::from(error).or_conflict(|| {
+                format!("the Slack app {slack_app_id} is registered already, with another token; remove one of the two")
+            })
+        })?;
+        tx.commit().await
+    }
+}

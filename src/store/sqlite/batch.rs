@@ -1,0 +1,75 @@
+//! Many rows in few statements. Each statement is a message to SQLite's thread and back, so a group is cut into pieces of a few
+//! fixed sizes, whose statements stay prepared.
+
+use std::sync::{Arc, LazyLock};
+
+use sqlx::AssertSqlSafe;
+use sqlx::sqlite::SqliteArguments;
+
+/// Rows in one statement, largest first. Above 64 nothing more is won; one event alone must stay cheap.
+const SIZES: [usize; 4] = [64, 16, 4, 1];
+
+/// A statement over a number of rows, in every size.
+pub(super) struct Batch([(usize, Arc<str>); SIZES.len()]);
+
+/// What each event of a group leaves in `seen`: key, seq.
+pub(super) static SEE: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(|rows| format!("insert into seen (key, seq) values {} on conflict do nothing", rows_of(2, rows)))
+});
+
+/// What each fresh event leaves in the journal: first all rows of `events`, then all of `payloads`.
+pub(super) static STORE: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(|rows| {
+        format!(
+            "insert into events (seq, writer, app_id, workspace_id, kind, type, slack_id, dedupe, retry, at, bytes) \
+             values {} on conflict do nothing; \
+             insert into payloads (seq, payload_sealed) values {} on conflict do nothing",
+            rows_of(11, rows),
+            rows_of(2, rows)
+        )
+    })
+});
+
+impl Batch {
+    fn new(sql: impl Fn(usize) -> String) -> Self {
+        Self(SIZES.map(|rows| (rows, sql(rows).into())))
+    }
+
+    /// Cuts `len` rows into pieces: how many rows, and the statement for as many.
+    pub(super) fn pieces(&self, len: usize) -> impl Iterator<Item = (usize, AssertSqlSafe<Arc<str>>)> {
+        let mut rest = len;
+        std::iter::from_fn(move || {
+            let (rows, sql) = self.0.iter().find(|(rows, _)| (1..=rest).contains(rows))?;
+            rest -= rows;
+            Some((*rows, AssertSqlSafe(Arc::clone(sql))))
+        })
+    }
+}
+
+/// Binds one value; only a broken encoder of sqlx could fail.
+pub(super) fn bind<'q, T>(arguments: &mut SqliteArguments, value: T) -> Result<(), sqlx::Error>
+where
+    T: sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    sqlx::Arguments::add(arguments, value).map_err(sqlx::Error::Encode)
+}
+
+/// `(?,?),(?,?)`: plain marks, because SQLite and sqlx look up numbered ones by their text.
+fn rows_of(columns: usize, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(","));
+    vec![row; rows].join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pieces_add_up_and_are_few() {
+        for len in [0, 1, 3, 64, 85, 300] {
+            let pieces: Vec<usize> = SEE.pieces(len).map(|(rows, _)| rows).collect();
+            assert_eq!(pieces.iter().sum::<usize>(), len);
+            assert!(pieces.len() <= len / 64 + 9, "{len} rows in {} pieces", pieces.len());
+        }
+    }
+}

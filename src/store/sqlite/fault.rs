@@ -1,0 +1,87 @@
+//! What went wrong inside, and the words it is told in.
+
+use std::path::Path;
+
+use sqlx::error::DatabaseError;
+
+use crate::store::StoreError;
+
+/// An error inside this module: already in the store's words, or SQLite's own.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Told(StoreError),
+    Sql(sqlx::Error),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Told(error)
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl Fault {
+    /// In the store's words: what happened to which file, and what to do. SQLite's messages name columns, never values.
+    pub(super) fn tell(self, path: &Path) -> StoreError {
+        match self {
+            Self::Told(error) => error,
+            Self::Sql(error) => tell_sql(&error, path),
+        }
+    }
+
+    /// Does another program hold the write lock?
+    pub(super) fn is_busy(&self) -> bool {
+        match self {
+            Self::Sql(sqlx::Error::Database(error)) => matches!(primary_code(error.as_ref()), Some(5 | 6)),
+            Self::Sql(_) | Self::Told(_) => false,
+        }
+    }
+
+    /// A broken rule of uniqueness is a conflict, told as `what`.
+    pub(super) fn or_conflict(self, what: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Sql(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                Self::Told(StoreError::Conflict(what()))
+            }
+            Self::Sql(_) | Self::Told(_) => self,
+        }
+    }
+}
+
+/// The codes are those of <https://www.sqlite.org/rescode.html>.
+fn tell_sql(error: &sqlx::Error, path: &Path) -> StoreError {
+    let file = path.display();
+    let unavailable = |text: String| StoreError::Unavailable(text);
+    let sqlx::Error::Database(database) = error else {
+        return unavailable(match error {
+            sqlx::Error::PoolTimedOut => format!("every reader of {file} is busy; try again"),
+            sqlx::Error::PoolClosed => format!("{file} is closed: the node is stopping"),
+            other => format!("{file}: {other}"),
+        });
+    };
+    let message = database.message();
+    match primary_code(database.as_ref()) {
+        Some(18..=20) => StoreError::Data(message.into()),
+        Some(5 | 6) => unavailable(format!(
+            "another program holds the write lock of {file}; end it (a backup, a database shell), it is tried again"
+        )),
+        Some(8) => unavailable(format!("{file} is read-only; give the node write permission to it and its directory")),
+        Some(9) => unavailable(format!("a read of {file} took too long and was cut; ask for less")),
+        Some(10) => unavailable(format!("reading or writing {file} failed ({message}); look at the disk")),
+        Some(11 | 26) => {
+            unavailable(format!("{file} is damaged ({message}); stop the node, keep a copy and restore a backup"))
+        }
+        Some(13) => unavailable(format!("there is no room left for {file}; free some, the node goes on by itself")),
+        Some(14) => unavailable(format!("{file} cannot be opened ({message}); is it there, are files left to open?")),
+        Some(_) | None => unavailable(format!("{file}: {message}")),
+    }
+}
+
+fn primary_code(error: &dyn DatabaseError) -> Option<i32> {
+    Some(error.code()?.parse::<i32>().ok()? & 0xff)
+}

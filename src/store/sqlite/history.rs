@@ -1,0 +1,60 @@
+//! The history of the connections' states.
+
+use std::collections::BTreeSet;
+
+use super::SqliteStore;
+use super::fault::Fault;
+use super::rows::TransitionRow;
+use crate::ids::AppId;
+use crate::store::Transition;
+
+/// Rows kept an app.
+pub(super) const KEPT: i64 = 1000;
+
+impl SqliteStore {
+    pub(super) async fn add_history(&self, transitions: &[Transition]) -> Result<(), Fault> {
+        if transitions.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.writer.begin().await?;
+        for transition in transitions {
+            sqlx::query(
+                "insert into transitions (app_id, n, at, from_state, to_state, code, generation) \
+                 select $1, coalesce(max(n), 0) + 1, $2, $3, $4, $5, $6 from transitions where app_id = $1",
+            )
+            .bind(transition.app.0)
+            .bind(transition.at_ms)
+            .bind(transition.from.as_str())
+            .bind(transition.to.as_str())
+            .bind(transition.code.map(|code| code.as_str()))
+            .bind(transition.generation.map(|generation| generation.0.cast_signed()))
+            .execute(tx.db())
+            .await?;
+        }
+        let apps: BTreeSet<AppId> = transitions.iter().map(|transition| transition.app).collect();
+        for app in apps {
+            sqlx::query(
+                "delete from transitions where app_id = $1 \
+                 and n <= (select max(n) from transitions where app_id = $1) - $2",
+            )
+            .bind(app.0)
+            .bind(KEPT)
+            .execute(tx.db())
+            .await?;
+        }
+        tx.commit().await
+    }
+
+    pub(super) async fn read_history(&self, app: AppId, limit: u32) -> Result<Vec<Transition>, Fault> {
+        let mut db = self.reader().await?;
+        let rows: Vec<TransitionRow> = sqlx::query_as(
+            "select app_id, at, from_state, to_state, code, generation from transitions where app_id = $1 \
+             order by n desc limit $2",
+        )
+        .bind(app.0)
+        .bind(limit)
+        .fetch_all(&mut *db)
+        .await?;
+        rows.into_iter().map(TransitionRow::into_transition).collect()
+    }
+}

@@ -1,0 +1,192 @@
+//! On which app a workspace is seated, and what a token it brings does to that app.
+//!
+//! A token is looked for among the living apps: by its fingerprint, then by the Slack app id in its text. Where it is known
+//! the workspace is seated. An unknown token is taken for a new one of the app in place, if that app carries nobody else
+//! and the token's text does not name another Slack app; else it makes an app of its own.
+
+use sqlx::SqliteConnection;
+
+use super::fault::Fault;
+use super::rows::{candidate_place, open_token, token_place};
+use crate::ids::AppId;
+use crate::secret::AppToken;
+use crate::store::Secret;
+use crate::store::vault::Vault;
+
+/// Where a workspace sits.
+pub(super) struct Seating {
+    /// The app.
+    pub(super) app: AppId,
+    /// Is anything about the app's tokens new?
+    pub(super) changed: bool,
+}
+
+/// Finds or makes the app for a workspace that sits on `current`, if it is there already.
+pub(super) async fn seat(
+    db: &mut SqliteConnection,
+    vault: &Vault,
+    current: Option<AppId>,
+    token: &Secret<AppToken>,
+    now_ms: i64,
+) -> Result<Seating, Fault> {
+    let token = match (token, current) {
+        (Secret::Set(token), _) => token,
+        (Secret::Keep, Some(app)) => return Ok(Seating { app, changed: false }),
+        (Secret::Remove, Some(app)) => return Ok(Seating { app, changed: erase_tokens(db, app, now_ms).await? }),
+        (Secret::Keep | Secret::Remove, None) => {
+            return Ok(Seating { app: insert_app(db, None, now_ms).await?, changed: true });
+        }
+    };
+    let known = match app_of_token(db, token).await? {
+        Some(app) => Some(app),
+        None => match current {
+            Some(app) if may_be_of(db, app, token).await? => Some(app),
+            Some(_) | None => None,
+        },
+    };
+    if let Some(app) = known {
+        return Ok(Seating { app, changed: offer(db, vault, app, token, now_ms).await? });
+    }
+    let app = insert_app(db, token.slack_app_id(), now_ms).await?;
+    put_in_force(db, vault, app, token, now_ms).await?;
+    Ok(Seating { app, changed: true })
+}
+
+/// An app without living workspaces is done for: its tokens are erased.
+pub(super) async fn retire_if_empty(db: &mut SqliteConnection, app: AppId, now_ms: i64) -> Result<(), Fault> {
+    sqlx::query(
+        "update apps set deleted_at = $2, updated_at = $2, token_fp = null, token_sealed = null, token_hint = null, \
+         token_at = null, candidate_fp = null, candidate_sealed = null, candidate_hint = null \
+         where id = $1 and deleted_at is null \
+         and not exists (select 1 from workspaces where app_id = $1 and deleted_at is null)",
+    )
+    .bind(app.0)
+    .bind(now_ms)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Seals the token as the one in force; a candidate is forgotten.
+pub(super) async fn put_in_force(
+    db: &mut SqliteConnection,
+    vault: &Vault,
+    app: AppId,
+    token: &AppToken,
+    now_ms: i64,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "update apps set slack_app_id = coalesce(slack_app_id, $2), token_fp = $3, token_sealed = $4, token_hint = $5, \
+         token_at = $6, candidate_fp = null, candidate_sealed = null, candidate_hint = null, updated_at = $6 \
+         where id = $1",
+    )
+    .bind(app.0)
+    .bind(token.slack_app_id())
+    .bind(token.fingerprint())
+    .bind(vault.seal(token_place(app), token.expose().as_bytes())?)
+    .bind(token.hint())
+    .bind(now_ms)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Forgets the candidate; was there one?
+pub(super) async fn forget_candidate(db: &mut SqliteConnection, app: AppId, now_ms: i64) -> Result<bool, Fault> {
+    let done = sqlx::query(
+        "update apps set candidate_fp = null, candidate_sealed = null, candidate_hint = null, updated_at = $2 \
+         where id = $1 and candidate_sealed is not null",
+    )
+    .bind(app.0)
+    .bind(now_ms)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+async fn app_of_token(db: &mut SqliteConnection, token: &AppToken) -> Result<Option<AppId>, Fault> {
+    let found: Option<i64> = sqlx::query_scalar(
+        "select id from apps where deleted_at is null and (token_fp = $1 or candidate_fp = $1 or slack_app_id = $2) \
+         order by slack_app_id is $2 limit 1",
+    )
+    .bind(token.fingerprint())
+    .bind(token.slack_app_id())
+    .fetch_optional(db)
+    .await?;
+    Ok(found.map(AppId))
+}
+
+async fn may_be_of(db: &mut SqliteConnection, app: AppId, token: &AppToken) -> Result<bool, Fault> {
+    let (slack_app_id, seats): (Option<String>, i64) = sqlx::query_as(
+        "select slack_app_id, (select count(*) from workspaces where app_id = $1 and deleted_at is null) \
+         from apps where id = $1",
+    )
+    .bind(app.0)
+    .fetch_one(db)
+    .await?;
+    let names_another = token.slack_app_id().zip(slack_app_id.as_deref()).is_some_and(|(new, old)| new != old);
+    Ok(seats == 1 && !names_another)
+}
+
+/// Gives the app a token: in force where none is, else as the candidate. The token in force called for again ends the
+/// candidacy of another. Did anything change?
+async fn offer(
+    db: &mut SqliteConnection,
+    vault: &Vault,
+    app: AppId,
+    token: &AppToken,
+    now_ms: i64,
+) -> Result<bool, Fault> {
+    let (in_force, candidate): (Option<Vec<u8>>, Option<Vec<u8>>) =
+        sqlx::query_as("select token_sealed, candidate_sealed from apps where id = $1")
+            .bind(app.0)
+            .fetch_one(&mut *db)
+            .await?;
+    let Some(in_force) = in_force else {
+        put_in_force(db, vault, app, token, now_ms).await?;
+        return Ok(true);
+    };
+    // A stored token that cannot be opened equals no other: putting it again heals it.
+    if open_token(vault, token_place(app), in_force).as_ref() == Ok(token) {
+        return forget_candidate(db, app, now_ms).await;
+    }
+    if candidate.is_some_and(|sealed| open_token(vault, candidate_place(app), sealed).as_ref() == Ok(token)) {
+        return Ok(false);
+    }
+    sqlx::query(
+        "update apps set candidate_fp = $2, candidate_sealed = $3, candidate_hint = $4, updated_at = $5 where id = $1",
+    )
+    .bind(app.0)
+    .bind(token.fingerprint())
+    .bind(vault.seal(candidate_place(app), token.expose().as_bytes())?)
+    .bind(token.hint())
+    .bind(now_ms)
+    .execute(db)
+    .await?;
+    Ok(true)
+}
+
+async fn insert_app(db: &mut SqliteConnection, slack_app_id: Option<&str>, now_ms: i64) -> Result<AppId, Fault> {
+    let id = sqlx::query_scalar(
+        "insert into apps (slack_app_id, created_at, updated_at) values ($1, $2, $2) returning id",
+    )
+    .bind(slack_app_id)
+    .bind(now_ms)
+    .fetch_one(db)
+    .await?;
+    Ok(AppId(id))
+}
+
+/// Erases both tokens; were there any?
+async fn erase_tokens(db: &mut SqliteConnection, app: AppId, now_ms: i64) -> Result<bool, Fault> {
+    let done = sqlx::query(
+        "update apps set token_fp = null, token_sealed = null, token_hint = null, token_at = null, candidate_fp = null, \
+         candidate_sealed = null, candidate_hint = null, updated_at = $2 \
+         where id = $1 and coalesce(token_sealed, candidate_sealed) is not null",
+    )
+    .bind(app.0)
+    .bind(now_ms)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}

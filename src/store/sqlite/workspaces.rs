@@ -1,0 +1,257 @@
+//! Workspaces: what users register, list and remove.
+
+use sqlx::SqliteConnection;
+
+use super::SqliteStore;
+use super::fault::Fault;
+use super::rows::{WorkspaceRow, bot_place, select_workspaces};
+use super::seating::{retire_if_empty, seat};
+use crate::ids::{AppId, WorkspaceId, WorkspaceName};
+use crate::secret::BotToken;
+use crate::store::vault::Vault;
+use crate::store::{Change, Put, Secret, StoreError, Workspace, WorkspaceSpec};
+
+impl SqliteStore {
+    pub(super) async fn list_workspaces(
+        &self,
+        after: Option<&WorkspaceName>,
+        limit: u32,
+    ) -> Result<Vec<Workspace>, Fault> {
+        let mut db = self.reader().await?;
+        let rows: Vec<WorkspaceRow> =
+            sqlx::query_as(select_workspaces!("and w.name > $1 order by w.name limit $2"))
+                .bind(after.map_or("", WorkspaceName::as_str))
+                .bind(limit)
+                .fetch_all(&mut *db)
+                .await?;
+        rows.into_iter().map(WorkspaceRow::into_workspace).collect()
+    }
+
+    pub(super) async fn find_workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, Fault> {
+        find(&mut *self.reader().await?, name).await
+    }
+
+    pub(super) async fn put(&self, name: &WorkspaceName, spec: &WorkspaceSpec, now_ms: i64) -> Result<Put, Fault> {
+        let mut tx = self.writer.begin().await?;
+        let before = find(tx.db(), name).await?;
+        let labels = labels_by_key(&spec.labels);
+        let seating = seat(tx.db(), &self.vault, before.as_ref().map(|before| before.app), &spec.app_token, now_ms).await?;
+        let bot_changes = bot_changes(tx.db(), &self.vault, before.as_ref(), &spec.bot_token).await?;
+        if let Some(before) = &before {
+            let same = !seating.changed
+                && !bot_changes
+                && seating.app == before.app
+                && spec.title == before.title
+                && spec.desired == before.desired
+                && spec.links == before.links
+                && labels == before.labels;
+            if same {
+                tx.commit().await?;
+                return Ok(Put { workspace: before.clone(), change: Change::Unchanged });
+            }
+        }
+
+        let id = match &before {
+            None => insert(tx.db(), name, seating.app, spec, now_ms).await?,
+            Some(before) => {
+                update(tx.db(), before, seating.app, spec, now_ms).await?;
+                before.id
+            }
+        };
+        set_labels(tx.db(), id, &labels).await?;
+        if bot_changes {
+            set_bot(tx.db(), &self.vault, id, &spec.bot_token, now_ms).await?;
+        }
+        if let Some(before) = &before {
+            retire_if_empty(tx.db(), before.app, now_ms).await?;
+        }
+        let workspace = find(tx.db(), name).await?.ok_or(sqlx::Error::RowNotFound)?;
+        tx.commit().await?;
+        Ok(Put { workspace, change: if before.is_some() { Change::Updated } else { Change::Created } })
+    }
+
+    pub(super) async fn remove(&self, name: &WorkspaceName, now_ms: i64) -> Result<Option<Workspace>, Fault> {
+        let mut tx = self.writer.begin().await?;
+        let found = find(tx.db(), name).await?;
+        if let Some(workspace) = &found {
+            sqlx::query(
+                "update workspaces set deleted_at = $2, updated_at = $2, bot_sealed = null, bot_hint = null, bot_at = null \
+                 where id = $1",
+            )
+            .bind(workspace.id.0)
+            .bind(now_ms)
+            .execute(tx.db())
+            .await?;
+            set_labels(tx.db(), workspace.id, &[]).await?;
+            retire_if_empty(tx.db(), workspace.app, now_ms).await?;
+        }
+        tx.commit().await?;
+        Ok(found)
+    }
+
+    pub(super) async fn read_bot_token(&self, workspace: WorkspaceId) -> Result<Option<BotToken>, Fault> {
+        Ok(stored_bot(&mut *self.reader().await?, &self.vault, workspace).await?.transpose()?)
+    }
+
+    pub(super) async fn set_team(
+        &self,
+        workspace: WorkspaceId,
+        team_id: Option<&str>,
+        enterprise_id: Option<&str>,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
+        let mut tx = self.writer.begin().await?;
+        sqlx::query(
+            "update workspaces set team_id = coalesce($2, team_id), enterprise_id = coalesce($3, enterprise_id), \
+             updated_at = $4 where id = $1 and deleted_at is null \
+             and (coalesce($2, team_id) is not team_id or coalesce($3, enterprise_id) is not enterprise_id)",
+        )
+        .bind(workspace.0)
+        .bind(team_id)
+        .bind(enterprise_id)
+        .bind(now_ms)
+        .execute(tx.db())
+        .await
+        .map_err(|error| {
+            Fault::from(error).or_conflict(|| {
+                let team = team_id.or(enterprise_id).unwrap_or_default();
+                format!("another workspace of the same app already stands for team {team}; remove one of the two")
+            })
+        })?;
+        tx.commit().await
+    }
+}
+
+async fn find(db: &mut SqliteConnection, name: &WorkspaceName) -> Result<Option<Workspace>, Fault> {
+    let row: Option<WorkspaceRow> =
+        sqlx::query_as(select_workspaces!("and w.name = $1")).bind(name.as_str()).fetch_optional(db).await?;
+    row.map(WorkspaceRow::into_workspace).transpose()
+}
+
+async fn insert(
+    db: &mut SqliteConnection,
+    name: &WorkspaceName,
+    app: AppId,
+    spec: &WorkspaceSpec,
+    now_ms: i64,
+) -> Result<WorkspaceId, Fault> {
+    let id = sqlx::query_scalar(
+        "insert into workspaces (name, title, app_id, desired, links, created_at, updated_at) \
+         values ($1, $2, $3, $4, $5, $6, $6) returning id",
+    )
+    .bind(name.as_str())
+    .bind(spec.title.as_deref())
+    .bind(app.0)
+    .bind(spec.desired.as_str())
+    .bind(spec.links)
+    .bind(now_ms)
+    .fetch_one(db)
+    .await?;
+    Ok(WorkspaceId(id))
+}
+
+async fn update(
+    db: &mut SqliteConnection,
+    before: &Workspace,
+    app: AppId,
+    spec: &WorkspaceSpec,
+    now_ms: i64,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "update workspaces set title = $2, app_id = $3, desired = $4, links = $5, updated_at = $6 where id = $1",
+    )
+    .bind(before.id.0)
+    .bind(spec.title.as_deref())
+    .bind(app.0)
+    .bind(spec.desired.as_str())
+    .bind(spec.links)
+    .bind(now_ms)
+    .execute(db)
+    .await
+    .map_err(|error| {
+        Fault::from(error).or_conflict(|| {
+            let team = before.team_id.as_deref().or(before.enterprise_id.as_deref()).unwrap_or_default();
+            format!(
+                "the token belongs to an app on which another workspace already stands for team {team}, as '{}' does; \
+                 remove one of the two",
+                before.name
+            )
+        })
+    })?;
+    Ok(())
+}
+
+async fn set_labels(db: &mut SqliteConnection, id: WorkspaceId, labels: &[(String, String)]) -> Result<(), Fault> {
+    sqlx::query("delete from workspace_labels where workspace_id = $1").bind(id.0).execute(&mut *db).await?;
+    for (key, value) in labels {
+        sqlx::query("insert into workspace_labels (workspace_id, key, value) values ($1, $2, $3)")
+            .bind(id.0)
+            .bind(key)
+            .bind(value)
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn set_bot(
+    db: &mut SqliteConnection,
+    vault: &Vault,
+    id: WorkspaceId,
+    bot: &Secret<BotToken>,
+    now_ms: i64,
+) -> Result<(), Fault> {
+    let (sealed, hint) = match bot {
+        Secret::Keep => return Ok(()),
+        Secret::Remove => (None, None),
+        Secret::Set(token) => (Some(vault.seal(bot_place(id), token.expose().as_bytes())?), Some(token.hint())),
+    };
+    sqlx::query("update workspaces set bot_sealed = $2, bot_hint = $3, bot_at = $4 where id = $1")
+        .bind(id.0)
+        .bind(sealed)
+        .bind(hint)
+        .bind(now_ms)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Does the change change anything? A stored token that cannot be opened differs from every other: putting it again heals it.
+async fn bot_changes(
+    db: &mut SqliteConnection,
+    vault: &Vault,
+    before: Option<&Workspace>,
+    bot: &Secret<BotToken>,
+) -> Result<bool, Fault> {
+    Ok(match (bot, before) {
+        (Secret::Keep, _) | (Secret::Remove, None) => false,
+        (Secret::Remove, Some(before)) => before.bot_token.is_some(),
+        (Secret::Set(_), None) => true,
+        (Secret::Set(token), Some(before)) => {
+            stored_bot(db, vault, before.id).await?.is_none_or(|stored| stored.as_ref() != Ok(token))
+        }
+    })
+}
+
+async fn stored_bot(
+    db: &mut SqliteConnection,
+    vault: &Vault,
+    id: WorkspaceId,
+) -> Result<Option<Result<BotToken, StoreError>>, Fault> {
+    let sealed: Option<Vec<u8>> =
+        sqlx::query_scalar("select bot_sealed from workspaces where id = $1 and deleted_at is null")
+            .bind(id.0)
+            .fetch_optional(db)
+            .await?
+            .flatten();
+    Ok(sealed.map(|sealed| {
+        let text = secrecy::SecretString::from(vault.open_text(bot_place(id), sealed)?);
+        BotToken::parse(secrecy::ExposeSecret::expose_secret(&text))
+            .map_err(|error| StoreError::Data(format!("workspaces.bot_sealed, row {id}: {error}")))
+    }))
+}
+
+/// Sorted by key; of two with the same key the later one counts.
+fn labels_by_key(labels: &[(String, String)]) -> Vec<(String, String)> {
+    labels.iter().cloned().collect::<std::collections::BTreeMap<_, _>>().into_iter().collect()
+}

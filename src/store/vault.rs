@@ -1,0 +1,185 @@
+//! The vault: seals tokens and payloads so that the database file alone is of no use to a thief.
+//!
+//! A sealed value is `version (1) | key id (8) | nonce (24) | ciphertext | tag (16)`, XChaCha20-Poly1305. Its place (table,
+//! column, row) is authenticated with it, so that no value can be moved to another row. The nonce is random: 192 bits from a
+//! generator seeded per thread never meet twice.
+
+use chacha20poly1305::aead::AeadInOut;
+use chacha20poly1305::aead::inout::InOutBuf;
+use chacha20poly1305::{Key, KeyInit, Tag, XChaCha20Poly1305, XNonce};
+use rand::Rng as _;
+use sha2::{Digest, Sha256};
+
+use crate::store::StoreError;
+use crate::store::key::KeyBytes;
+
+const VERSION: u8 = 1;
+const KEY_ID_LEN: usize = 8;
+const NONCE_LEN: usize = 24;
+const TAG_LEN: usize = 16;
+const HEAD_LEN: usize = 1 + KEY_ID_LEN + NONCE_LEN;
+
+/// Where a sealed value lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The table.
+    pub(super) table: &'static str,
+    /// The column.
+    pub(super) column: &'static str,
+    /// The row's id or seq.
+    pub(super) row: i64,
+}
+
+impl Place {
+    /// A column of a row of a table.
+    pub(super) const fn new(table: &'static str, column: &'static str, row: i64) -> Self {
+        Self { table, column, row }
+    }
+
+    /// The bytes that are authenticated with the value. A NUL ends each name, so no two places share them.
+    fn associated_data(&self) -> Vec<u8> {
+        let mut data = Vec::with_capacity(self.table.len() + self.column.len() + 10);
+        data.extend_from_slice(self.table.as_bytes());
+        data.push(0);
+        data.extend_from_slice(self.column.as_bytes());
+        data.push(0);
+        data.extend_from_slice(&self.row.to_be_bytes());
+        data
+    }
+
+    fn sealed_with(&self, key_id: String) -> StoreError {
+        StoreError::Sealed { what: format!("{}.{}, row {}", self.table, self.column, self.row), key_id }
+    }
+}
+
+/// Seals and opens with one key.
+pub(super) struct Vault {
+    cipher: XChaCha20Poly1305,
+    key_id: [u8; KEY_ID_LEN],
+}
+
+impl Vault {
+    /// A vault with this key.
+    pub(super) fn new(key: &KeyBytes) -> Self {
+        let digest = Sha256::new().chain_update(b"tautline key id\0").chain_update(key.expose()).finalize();
+        let mut key_id = [0; KEY_ID_LEN];
+        key_id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Self { cipher: XChaCha20Poly1305::new(&Key::from(*key.expose())), key_id }
+    }
+
+    /// What the key is called: a digest of it, in hex.
+    pub(super) fn key_id(&self) -> String {
+        hex(&self.key_id)
+    }
+
+    /// Seals `plain` for its place. The only copy of it is the one that is sealed.
+    pub(super) fn seal(&self, place: Place, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let mut nonce = [0; NONCE_LEN];
+        rand::rng().fill_bytes(&mut nonce);
+        let mut sealed = Vec::with_capacity(HEAD_LEN + plain.len() + TAG_LEN);
+        sealed.push(VERSION);
+        sealed.extend_from_slice(&self.key_id);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(plain);
+        let (_, body) = sealed.split_at_mut(HEAD_LEN);
+        let tag = self
+            .cipher
+            .encrypt_inout_detached(&XNonce::from(nonce), &place.associated_data(), InOutBuf::from(body))
+            .map_err(|_| StoreError::Data(format!("{} bytes are too many to seal", plain.len())))?;
+        sealed.extend_from_slice(&tag);
+        Ok(sealed)
+    }
+
+    /// Opens what was sealed for this place.
+    pub(super) fn open(&self, place: Place, mut sealed: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        let key_id = key_id_of(&sealed);
+        let refused = || place.sealed_with(key_id.clone().unwrap_or_else(|| "(none: it is damaged)".into()));
+        let (head, rest) = sealed.split_at_mut_checked(HEAD_LEN).ok_or_else(refused)?;
+        let body_len = rest.len().checked_sub(TAG_LEN).ok_or_else(refused)?;
+        let (body, tag) = rest.split_at_mut(body_len);
+        let nonce = head.get(1 + KEY_ID_LEN..).and_then(|nonce| XNonce::try_from(nonce).ok()).ok_or_else(refused)?;
+        let tag = Tag::try_from(&*tag).map_err(|_| refused())?;
+        self.cipher
+            .decrypt_inout_detached(&nonce, &place.associated_data(), InOutBuf::from(body), &tag)
+            .map_err(|_| refused())?;
+        sealed.truncate(HEAD_LEN + body_len);
+        sealed.drain(..HEAD_LEN);
+        Ok(sealed)
+    }
+
+    /// Opens a text.
+    pub(super) fn open_text(&self, place: Place, sealed: Vec<u8>) -> Result<String, StoreError> {
+        let key_id = key_id_of(&sealed).unwrap_or_default();
+        String::from_utf8(self.open(place, sealed)?).map_err(|_| place.sealed_with(key_id))
+    }
+}
+
+/// The id of the key that a value was sealed with; none when it is no sealed value.
+fn key_id_of(sealed: &[u8]) -> Option<String> {
+    match sealed {
+        [VERSION, rest @ ..] => rest.get(..KEY_ID_LEN).map(hex),
+        _ => None,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Place = Place::new("apps", "token_sealed", 7);
+
+    #[test]
+    fn what_is_sealed_opens_at_its_place_and_nowhere_else() {
+        let vault = vault(1);
+        for plain in ["", "x", "a\0b 🪢", &"long ".repeat(300_000)] {
+            let sealed = vault.seal(HERE, plain.as_bytes()).unwrap();
+            assert_eq!(vault.open_text(HERE, sealed.clone()).unwrap(), plain);
+            for elsewhere in [
+                Place::new("apps", "token_sealed", 8),
+                Place::new("apps", "candidate_sealed", 7),
+                Place::new("workspaces", "token_sealed", 7),
+            ] {
+                assert!(vault.open(elsewhere, sealed.clone()).is_err(), "{elsewhere:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_seals_of_one_text_are_alike() {
+        let vault = vault(1);
+        assert_ne!(vault.seal(HERE, b"same").unwrap(), vault.seal(HERE, b"same").unwrap());
+    }
+
+    #[test]
+    fn another_key_is_refused_with_the_place_and_the_id_of_the_right_one() {
+        let (right, wrong) = (vault(1), vault(2));
+        let sealed = right.seal(HERE, b"secret").unwrap();
+        let error = wrong.open(HERE, sealed).unwrap_err();
+        assert_eq!(
+            error,
+            StoreError::Sealed { what: "apps.token_sealed, row 7".into(), key_id: right.key_id() },
+        );
+        assert_ne!(right.key_id(), wrong.key_id());
+    }
+
+    #[test]
+    fn a_changed_or_shortened_value_is_refused() {
+        let vault = vault(1);
+        let sealed = vault.seal(HERE, b"secret").unwrap();
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            // The version and the key's id are labels: only what they label is authenticated.
+            assert_eq!(vault.open(HERE, changed).is_ok(), at < 1 + KEY_ID_LEN, "byte {at}");
+            assert!(vault.open(HERE, sealed[..at].to_vec()).is_err(), "first {at} bytes");
+        }
+    }
+
+    fn vault(seed: u8) -> Vault {
+        Vault::new(&KeyBytes::new([seed; 32]))
+    }
+}
