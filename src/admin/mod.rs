@@ -1,1 +1,118 @@
 //! The admin HTTP API: one file a resource.
+//!
+//! It asks the node through [`Node`] and knows no actor: what a request wants is written to the store, and the node is told
+//! that something changed. [`service`] is the whole of it for one `App`; [`bind`] puts it on an address.
+//!
+//! Invariant: every answer bears an `X-Request-Id`, every error is a [`problem`], and nothing below `/api/v1` is reached
+//! without the token.
+
+mod auth;
+mod metrics;
+mod probes;
+mod problem;
+mod request_id;
+mod server;
+#[cfg(test)]
+mod testing;
+mod workspaces;
+
+use std::sync::Arc;
+
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, ServiceConfig};
+
+pub use self::auth::AdminToken;
+pub use self::server::{bind, bind_metrics};
+use crate::ids::AppId;
+use crate::status::Status;
+use crate::store::Store;
+
+/// What the admin API needs of the node. Nothing here blocks: it is called on the threads that answer requests.
+pub trait Node: Send + Sync + 'static {
+    /// Where the workspaces are.
+    fn store(&self) -> Arc<dyn Store>;
+
+    /// The latest word of an app's connection; none when none runs.
+    fn status(&self, app: AppId) -> Option<Status>;
+
+    /// What an app's connection has counted since this process started.
+    fn counters(&self, app: AppId) -> Counters;
+
+    /// The store holds another wish or another token for this app, or the app is gone from it: compare and act.
+    fn app_changed(&self, app: AppId);
+
+    /// What readiness depends on, as last seen. The reasons are shown to everybody: no secret, no address.
+    fn checks(&self) -> Vec<Check>;
+
+    /// All metrics in Prometheus' text format.
+    fn metrics(&self) -> String;
+
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> i64;
+}
+
+/// One thing readiness depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What it is called.
+    pub name: &'static str,
+    /// Fine, or why not.
+    pub outcome: Result<(), String>,
+}
+
+/// What an app's connection has counted since this process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Envelopes accepted for the first time.
+    pub events: u64,
+    /// Envelopes that Slack had sent before.
+    pub duplicates: u64,
+    /// Acks written.
+    pub acks: u64,
+    /// Links opened after one was lost.
+    pub reconnects: u64,
+    /// When the last envelope came, milliseconds since 1970.
+    pub last_event_ms: Option<i64>,
+}
+
+/// The whole API, for one `App`.
+pub fn service(
+    node: Arc<dyn Node>,
+    token: AdminToken,
+) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
+    move |config| {
+        let api = web::scope("/api/v1")
+            .wrap(from_fn(auth::demand))
+            .configure(workspaces::routes)
+            .default_service(web::to(problem::not_found));
+        let metrics = web::scope("/metrics")
+            .wrap(from_fn(auth::demand))
+            .configure(metrics::routes)
+            .default_service(web::to(problem::not_found));
+        let all = web::scope("")
+            .wrap(from_fn(request_id::stamp))
+            .app_data(Data::<dyn Node>::from(Arc::clone(&node)))
+            .app_data(Data::new(token.clone()))
+            .configure(probes::routes)
+            .service(metrics)
+            .service(api)
+            .default_service(web::to(problem::not_found));
+        config.service(all);
+    }
+}
+
+/// The metrics alone, without a token: for an address that only the scraper reaches.
+fn metrics_service(node: Arc<dyn Node>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
+    move |config| {
+        let all = web::scope("")
+            .wrap(from_fn(request_id::stamp))
+            .app_data(Data::<dyn Node>::from(Arc::clone(&node)))
+            .service(
+                web::scope("/metrics")
+                    .configure(metrics::routes)
+                    .default_service(web::to(problem::not_found)),
+            )
+            .default_service(web::to(problem::not_found));
+        config.service(all);
+    }
+}

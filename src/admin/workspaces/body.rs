@@ -1,0 +1,154 @@
+//! What a `PUT` says, read field by field so that every error names its field and none repeats a value: a value may be a
+//! token in the wrong place.
+
+use std::time::Duration;
+
+use actix_web::web::Payload;
+use actix_web::{HttpMessage, HttpRequest};
+use serde_json::{Map, Value};
+
+use super::super::problem::{Code, FieldError, Problem};
+use crate::secret::{AppToken, BadToken, BotToken};
+use crate::store::{Desired, Secret, WorkspaceSpec};
+
+const MAX_BODY: usize = 64 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_NAME: usize = 255;
+const MAX_LABELS: usize = 32;
+const MAX_LABEL_KEY: usize = 63;
+const MAX_LABEL_VALUE: usize = 255;
+const MAX_LINKS: u64 = 9;
+
+/// Reads a workspace from a request.
+pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<WorkspaceSpec, Problem> {
+    if !request.content_type().eq_ignore_ascii_case("application/json") {
+        return Err(Problem::new(Code::UnsupportedMediaType, "send 'Content-Type: application/json'"));
+    }
+    let bytes = actix_rt::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(MAX_BODY))
+        .await
+        .map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come within 10 seconds"))?
+        .map_err(|_| Problem::new(Code::BodyTooLarge, "a workspace takes at most 64 KiB"))?
+        .map_err(|_| Problem::new(Code::InvalidRequest, "the body broke off"))?;
+    parse(&bytes)
+}
+
+/// Reads a workspace from JSON.
+fn parse(bytes: &[u8]) -> Result<WorkspaceSpec, Problem> {
+    // serde_json's own message may quote the text.
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Problem::new(Code::MalformedJson, format!("no JSON from line {line}, column {column} on"))
+    })?;
+    let Value::Object(map) = value else {
+        return Err(Problem::new(Code::InvalidRequest, "the body must be a JSON object"));
+    };
+    let mut fields = Fields { map, errors: Vec::new() };
+    let spec = WorkspaceSpec {
+        title: fields.take("name", title).flatten(),
+        desired: fields.take("desired", desired).unwrap_or(Desired::Connected),
+        links: fields.take("links", links).unwrap_or(1),
+        labels: fields.take("labels", labels).unwrap_or_default(),
+        app_token: fields.secret("app_token", AppToken::parse),
+        bot_token: fields.secret("bot_token", BotToken::parse),
+    };
+    fields.done().map(|()| spec)
+}
+
+/// The fields not yet read, and what was wrong with those that were.
+struct Fields {
+    map: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// One field; absent and `null` are the same.
+    fn take<T>(&mut self, field: &str, read: fn(&Value) -> Result<T, String>) -> Option<T> {
+        let value = self.map.remove(field).filter(|value| !value.is_null())?;
+        read(&value).map_err(|message| self.wrong(field, message)).ok()
+    }
+
+    /// A secret: absent keeps it, `null` removes it.
+    fn secret<T>(&mut self, field: &str, parse: fn(&str) -> Result<T, BadToken>) -> Secret<T> {
+        let message = match self.map.remove(field) {
+            None => return Secret::Keep,
+            Some(Value::Null) => return Secret::Remove,
+            Some(Value::String(text)) if text.is_empty() => {
+                "empty; leave the field out to keep the token, send null to remove it".to_owned()
+            }
+            Some(Value::String(text)) => match parse(&text) {
+                Ok(token) => return Secret::Set(token),
+                Err(bad) => bad.to_string(),
+            },
+            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                "must be a string or null".to_owned()
+            }
+        };
+        self.wrong(field, message);
+        Secret::Keep
+    }
+
+    fn wrong(&mut self, field: &str, message: String) {
+        self.errors.push(FieldError { field: field.to_owned(), message });
+    }
+
+    /// What nobody has read is unknown.
+    fn done(mut self) -> Result<(), Problem> {
+        let known = "the fields are name, app_token, bot_token, labels, links and desired";
+        for field in self.map.keys() {
+            self.errors.push(FieldError { field: presentable(field), message: format!("unknown; {known}") });
+        }
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::fields(Code::InvalidFields, self.errors)) }
+    }
+}
+
+/// A field's name as it may be repeated: a token in its place has a dash.
+fn presentable(field: &str) -> String {
+    let fine = field.len() <= 64 && field.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if fine && !field.is_empty() { field.to_owned() } else { "(a name that is no identifier)".to_owned() }
+}
+
+fn title(value: &Value) -> Result<Option<String>, String> {
+    let text = text(value, MAX_NAME)?.trim();
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+fn desired(value: &Value) -> Result<Desired, String> {
+    match value.as_str() {
+        Some("connected") => Ok(Desired::Connected),
+        Some("disconnected") => Ok(Desired::Disconnected),
+        _ => Err("must be 'connected' or 'disconnected'".to_owned()),
+    }
+}
+
+fn links(value: &Value) -> Result<u8, String> {
+    let links = value.as_u64().filter(|links| (1..=MAX_LINKS).contains(links));
+    links
+        .and_then(|links| u8::try_from(links).ok())
+        .ok_or_else(|| format!("must be a number from 1 to {MAX_LINKS}"))
+}
+
+fn labels(value: &Value) -> Result<Vec<(String, String)>, String> {
+    let Value::Object(map) = value else { return Err("must be an object of strings".to_owned()) };
+    if map.len() > MAX_LABELS {
+        return Err(format!("at most {MAX_LABELS} labels"));
+    }
+    map.iter().map(|(key, value)| Ok((label_key(key)?, text(value, MAX_LABEL_VALUE)?.to_owned()))).collect()
+}
+
+/// No colon: it parts key from value in a filter.
+fn label_key(key: &str) -> Result<String, String> {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"_.-/".contains(&b);
+    if (1..=MAX_LABEL_KEY).contains(&key.len()) && key.bytes().all(inner) {
+        return Ok(key.to_owned());
+    }
+    Err(format!("a label's key is 1 to {MAX_LABEL_KEY} letters, digits, '_', '.', '-' or '/'"))
+}
+
+/// A control character, NUL before all, is refused by some databases and garbles a screen.
+fn text(value: &Value, max_chars: usize) -> Result<&str, String> {
+    let fine = |text: &&str| text.chars().count() <= max_chars && !text.chars().any(char::is_control);
+    value
+        .as_str()
+        .filter(fine)
+        .ok_or_else(|| format!("must be a text of at most {max_chars} characters without control characters"))
+}
