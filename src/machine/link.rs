@@ -339,10 +339,10 @@ impl Link {
             Phase::Greeting { .. } | Phase::Live | Phase::Draining { .. } if tcp_works => self.close(now, code),
             Phase::Settling { code, .. } if tcp_works => self.close(now, code),
             Phase::Closing { .. } if tcp_works => {}
-            Phase::Draining { .. } => self.end(code),
             Phase::Dialing { .. }
             | Phase::Greeting { .. }
             | Phase::Live
+            | Phase::Draining { .. }
             | Phase::Settling { .. }
             | Phase::Closing { .. }
             | Phase::Dead => self.end(code),

@@ -1,13 +1,51 @@
 //! One app's life over its links.
+//!
+//! A connection keeps no state of its own beside its links: what it *is* follows from what is wanted, what halts it and
+//! what its links are doing.
+//!
+//! | state | wanted | halted | links | leaves by |
+//! |---|---|---|---|---|
+//! | `disconnected` | off | | none | connect |
+//! | `disconnecting` | off | | some, being stopped | the last link down |
+//! | `ready` | on | | one is live or draining | the last of these down |
+//! | `failed` | on | yes | none of these (a probe may be opening one) | connect, new token, hello of a probe |
+//! | `connected` | on | no | the furthest is open and awaits hello | hello, link down |
+//! | `authenticated` | on | no | the furthest is dialling | opened, link down |
+//! | `connecting` | on | no | the furthest asks for an address | url issued, open failed |
+//! | `reconnecting` | on | no | none of these | time |
+//!
+//! What an input does depends on the phase of the link it is about; a link the connection doesn't hold is ignored:
+//!
+//! | phase | url issued | open failed | opened | up | draining | down |
+//! |---|---|---|---|---|---|---|
+//! | asking | dial | release, wait or halt | – | – | – | release, wait or halt |
+//! | dialling | – | release, wait or halt | → greeting | → live, if the app is ours | – | release, wait or halt |
+//! | greeting | – | – | – | → live, if the app is ours | – | release, wait or halt |
+//! | live | – | – | – | – | → draining | release; wait or halt, unless it was leaving |
+//! | draining | – | – | – | – | – | release |
+//! | stopping | – | – | – | – | – | release |
+//!
+//! After each input one plan (`plan.rs`) compares what is wanted with what is there and stops, retires, opens.
+
+mod inputs;
+mod plan;
+mod slots;
+mod tries;
+mod view;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::slots::Slots;
+use self::tries::Tries;
+use super::dice::Dice;
 use crate::clock::Now;
 use crate::ids::{Generation, Generations};
 use crate::protocol::class::Class;
-use crate::protocol::hello::Hello;
-use crate::status::{Code, State, Status};
+use crate::status::{Code, State};
 
 /// What a connection is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +84,8 @@ pub struct Timing {
     pub retry_after_cap: Duration,
     /// A retired link stays this long past its announced end.
     pub overstay: Duration,
+    /// The warning `frame_too_large` is shown for so long.
+    pub oversize_shown: Duration,
 }
 
 impl Default for Timing {
@@ -63,6 +103,7 @@ impl Default for Timing {
             unknown_cap: seconds(15 * 60),
             retry_after_cap: seconds(60 * 60),
             overstay: seconds(60),
+            oversize_shown: seconds(60 * 60),
         }
     }
 }
@@ -163,20 +204,79 @@ pub enum Action {
 pub struct Connection {
     settings: Settings,
     generations: Generations,
-    seed: u64,
-    actions: VecDeque<Action>,
+    dice: Dice,
+    on: bool,
+    /// The last thing that made it other than wanted, or wanted otherwise.
+    cause: Option<Code>,
+    slots: Slots,
+    tries: Tries,
+    halt: Option<Halt>,
+    /// There is a candidate for the token, with the failed attempts it has behind it.
+    candidate: Option<Tries>,
+    /// Why the last candidate was no good.
+    rejected: Option<Code>,
+    /// A frame was too large; shown until then.
+    oversize_until: Option<Duration>,
+    /// The state that was last told, since when.
+    shown: State,
+    since_ms: i64,
     seen: Now,
+    actions: VecDeque<Action>,
+}
+
+/// A person must act before an attempt makes sense.
+#[derive(Clone, Copy, Debug)]
+struct Halt {
+    code: Code,
+    /// The next probe, if there are any: they may act where this node doesn't see it.
+    probe: Probe,
+    /// A candidate for the token, if there is one, takes the place of the token in force.
+    token_may_help: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probe {
+    /// Never.
+    None,
+    /// To be planned.
+    Unplanned,
+    /// Then, or as soon as there is room.
+    At(Duration),
 }
 
 impl Connection {
-    /// A connection that is off.
+    /// A connection that is off. Of a token candidate found in the store at start it is told by [`Input::NewToken`].
     pub fn new(now: Now, settings: Settings, seed: u64, generations: Generations) -> Self {
-        Self { settings, generations, seed, actions: VecDeque::new(), seen: now }
+        let tries = Tries::new(&settings.timing);
+        let mut connection = Self {
+            settings,
+            generations,
+            dice: Dice::new(seed),
+            on: false,
+            cause: None,
+            slots: Slots::default(),
+            tries,
+            halt: None,
+            candidate: None,
+            rejected: None,
+            oversize_until: None,
+            shown: State::Disconnected,
+            since_ms: now.wall_ms,
+            seen: now,
+            actions: VecDeque::new(),
+        };
+        connection.want_links(connection.settings.links);
+        connection
     }
 
-    /// Takes in what happened. Afterwards poll the actions, then the timeout; the status may have changed too.
+    /// Takes in what happened. Afterwards poll the actions, then the timeout; the status may have changed even where
+    /// no [`Action::Changed`] comes out.
     pub fn handle(&mut self, now: Now, input: Input) {
-        drop((now, input, &self.settings, &self.generations, self.seed));
+        self.seen = now;
+        let about = input.generation().filter(|generation| self.slots.get(*generation).is_some());
+        self.take(input);
+        self.plan();
+        self.tell_change(about);
     }
 
     /// The next thing to do. To be polled until `None` after each [`handle`](Self::handle).
@@ -184,13 +284,7 @@ impl Connection {
         self.actions.pop_front()
     }
 
-    /// When to give the input [`Input::Timeout`] (monotonic). To be polled after the actions.
-    pub fn poll_timeout(&self) -> Option<Duration> {
-        None
-    }
-
-    /// All there is to say about it, as of the last input.
-    pub fn status(&self) -> Status {
-        Status::off(self.seen.wall_ms)
+    fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
     }
 }

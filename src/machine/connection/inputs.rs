@@ -1,0 +1,362 @@
+//! What each input changes. What follows from it is the plan's business.
+
+use std::time::Duration;
+
+use super::slots::{Live, Phase, Slot};
+use super::tries::{Remedy, Tries};
+use super::{Action, Connection, Halt, Hello, Input, OpenFailure, Probe, Which};
+use crate::ids::Generation;
+use crate::status::Code;
+
+/// A promise shorter than this is no promise to plan by.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(15);
+
+impl Input {
+    /// The link it is about.
+    pub(super) fn generation(&self) -> Option<Generation> {
+        match self {
+            Self::UrlIssued(generation)
+            | Self::OpenFailed(generation, _)
+            | Self::LinkOpened(generation)
+            | Self::LinkUp(generation, _)
+            | Self::LinkDraining(generation, ..)
+            | Self::LinkDown(generation, _) => Some(*generation),
+            Self::Connect(_)
+            | Self::Disconnect(_)
+            | Self::Reconnect
+            | Self::Links(_)
+            | Self::NewToken
+            | Self::NoToken(_)
+            | Self::Halt(_)
+            | Self::Timeout => None,
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn take(&mut self, input: Input) {
+        match input {
+            Input::Connect(code) => self.connect(code),
+            Input::Disconnect(code) => self.disconnect(code),
+            Input::Reconnect => self.reconnect(),
+            Input::Links(count) => self.want_links(count),
+            Input::NewToken => self.new_token(),
+            Input::NoToken(code) => self.no_token(code),
+            Input::Halt(code) => self.halt_all(code),
+            Input::UrlIssued(generation) => self.url_issued(generation),
+            Input::OpenFailed(generation, failure) => self.open_failed(generation, failure),
+            Input::LinkOpened(generation) => self.link_opened(generation),
+            Input::LinkUp(generation, hello) => self.link_up(generation, hello),
+            Input::LinkDraining(generation, code, _) => self.link_draining(generation, code),
+            Input::LinkDown(generation, code) => self.link_down(generation, code),
+            // Time itself changes nothing here: the plan looks at it.
+            Input::Timeout => {}
+        }
+    }
+
+    fn connect(&mut self, code: Code) {
+        if self.candidate.is_some() && !self.slots.any(Slot::is_serving) {
+            self.adopt_candidate();
+        }
+        self.on = true;
+        self.cause = Some(code);
+        self.forgive();
+    }
+
+    fn disconnect(&mut self, code: Code) {
+        self.on = false;
+        self.cause = Some(code);
+    }
+
+    fn reconnect(&mut self) {
+        if !self.on {
+            return;
+        }
+        for slot in self.slots.iter_mut() {
+            if let Phase::Live(live) = &mut slot.phase {
+                live.leaving = Some(Code::OperatorConnect);
+            }
+        }
+        self.forgive();
+    }
+
+    /// Somebody looked at it and wants it tried now.
+    fn forgive(&mut self) {
+        self.halt = None;
+        self.rejected = None;
+        self.oversize_until = None;
+        self.tries.hurry();
+        if let Some(tries) = &mut self.candidate {
+            tries.hurry();
+        }
+    }
+
+    pub(super) fn want_links(&mut self, count: u8) {
+        self.settings.links = count.clamp(1, 9);
+        let in_force = |slot: &Slot| slot.is_opening() && slot.token == Which::InForce;
+        let missing = self.wanted().saturating_sub(self.slots.count(Slot::is_staying));
+        for generation in self.slots.which(in_force).into_iter().skip(missing) {
+            self.stop(generation);
+        }
+    }
+
+    /// With events flowing, the new token must first prove itself beside the old one. With none there is nothing to lose.
+    fn new_token(&mut self) {
+        self.rejected = None;
+        for generation in self.slots.which(|slot| slot.is_opening() && slot.token == Which::Candidate) {
+            self.stop(generation);
+        }
+        if self.slots.any(Slot::is_serving) {
+            self.candidate = Some(Tries::new(&self.settings.timing));
+            for generation in self.slots.which(|slot| slot.phase == Phase::Asking) {
+                self.stop(generation);
+            }
+        } else {
+            self.adopt_candidate();
+        }
+    }
+
+    /// The candidate becomes the token in force untried.
+    pub(super) fn adopt_candidate(&mut self) {
+        self.act(Action::Promote);
+        self.candidate = None;
+        self.halt = None;
+        self.tries = Tries::new(&self.settings.timing);
+        if self.on {
+            self.cause = Some(Code::NewToken);
+        }
+        for generation in self.slots.which(Slot::is_opening) {
+            self.stop(generation);
+        }
+    }
+
+    /// The candidate proved itself on link `generation`: links of the old token go as their successors come up.
+    fn promote_candidate(&mut self) {
+        self.act(Action::Promote);
+        if let Some(tries) = self.candidate.take() {
+            self.tries = tries;
+        }
+        self.halt = None;
+        self.rejected = None;
+        for generation in self.slots.which(|slot| slot.is_opening() && slot.token == Which::InForce) {
+            self.stop(generation);
+        }
+        for slot in self.slots.iter_mut() {
+            slot.token = Which::InForce;
+            if let Phase::Live(live) = &mut slot.phase {
+                live.leaving = Some(Code::NewToken);
+            }
+        }
+    }
+
+    fn reject_candidate(&mut self, code: Code) {
+        self.candidate = None;
+        self.rejected = Some(code);
+        self.act(Action::DropCandidate(code));
+        for generation in self.slots.which(|slot| slot.is_opening() && slot.token == Which::Candidate) {
+            self.stop(generation);
+        }
+    }
+
+    fn no_token(&mut self, code: Code) {
+        for generation in self.slots.which(|slot| slot.phase == Phase::Asking && slot.token == Which::InForce) {
+            self.stop(generation);
+        }
+        self.halt_for(code, Probe::None);
+    }
+
+    fn halt_all(&mut self, code: Code) {
+        for generation in self.slots.which(|_| true) {
+            self.stop(generation);
+        }
+        self.halt = Some(Halt { code, probe: Probe::None, token_may_help: false });
+        self.cause = Some(code);
+    }
+
+    fn halt_for(&mut self, code: Code, probe: Probe) {
+        // What no probe can mend isn't softened by a later error that one could.
+        let stands = self.halt.is_some_and(|halt| halt.probe == Probe::None);
+        if probe == Probe::None || !stands {
+            self.halt = Some(Halt { code, probe, token_may_help: true });
+        }
+        self.cause = Some(code);
+        self.tries.count(self.seen.mono);
+    }
+
+    fn url_issued(&mut self, generation: Generation) {
+        let Some(slot) = self.slots.get(generation) else { return };
+        match slot.phase {
+            Phase::Asking => {
+                slot.phase = Phase::Dialling;
+                self.act(Action::Dial(generation));
+            }
+            Phase::Dialling | Phase::Greeting | Phase::Live(_) | Phase::Draining | Phase::Stopping => {}
+        }
+    }
+
+    fn open_failed(&mut self, generation: Generation, failure: OpenFailure) {
+        let Some(slot) = self.slots.get(generation) else { return };
+        let token = slot.token;
+        match slot.phase {
+            // From dialling too: a dial that couldn't even begin.
+            Phase::Asking | Phase::Dialling => {
+                self.slots.release(generation);
+                let remedy = Remedy::of_open(failure.code, failure.class);
+                self.attempt_failed(token, remedy, failure.code, failure.retry_after);
+            }
+            Phase::Greeting | Phase::Live(_) | Phase::Draining | Phase::Stopping => {}
+        }
+    }
+
+    fn link_opened(&mut self, generation: Generation) {
+        let Some(slot) = self.slots.get(generation) else { return };
+        match slot.phase {
+            Phase::Dialling => slot.phase = Phase::Greeting,
+            Phase::Asking | Phase::Greeting | Phase::Live(_) | Phase::Draining | Phase::Stopping => {}
+        }
+    }
+
+    fn link_up(&mut self, generation: Generation, hello: Hello) {
+        let Some(slot) = self.slots.get(generation) else { return };
+        let token = slot.token;
+        match slot.phase {
+            Phase::Dialling | Phase::Greeting => {
+                if self.is_foreign(&hello) {
+                    self.app_mismatch(generation, token);
+                } else {
+                    self.welcome(generation, token, hello);
+                }
+            }
+            Phase::Asking | Phase::Live(_) | Phase::Draining | Phase::Stopping => {}
+        }
+    }
+
+    fn is_foreign(&self, hello: &Hello) -> bool {
+        let expected = self.settings.slack_app_id.as_ref().zip(hello.app_id.as_ref());
+        expected.is_some_and(|(expected, told)| expected != told)
+    }
+
+    /// Never counts as ready, not for a moment.
+    fn app_mismatch(&mut self, generation: Generation, token: Which) {
+        self.stop(generation);
+        match token {
+            Which::Candidate => self.reject_candidate(Code::AppMismatch),
+            Which::InForce => {
+                for other in self.slots.which(|slot| slot.is_opening() && slot.token == Which::InForce) {
+                    self.stop(other);
+                }
+                self.halt_for(Code::AppMismatch, Probe::None);
+            }
+        }
+    }
+
+    fn welcome(&mut self, generation: Generation, token: Which, hello: Hello) {
+        if self.settings.slack_app_id.is_none()
+            && let Some(app_id) = &hello.app_id
+        {
+            self.settings.slack_app_id = Some(app_id.clone());
+            self.act(Action::LearnAppId(app_id.clone()));
+        }
+        let live = self.live_from_now(hello.lifetime);
+        let wall_ms = self.seen.wall_ms;
+        if let Some(slot) = self.slots.get(generation) {
+            slot.up(live, hello, wall_ms);
+        }
+        match token {
+            Which::Candidate => {
+                self.promote_candidate();
+                if let Some(slot) = self.slots.get(generation) {
+                    slot.phase = Phase::Live(live);
+                }
+            }
+            Which::InForce => self.halt = None,
+        }
+    }
+
+    /// Our own refresh comes before Slack's: in the last 5 to 20 % of the link's time, but not more than 2½ to 10 minutes
+    /// early. Spread by dice, so that links that came up together don't go together.
+    fn live_from_now(&mut self, lifetime: Option<Duration>) -> Live {
+        let since = self.seen.mono;
+        let lifetime = lifetime.filter(|lifetime| *lifetime >= SHORTEST_LIFETIME);
+        let refresh_in = lifetime.map(|lifetime| {
+            let late = (lifetime / 20).clamp(Duration::from_secs(3), Duration::from_secs(150));
+            let early = (lifetime / 5).clamp(late, Duration::from_secs(600));
+            lifetime.saturating_sub(self.dice.between(late, early)).max(self.settings.timing.brief)
+        });
+        Live {
+            since,
+            ends_at: lifetime.map(|lifetime| since.saturating_add(lifetime)),
+            refresh_at: refresh_in.map(|wait| since.saturating_add(wait)),
+            leaving: None,
+        }
+    }
+
+    fn link_draining(&mut self, generation: Generation, code: Code) {
+        let brief = self.settings.timing.brief;
+        let Some(slot) = self.slots.get(generation) else { return };
+        match slot.phase {
+            Phase::Live(live) => {
+                slot.phase = Phase::Draining;
+                let was_brief = self.seen.mono.saturating_sub(live.since) < brief;
+                self.cause = Some(code);
+                if live.leaving.is_none() && was_brief {
+                    self.tries.lived_briefly(self.seen.mono, &mut self.dice);
+                }
+            }
+            Phase::Asking | Phase::Dialling | Phase::Greeting | Phase::Draining | Phase::Stopping => {}
+        }
+    }
+
+    fn link_down(&mut self, generation: Generation, code: Code) {
+        let Some(slot) = self.slots.release(generation) else { return };
+        if code == Code::FrameTooLarge {
+            self.oversize_until = Some(self.seen.mono.saturating_add(self.settings.timing.oversize_shown));
+        }
+        match slot.phase {
+            Phase::Asking | Phase::Dialling | Phase::Greeting => {
+                self.attempt_failed(slot.token, Remedy::of_end(code), code, None);
+            }
+            Phase::Live(Live { leaving: None, .. }) => {
+                self.attempt_failed(Which::InForce, Remedy::of_end(code), code, None);
+            }
+            Phase::Live(Live { leaving: Some(_), .. }) => {
+                // Its successor is on its way; only what stops the successor too is news.
+                let remedy = Remedy::of_end(code);
+                match remedy {
+                    Remedy::Person { .. } => self.attempt_failed(Which::InForce, remedy, code, None),
+                    Remedy::Wait(_) => self.cause = Some(code),
+                }
+            }
+            Phase::Draining => self.cause = Some(code),
+            Phase::Stopping => {}
+        }
+    }
+
+    fn attempt_failed(&mut self, token: Which, remedy: Remedy, code: Code, retry_after: Option<Duration>) {
+        let now = self.seen.mono;
+        let retry_after = retry_after.map(|wait| wait.min(self.settings.timing.retry_after_cap));
+        match (token, remedy) {
+            (Which::Candidate, Remedy::Person { .. }) => self.reject_candidate(code),
+            (Which::Candidate, Remedy::Wait(kind)) => {
+                if let Some(tries) = &mut self.candidate {
+                    tries.fail(now, kind, retry_after, &mut self.dice);
+                }
+            }
+            (Which::InForce, Remedy::Person { probe: false }) => self.halt_for(code, Probe::None),
+            (Which::InForce, Remedy::Person { probe: true }) => {
+                self.halt_for(code, Probe::Unplanned);
+                self.plan_probe(retry_after);
+            }
+            (Which::InForce, Remedy::Wait(kind)) => {
+                if self.halt.is_some() {
+                    // A probe that learnt nothing. What it was halted for still stands.
+                    self.tries.count(now);
+                    self.plan_probe(retry_after);
+                } else {
+                    self.cause = Some(code);
+                    self.tries.fail(now, kind, retry_after, &mut self.dice);
+                }
+            }
+        }
+    }
+}
