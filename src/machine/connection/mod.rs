@@ -45,6 +45,7 @@ use super::dice::Dice;
 use crate::clock::Now;
 use crate::ids::{Generation, Generations};
 use crate::protocol::class::Class;
+use crate::protocol::hello::Hello;
 use crate::status::{Code, State};
 
 /// What a connection is to be.
