@@ -24,7 +24,8 @@ use crate::slack::tls::{TlsError, client_config};
 use crate::slack::web::Outside;
 use crate::status::{State, Status};
 use crate::store::{
-    Desired, KeySource, OpenOptions, Secret, SqliteStore, Store, StoreError, WorkspaceSpec,
+    Desired, KeySource, OpenOptions, Secret, SqliteStore, Store, StoreError, Workspaces,
+    WorkspaceSpec,
 };
 use crate::telemetry::Metrics;
 
@@ -167,7 +168,7 @@ impl App {
 }
 
 async fn register_default(
-    store: &dyn Store,
+    store: &dyn Workspaces,
     app_token: AppToken,
     bot_token: Option<BotToken>,
     now_ms: i64,
@@ -197,8 +198,8 @@ struct Inside {
 }
 
 impl admin::Node for Inside {
-    fn store(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.store)
+    fn store(&self) -> Arc<dyn Workspaces> {
+        Arc::clone(&self.store) as Arc<dyn Workspaces>
     }
 
     fn status(&self, app: AppId) -> Option<Status> {

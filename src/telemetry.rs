@@ -42,3 +42,7 @@ impl Metrics {
     /// x
     pub fn render(&self, _states: &[crate::status::State]) -> String { String::new() }
 }
+impl Figures {
+    /// x
+    pub fn unheard() -> Self { Self { quarantined: Counter::noop(), shed: Counter::noop() } }
+}

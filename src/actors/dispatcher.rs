@@ -21,7 +21,7 @@ use crate::ids::Seq;
 use crate::machine::seq::SeqMaker;
 use crate::machine::window::Window;
 use crate::slack::web::Outside;
-use crate::store::{Store, StoreError};
+use crate::store::{Inbox, StoreError, Workspaces};
 use crate::telemetry::Figures;
 
 /// Events between journal and handlers at most; the rest waits on disk.
@@ -50,7 +50,9 @@ pub(super) struct Drain;
 
 /// What the dispatcher is made of.
 pub(super) struct Parts {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Inbox>,
+    /// Where handlers find bot tokens.
+    pub(super) workspaces: Arc<dyn Workspaces>,
     /// What the journal and the dispatcher tell each other; none where nothing is kept.
     pub(super) marks: Option<Arc<Marks>>,
     /// Events of which nothing is kept.
@@ -63,7 +65,7 @@ pub(super) struct Parts {
 
 /// The dispatcher.
 pub(super) struct Dispatcher {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Inbox>,
     marks: Option<Arc<Marks>>,
     clock: Clock,
     lanes: Vec<Lane>,
@@ -98,7 +100,7 @@ impl Dispatcher {
                 figures: parts.figures.handler(&plugin.name),
                 plugin: Arc::clone(plugin),
                 outside: Arc::clone(&parts.outside),
-                store: Arc::clone(&parts.store),
+                workspaces: Arc::clone(&parts.workspaces),
                 finished: finished.clone(),
                 clock: parts.clock,
             })

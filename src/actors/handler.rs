@@ -18,7 +18,7 @@ use crate::event::Event;
 use crate::handlers::{Context as HandlerContext, Delivery, Handler as Plug, Options, Outcome, Plugin};
 use crate::ids::Seq;
 use crate::slack::web::{Outside, WebApi};
-use crate::store::Store;
+use crate::store::Workspaces;
 use crate::telemetry::HandlerFigures;
 
 /// Deliveries for a handler, in order.
@@ -41,7 +41,7 @@ pub(super) struct Parts {
     pub(super) handler: usize,
     pub(super) plugin: Arc<Plugin>,
     pub(super) outside: Arc<Outside>,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) workspaces: Arc<dyn Workspaces>,
     /// To the dispatcher. Has a place for every event in the window, so it never fills.
     pub(super) finished: mpsc::Sender<Finished>,
     pub(super) clock: Clock,
@@ -91,7 +91,7 @@ impl Handler<Work> for HandlerActor {
 type Running = FuturesUnordered<LocalBoxFuture<'static, Seq>>;
 
 async fn run(parts: Parts, mut inbox: mpsc::Receiver<Vec<Arc<Event>>>) {
-    let context = HandlerContext { slack: WebApi::new(&parts.outside), store: Arc::clone(&parts.store) };
+    let context = HandlerContext { slack: WebApi::new(&parts.outside), workspaces: Arc::clone(&parts.workspaces) };
     let Ok(plug) = std::panic::catch_unwind(AssertUnwindSafe(|| parts.plugin.make(&context))) else {
         tracing::error!(
             handler = parts.plugin.name,

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::event::Event;
 use crate::ids::Seq;
 use crate::machine::seq::SeqMaker;
-use crate::store::{Store, StoreError, Taken, Writer};
+use crate::store::{Inbox, StoreError, Taken, Writer};
 use crate::telemetry::Figures;
 
 /// Events committed together at most. Larger groups gain nothing and make the first one wait.
@@ -89,7 +89,7 @@ impl Queue {
 
 /// The writer. [`Journal::run`] until its handle says stop.
 pub(super) struct Journal {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Inbox>,
     clock: Clock,
     writer: Writer,
     seqs: SeqMaker,
@@ -102,7 +102,7 @@ pub(super) struct Journal {
 impl Journal {
     /// A journal for a writer, with room for `places` batches.
     pub(super) fn new(
-        store: Arc<dyn Store>,
+        store: Arc<dyn Inbox>,
         clock: Clock,
         writer: Writer,
         marks: Arc<Marks>,
@@ -277,3 +277,6 @@ impl Journal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::handlers::Registry;
 use crate::ids::{AppId, Generations};
 use crate::slack::web::Outside;
-use crate::store::{Store, StoreError};
+use crate::store::{Inbox, Store, StoreError, Workspaces};
 use crate::telemetry::Figures;
 
 /// Bytes of envelopes that may wait in memory, all links together, and what is kept for those that Slack does not send twice.
@@ -98,7 +98,8 @@ impl Node {
 
         let inner = Arbiter::new();
         let dispatcher_parts = dispatcher::Parts {
-            store: Arc::clone(&store),
+            store: Arc::clone(&store) as Arc<dyn Inbox>,
+            workspaces: Arc::clone(&store) as Arc<dyn Workspaces>,
             marks: marks.clone(),
             unkept,
             plugins,
@@ -112,7 +113,7 @@ impl Node {
         let (journal, exit) = match (writer, &marks) {
             (Some(writer), Some(marks)) => {
                 let (journal, queue) = Journal::new(
-                    Arc::clone(&store),
+                    Arc::clone(&store) as Arc<dyn Inbox>,
                     clock,
                     writer,
                     Arc::clone(marks),
@@ -131,10 +132,10 @@ impl Node {
         };
 
         let (history, lines) = mpsc::channel(4096);
-        inner.spawn(keep_history(Arc::clone(&store), lines));
+        inner.spawn(keep_history(Arc::clone(&store) as Arc<dyn Workspaces>, lines));
         let shared = Arc::new(Shared {
             clock,
-            store: Arc::clone(&store),
+            store: Arc::clone(&store) as Arc<dyn Workspaces>,
             outside,
             generations: Generations::default(),
             budget,

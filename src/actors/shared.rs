@@ -9,13 +9,13 @@ use super::exit::Exit;
 use crate::clock::Clock;
 use crate::ids::Generations;
 use crate::slack::web::Outside;
-use crate::store::{Store, Transition};
+use crate::store::{Transition, Workspaces};
 use crate::telemetry::Figures;
 
 /// What all connections of a node share.
 pub(super) struct Shared {
     pub(super) clock: Clock,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Workspaces>,
     pub(super) outside: Arc<Outside>,
     pub(super) generations: Generations,
     pub(super) budget: Arc<Budget>,
@@ -36,10 +36,10 @@ impl Shared {
 }
 
 /// Writes the history in the order it came, many lines at once.
-pub(super) async fn keep_history(store: Arc<dyn Store>, mut lines: mpsc::Receiver<Transition>) {
+pub(super) async fn keep_history(workspaces: Arc<dyn Workspaces>, mut lines: mpsc::Receiver<Transition>) {
     let mut batch = Vec::new();
     while lines.recv_many(&mut batch, 256).await > 0 {
-        if let Err(error) = store.record(&batch).await {
+        if let Err(error) = workspaces.record(&batch).await {
             tracing::warn!(%error, lines = batch.len(), "the history lost lines");
         }
         batch.clear();

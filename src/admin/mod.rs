@@ -25,12 +25,12 @@ pub use self::auth::AdminToken;
 pub use self::server::{bind, bind_metrics};
 use crate::ids::AppId;
 use crate::status::Status;
-use crate::store::Store;
+use crate::store::Workspaces;
 
 /// What the admin API needs of the node. Nothing here blocks: it is called on the threads that answer requests.
 pub trait Node: Send + Sync + 'static {
     /// Where the workspaces are.
-    fn store(&self) -> Arc<dyn Store>;
+    fn store(&self) -> Arc<dyn Workspaces>;
 
     /// The latest word of an app's connection; none when none runs.
     fn status(&self, app: AppId) -> Option<Status>;

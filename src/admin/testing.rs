@@ -12,13 +12,12 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{AdminToken, Check, Counters, Node, service};
-use crate::event::Event;
-use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
+use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::status::Status;
 use crate::store::{
-    App as StoredApp, Change, Put, Secret, Store, StoreError, Taken, TokenHint, Transition, Workspace,
-    WorkspaceSpec, Writer,
+    App as StoredApp, Change, Put, Secret, StoreError, TokenHint, Transition, Workspace, WorkspaceSpec,
+    Workspaces,
 };
 
 pub(super) const TOKEN: &str = "the-admin-token";
@@ -104,7 +103,7 @@ impl FakeNode {
 }
 
 impl Node for FakeNode {
-    fn store(&self) -> Arc<dyn Store> {
+    fn store(&self) -> Arc<dyn Workspaces> {
         Arc::<FakeStore>::clone(&self.store)
     }
 
@@ -184,7 +183,7 @@ fn hinted<T>(old: Option<TokenHint>, new: &Secret<T>, hint: fn(&T) -> String, no
 }
 
 #[async_trait]
-impl Store for FakeStore {
+impl Workspaces for FakeStore {
     async fn workspaces(
         &self,
         after: Option<&WorkspaceName>,
@@ -293,34 +292,7 @@ impl Store for FakeStore {
     async fn record(&self, _transitions: &[Transition]) -> Result<(), StoreError> {
         Err(away())
     }
-    async fn begin_writer(&self, _node: &str, _now_ms: i64) -> Result<Writer, StoreError> {
+    async fn history(&self, _app: AppId, _limit: u32) -> Result<Vec<Transition>, StoreError> {
         Err(away())
     }
-    async fn append(
-        &self,
-        _writer: WriterId,
-        _group: &[Arc<Event>],
-        _settled_to: Seq,
-    ) -> Result<Vec<Taken>, StoreError> {
-        Err(away())
-    }
-    async fn settle(&self, _writer: WriterId, _settled_to: Seq) -> Result<(), StoreError> {
-        Err(away())
-    }
-    async fn end_writer(&self, _writer: WriterId, _settled_to: Seq, _now_ms: i64) -> Result<(), StoreError> {
-        Err(away())
-    }
-    async fn read_events(&self, _after: Seq, _limit: u32, _max: usize) -> Result<Vec<Event>, StoreError> {
-        Err(away())
-    }
-    async fn quarantine(&self, _event: &Event, _error: &str, _now_ms: i64) -> Result<(), StoreError> {
-        Err(away())
-    }
-    async fn forget_seen(&self, _before_ms: i64, _limit: u32) -> Result<u64, StoreError> {
-        Err(away())
-    }
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.check()
-    }
-    async fn close(&self) {}
 }

@@ -51,7 +51,7 @@ impl Echo {
         let Some(workspace) = event.workspace else {
             return reject("the event belongs to no known workspace");
         };
-        let token = match self.context.store.bot_token(workspace).await {
+        let token = match self.context.workspaces.bot_token(workspace).await {
             Ok(Some(token)) => token,
             Ok(None) => {
                 return reject(

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 use crate::event::Event;
 use crate::slack::web::WebApi;
-use crate::store::Store;
+use crate::store::Workspaces;
 
 pub use self::echo::Echo;
 pub use self::log::Log;
@@ -75,5 +75,5 @@ pub struct Context {
     /// Slack's Web API.
     pub slack: Rc<WebApi>,
     /// Where workspaces' bot tokens are.
-    pub store: Arc<dyn Store>,
+    pub workspaces: Arc<dyn Workspaces>,
 }

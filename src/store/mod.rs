@@ -48,9 +48,10 @@ pub enum StoreError {
     Setup(String),
 }
 
-/// The store. Every write says when: the store has no clock.
+/// Workspaces, the apps they are seated on, and the history of their connections. Every write says when: the store has no
+/// clock.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Workspaces: Send + Sync + 'static {
     /// Living workspaces in the order of their names, those after `after`, at most `limit`.
     async fn workspaces(
         &self,
@@ -111,7 +112,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// The newest changes of an app's state, newest first.
     async fn history(&self, app: AppId, limit: u32) -> Result<Vec<Transition>, StoreError>;
+}
 
+/// The journal's side of the store.
+#[async_trait]
+pub trait Inbox: Send + Sync + 'static {
     /// Registers this process as a writer and takes over what writers that never ended left undone.
     async fn begin_writer(&self, node: &str, now_ms: i64) -> Result<Writer, StoreError>;
 
@@ -139,7 +144,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets what was seen before `before_ms`, at most `limit` rows; how many it forgot.
     async fn forget_seen(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError>;
+}
 
+/// The store.
+#[async_trait]
+pub trait Store: Workspaces + Inbox {
     /// Can it be read and written? For readiness.
     async fn ping(&self) -> Result<(), StoreError>;
 

@@ -8,6 +8,7 @@ use super::{OpenOptions, SqliteStore};
 use crate::clock::Clock;
 use crate::event::{DedupeKey, Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceId};
+use crate::store::Inbox;
 use crate::store::{KeySource, Store, Taken};
 
 const PAYLOAD_BYTES: usize = 1500;

@@ -34,7 +34,9 @@ use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::BotToken;
 use crate::store::vault::Vault;
-use crate::store::{App, Put, Store, StoreError, Taken, Transition, Workspace, WorkspaceSpec, Writer};
+use crate::store::{
+    App, Inbox, Put, Store, StoreError, Taken, Transition, Workspace, WorkspaceSpec, Workspaces, Writer,
+};
 
 use fault::Fault;
 pub use open::{OpenOptions, Opened};
@@ -76,7 +78,7 @@ impl SqliteStore {
 }
 
 #[async_trait]
-impl Store for SqliteStore {
+impl Workspaces for SqliteStore {
     async fn workspaces(&self, after: Option<&WorkspaceName>, limit: u32) -> Result<Vec<Workspace>, StoreError> {
         self.told(self.list_workspaces(after, limit).await)
     }
@@ -134,7 +136,10 @@ impl Store for SqliteStore {
     async fn history(&self, app: AppId, limit: u32) -> Result<Vec<Transition>, StoreError> {
         self.told(self.read_history(app, limit).await)
     }
+}
 
+#[async_trait]
+impl Inbox for SqliteStore {
     async fn begin_writer(&self, node: &str, now_ms: i64) -> Result<Writer, StoreError> {
         self.told(self.start_writer(node, now_ms).await)
     }
@@ -162,7 +167,10 @@ impl Store for SqliteStore {
     async fn forget_seen(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
         self.told(self.forget(before_ms, limit).await)
     }
+}
 
+#[async_trait]
+impl Store for SqliteStore {
     async fn ping(&self) -> Result<(), StoreError> {
         self.told(self.try_out().await)
     }
