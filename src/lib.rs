@@ -18,3 +18,4 @@ pub mod simulator;
 pub mod slack;
 pub mod status;
 pub mod store;
+pub mod telemetry;

@@ -145,6 +145,6 @@ fn text_of(value: &DeValue<'_>) -> Option<String> {
             let texts: Option<Vec<_>> = items.iter().map(|item| item.get_ref().as_str()).collect();
             texts.map(|texts| texts.join(","))
         }
-        _ => None,
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => None,
     }
 }
