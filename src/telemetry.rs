@@ -1,48 +1,48 @@
-//! stub
-use crate::event::Kind;
-use crate::status::Code;
-use metrics::Counter;
-use std::time::Duration;
+//! What the operator sees: log lines on stderr, and figures for Prometheus.
 
-/// x
-#[derive(Clone)]
-pub struct Figures {
-    pub quarantined: Counter,
-    pub shed: Counter,
+mod metrics;
+mod names;
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+
+pub use self::metrics::{HandlerMetrics, Metrics};
+use crate::config::LogFormat;
+
+/// Why there is no telemetry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is none.
+    #[error("log is no filter: {0}")]
+    Filter(String),
+    /// Something else in this process collects log lines already.
+    #[error("this process has a log already")]
+    Taken,
+    /// A histogram without buckets: a mistake in the table of names.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(String),
 }
-impl Figures {
-    /// x
-    pub fn committed(&self, _n: usize, _took: Duration) {}
-    /// x
-    pub fn received(&self, _kind: Kind) {}
-    /// x
-    pub fn acknowledged(&self, _n: usize, _waited: Duration) {}
-    /// x
-    pub fn verdict(&self, _fresh: usize, _duplicates: usize) {}
-    /// x
-    pub fn opened(&self, _failure: Option<Code>) {}
-    /// x
-    pub fn handler(&self, _name: &str) -> HandlerFigures {
-        HandlerFigures
+
+/// Sends log lines to stderr: for a binary, once, at its start. A library's user brings their own subscriber instead.
+pub fn start_log(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| TelemetryError::Filter(error.to_string()))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = match format {
+        LogFormat::Text => lines.with_target(false).try_init(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        }
+    };
+    started.map_err(|_| TelemetryError::Taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_is_none_is_told_before_anything_starts() {
+        assert!(matches!(start_log("info,a=b=c", LogFormat::Json), Err(TelemetryError::Filter(_))));
     }
-}
-/// x
-#[derive(Clone)]
-pub struct HandlerFigures;
-impl HandlerFigures {
-    /// x
-    pub fn handled(&self, _outcome: &'static str, _took: Duration) {}
-}
-
-/// x
-pub struct Metrics;
-impl Metrics {
-    /// x
-    pub fn figures(&self) -> Figures { Figures { quarantined: Counter::noop(), shed: Counter::noop() } }
-    /// x
-    pub fn render(&self, _states: &[crate::status::State]) -> String { String::new() }
-}
-impl Figures {
-    /// x
-    pub fn unheard() -> Self { Self { quarantined: Counter::noop(), shed: Counter::noop() } }
 }

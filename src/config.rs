@@ -1,0 +1,188 @@
+//! The settings of a node: `config.default.toml` < `tautline.toml` < environment < flags. All is read once, at the start; what
+//! is wrong is one line that names the setting, the place and what would be right, and never the value.
+
+mod error;
+mod layers;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use url::Url;
+
+pub use self::error::{ConfigError, Place};
+use self::layers::Layers;
+use crate::secret::{AppToken, BotToken};
+
+/// The documentation of every setting, and its default.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// The file that is read when none is named and it is there.
+pub const FILE: &str = "tautline.toml";
+
+/// Where settings come from, but for the defaults.
+pub struct Sources<'a> {
+    /// A settings file. It must be there.
+    pub file: Option<&'a Path>,
+    /// Looks a variable up; [`environment`] outside of tests.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// Flags that were given: a setting's name in the file and its text; lists with commas.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+/// When Slack is told "got it".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// Once the event is on disk.
+    Stored,
+    /// At once.
+    Received,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: an object a line.
+    Json,
+}
+
+/// Where the key of the vault comes from.
+#[derive(Clone)]
+pub enum KeySource {
+    /// The key itself, as text.
+    Text(SecretString),
+    /// A file that holds it.
+    File(PathBuf),
+    /// Nothing was said: a file beside the database, made when it is not there.
+    Beside,
+}
+
+/// All settings, checked. `config.default.toml` says what each is for.
+#[derive(Clone)]
+pub struct Settings {
+    /// A `sqlite:` address.
+    pub database_url: String,
+    /// Where the admin API is served.
+    pub listen: SocketAddr,
+    /// May it be served in the clear beyond loopback?
+    pub allow_plaintext: bool,
+    /// An address of its own for the metrics.
+    pub metrics_listen: Option<SocketAddr>,
+    /// The first admin token.
+    pub admin_token: Option<SecretString>,
+    /// The key of the vault.
+    pub key: KeySource,
+    /// Slack's Web API; its path ends with a slash.
+    pub slack_api_url: Url,
+    /// One more certificate authority to trust, a PEM file.
+    pub extra_ca_file: Option<PathBuf>,
+    /// The app-level token of the workspace `default`.
+    pub slack_app_token: Option<AppToken>,
+    /// The bot token of the workspace `default`.
+    pub slack_bot_token: Option<BotToken>,
+    /// When Slack is told "got it". With the journal off always [`Ack::Received`].
+    pub ack: Ack,
+    /// Are events kept?
+    pub journal: bool,
+    /// The handlers, by name; each name once.
+    pub handlers: Vec<String>,
+    /// Sockets an app, 1 to 9.
+    pub links: u8,
+    /// A filter of `tracing-subscriber`.
+    pub log: String,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+}
+
+impl Settings {
+    /// Reads and checks all layers.
+    pub fn load(sources: &Sources<'_>) -> Result<Self, ConfigError> {
+        let layers = Layers::read(sources)?;
+        let listen = layers.need("listen", parse::ADDRESS, parse::address)?;
+        let allow_plaintext = layers.need("allow_plaintext", parse::SWITCH, parse::switch)?;
+        if !listen.ip().to_canonical().is_loopback() && !allow_plaintext {
+            return Err(layers.wrong("listen", parse::LOOPBACK));
+        }
+        let journal = layers.need("journal", parse::SWITCH, parse::switch)?;
+        let ack = layers.need("ack", parse::ACK, parse::ack)?;
+        Ok(Self {
+            database_url: database_url(&layers)?,
+            listen,
+            allow_plaintext,
+            metrics_listen: layers.take("metrics_listen", parse::ADDRESS, parse::address)?,
+            admin_token: layers.take("admin_token", parse::HEADER, parse::header)?,
+            key: key(&layers)?,
+            slack_api_url: layers.need("slack_api_url", parse::API_URL, parse::api_url)?,
+            extra_ca_file: layers.take("extra_ca_file", parse::PATH, parse::path)?,
+            slack_app_token: layers.take_token("slack_app_token", AppToken::parse)?,
+            slack_bot_token: layers.take_token("slack_bot_token", BotToken::parse)?,
+            ack: if journal { ack } else { Ack::Received },
+            journal,
+            handlers: layers.need("handlers", parse::NAMES, parse::names)?,
+            links: layers.need("links", parse::LINKS, parse::links)?,
+            log: layers.need("log", parse::FILTER, parse::filter)?,
+            log_format: layers.need("log_format", parse::LOG_FORMAT, parse::log_format)?,
+        })
+    }
+}
+
+/// Looks a variable of the process up. What is no Unicode is carried on, so that it is found wrong rather than absent.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// The settings file of the place where the node starts, if there is one.
+pub fn default_file() -> Option<PathBuf> {
+    Some(PathBuf::from(FILE)).filter(|path| path.exists())
+}
+
+fn database_url(layers: &Layers) -> Result<String, ConfigError> {
+    layers.need("database_url", parse::DATABASE, |text| {
+        let is_path = text.strip_prefix("sqlite:").is_some_and(|path| !path.trim_matches('/').is_empty());
+        is_path.then(|| text.to_owned())
+    })
+}
+
+fn key(layers: &Layers) -> Result<KeySource, ConfigError> {
+    let text = layers.take("key", parse::HEADER, parse::header)?;
+    let file = layers.take("key_file", parse::PATH, parse::path)?;
+    match (text, file) {
+        (Some(_), Some(_)) => Err(layers.wrong("key", parse::ONE_KEY)),
+        (Some(text), None) => Ok(KeySource::Text(text)),
+        (None, Some(file)) => Ok(KeySource::File(file)),
+        (None, None) => Ok(KeySource::Beside),
+    }
+}
+
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text(…)"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Beside => f.write_str("Beside"),
+        }
+    }
+}
+
+/// Shows where the node stands, none of its secrets and no address that could hold one.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("listen", &self.listen)
+            .field("metrics_listen", &self.metrics_listen)
+            .field("key", &self.key)
+            .field("ack", &self.ack)
+            .field("journal", &self.journal)
+            .field("handlers", &self.handlers)
+            .field("links", &self.links)
+            .field("log", &self.log)
+            .field("log_format", &self.log_format)
+            .finish_non_exhaustive()
+    }
+}

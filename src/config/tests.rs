@@ -1,0 +1,203 @@
+use std::fs;
+
+use super::layers::KEYS;
+use super::*;
+
+#[test]
+fn with_nothing_said_the_documented_defaults_hold() {
+    let settings = load(&[], None, &[]).unwrap();
+    assert_eq!(settings.database_url, "sqlite://tautline.db");
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.slack_api_url.as_str(), "https://slack.com/api/");
+    assert_eq!((settings.ack, settings.journal, settings.links), (Ack::Stored, true, 1));
+    assert_eq!(settings.handlers, ["log"]);
+    assert_eq!((settings.log.as_str(), settings.log_format), ("info", LogFormat::Text));
+    assert!(matches!(settings.key, KeySource::Beside) && !settings.allow_plaintext);
+    assert!(
+        settings.metrics_listen.is_none()
+            && settings.admin_token.is_none()
+            && settings.extra_ca_file.is_none()
+    );
+    assert!(settings.slack_app_token.is_none() && settings.slack_bot_token.is_none());
+}
+
+#[test]
+fn every_setting_is_in_the_documentation() {
+    for (key, _) in KEYS {
+        let documented = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+        assert!(DEFAULTS.lines().any(documented), "{key}");
+    }
+}
+
+#[test]
+fn the_file_beats_the_default_the_variable_the_file_and_the_flag_the_variable() {
+    let file = "links = 2\n";
+    let variable = [("TAUTLINE_LINKS", "3")];
+    assert_eq!(load(&[], Some(file), &[]).unwrap().links, 2);
+    assert_eq!(load(&variable, Some(file), &[]).unwrap().links, 3);
+    assert_eq!(load(&variable, Some(file), &[("links", "4")]).unwrap().links, 4);
+}
+
+#[test]
+fn an_empty_variable_is_as_if_it_were_not_there() {
+    let env = [("TAUTLINE_DATABASE_URL", ""), ("DATABASE_URL", "sqlite:b.db"), ("SLACK_APP_TOKEN", "")];
+    let settings = load(&env, None, &[]).unwrap();
+    assert_eq!(settings.database_url, "sqlite:b.db");
+    assert!(settings.slack_app_token.is_none());
+    let both = [("TAUTLINE_DATABASE_URL", "sqlite:a.db"), ("DATABASE_URL", "postgres://x")];
+    assert_eq!(load(&both, None, &[]).unwrap().database_url, "sqlite:a.db");
+}
+
+#[test]
+fn every_setting_can_be_given_in_the_file() {
+    let file = r#"
+        database_url = "sqlite://x.db"
+        listen = "0.0.0.0:9000"
+        allow_plaintext = true
+        metrics_listen = "localhost:9464"
+        admin_token = "admin-token"
+        key_file = "/run/key"
+        slack_api_url = "http://127.0.0.1:3000/api"
+        extra_ca_file = "/ca.pem"
+        slack_app_token = "xapp-1-A1-2-abc"
+        slack_bot_token = "xoxb-1-2-abc"
+        ack = "received"
+        journal = "off"
+        handlers = ["log", "echo"]
+        links = 9
+        log = "debug"
+        log_format = "json"
+    "#;
+    let settings = load(&[], Some(file), &[]).unwrap();
+    assert_eq!(settings.listen.port(), 9000);
+    assert_eq!(settings.metrics_listen.unwrap().to_string(), "127.0.0.1:9464");
+    assert_eq!(settings.slack_api_url.as_str(), "http://127.0.0.1:3000/api/");
+    assert_eq!(settings.handlers, ["log", "echo"]);
+    assert_eq!((settings.ack, settings.journal, settings.links), (Ack::Received, false, 9));
+    assert!(matches!(&settings.key, KeySource::File(path) if path == Path::new("/run/key")));
+    assert_eq!(settings.slack_app_token.unwrap().slack_app_id(), Some("A1"));
+    assert_eq!(settings.log_format, LogFormat::Json);
+}
+
+#[test]
+fn without_a_journal_nothing_is_acked_as_stored() {
+    let settings = load(&[("TAUTLINE_JOURNAL", "off"), ("TAUTLINE_ACK", "stored")], None, &[]).unwrap();
+    assert_eq!(settings.ack, Ack::Received);
+}
+
+#[test]
+fn listening_beyond_loopback_has_to_be_asked_for() {
+    for address in ["0.0.0.0:8080", "[::]:8080", "10.0.0.1:80"] {
+        let error = message(&[("TAUTLINE_LISTEN", address)], None);
+        assert!(error.contains("TAUTLINE_LISTEN") && error.contains("allow_plaintext"), "{error}");
+        load(&[("TAUTLINE_LISTEN", address), ("TAUTLINE_ALLOW_PLAINTEXT", "1")], None, &[]).unwrap();
+    }
+    for address in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:8080", "[::ffff:127.0.0.1]:1", "localhost:8080"] {
+        load(&[("TAUTLINE_LISTEN", address)], None, &[]).unwrap();
+    }
+}
+
+#[test]
+fn what_is_wrong_names_its_place_and_what_would_be_right_but_never_the_value() {
+    for (variable, value, right) in [
+        ("TAUTLINE_LISTEN", "hunter2", "127.0.0.1:8080"),
+        ("TAUTLINE_METRICS_LISTEN", "hunter2", "127.0.0.1:8080"),
+        ("TAUTLINE_LINKS", "hunter2", "1 to 9"),
+        ("TAUTLINE_LINKS", "10", "1 to 9"),
+        ("TAUTLINE_LINKS", "0", "1 to 9"),
+        ("TAUTLINE_ACK", "hunter2", "stored or received"),
+        ("TAUTLINE_JOURNAL", "hunter2", "on or off"),
+        ("TAUTLINE_LOG_FORMAT", "hunter2", "text or json"),
+        ("TAUTLINE_LOG", "info,hunter2=hunter2", "filter"),
+        ("TAUTLINE_HANDLERS", "log,hunter2!", "names"),
+        ("TAUTLINE_HANDLERS", "log,log", "each once"),
+        ("TAUTLINE_SLACK_API_URL", "ftp://hunter2/", "https://slack.com/api/"),
+        ("TAUTLINE_SLACK_API_URL", "hunter2", "https://slack.com/api/"),
+        ("TAUTLINE_ADMIN_TOKEN", "hunter2 hunter2", "without blanks"),
+        (
+            "TAUTLINE_DATABASE_URL",
+            "postgres://u:hunter2@h/d",
+            "PostgreSQL and others are not in this version",
+        ),
+        ("DATABASE_URL", "postgresql://u:hunter2@h/d", "not in this version"),
+        ("TAUTLINE_DATABASE_URL", "sqlite://", "sqlite://tautline.db"),
+        ("SLACK_APP_TOKEN", "xoxb-hunter2", "starts with 'xapp-'"),
+        ("SLACK_BOT_TOKEN", "xapp-hunter2", "starts with 'xoxb-'"),
+        ("SLACK_APP_TOKEN", "xapp-hunter2 x", "no blanks"),
+    ] {
+        let error = message(&[(variable, value)], None);
+        assert!(error.contains(variable) && error.contains(right), "{error}");
+        assert!(!error.contains("hunter2") && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn the_line_of_the_file_is_told_and_the_flag() {
+    assert!(
+        message(&[], Some("links = 1\n\nack = \"never\"\n")).contains("tautline.toml line 3: ack must be")
+    );
+    let syntax = message(&[], Some("links = 1\nkey = hunter2\n"));
+    assert!(syntax.contains("line 2") && !syntax.contains("hunter2"), "{syntax}");
+    let error = load(&[], None, &[("log_format", "xml")]).unwrap_err().to_string();
+    assert_eq!(error, "flag --log-format: log_format must be text or json");
+    assert!(message(&[], Some("links = [1]\n")).contains("line 1: links must be a text"));
+}
+
+#[test]
+fn an_unknown_setting_is_refused_with_those_there_are() {
+    let error = message(&[], Some("\nlistne = \"127.0.0.1:1\"\n"));
+    assert!(error.contains("line 2") && error.contains("\"listne\"") && error.contains("listen"), "{error}");
+    assert!(message(&[], Some("[log]\nlevel = \"info\"\n")).contains("log must be a text"));
+}
+
+#[test]
+fn a_key_and_a_key_file_are_one_too_many() {
+    let error = message(&[("TAUTLINE_KEY", "hunter2"), ("TAUTLINE_KEY_FILE", "/k")], None);
+    assert!(
+        error.contains("TAUTLINE_KEY") && error.contains("not both") && !error.contains("hunter2"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_settings_file_that_is_not_there_is_an_error() {
+    let sources =
+        Sources { file: Some(Path::new("/nowhere/tautline.toml")), env: &|_| None, flags: Vec::new() };
+    let error = Settings::load(&sources).unwrap_err().to_string();
+    assert!(error.contains("/nowhere/tautline.toml") && error.contains("cannot be read"), "{error}");
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let env = [
+        ("TAUTLINE_ADMIN_TOKEN", "hunter2"),
+        ("TAUTLINE_KEY", "hunter2"),
+        ("SLACK_APP_TOKEN", "xapp-hunter2"),
+        ("SLACK_BOT_TOKEN", "xoxb-hunter2"),
+        ("TAUTLINE_SLACK_API_URL", "https://u:hunter2@slack.com/api/"),
+    ];
+    assert!(!format!("{:?}", load(&env, None, &[]).unwrap()).contains("hunter2"));
+}
+
+fn message(env: &[(&str, &str)], file: Option<&str>) -> String {
+    load(env, file, &[]).expect_err("settings that are wrong").to_string()
+}
+
+fn load(
+    env: &[(&str, &str)],
+    file: Option<&str>,
+    flags: &[(&'static str, &str)],
+) -> Result<Settings, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    if let Some(text) = file {
+        fs::write(&path, text).unwrap();
+    }
+    let look_up =
+        |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    Settings::load(&Sources {
+        file: file.map(|_| path.as_path()),
+        env: &look_up,
+        flags: flags.iter().map(|(key, text)| (*key, (*text).to_owned())).collect(),
+    })
+}
