@@ -1,1 +1,7 @@
-fn main() {}
+//! The `tautline` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tautline::commands::run()
+}

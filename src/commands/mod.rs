@@ -1,1 +1,72 @@
 //! The command line: one file a subcommand.
+
+mod check;
+mod demo;
+mod serve;
+mod settings;
+mod simulate;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps your customers' Slack lines taut.
+#[derive(Debug, Parser)]
+#[command(name = "tautline", version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A node, a simulated Slack and five workspaces that chatter: nothing to set up
+    Demo(demo::Demo),
+    /// A node
+    Serve(serve::Serve),
+    /// The simulated Slack alone, for tests in any language
+    Simulate(simulate::Simulate),
+    /// Settings, database, key, file limit, Slack: one line each
+    Check(check::Check),
+}
+
+/// How a command ended badly.
+#[derive(Debug)]
+enum Failure {
+    /// What was asked for cannot be done as asked: settings, a taken port, an unusable database. Exit code 2.
+    Setup(String),
+    /// It ran and broke. Exit code 1.
+    Broken(String),
+}
+
+impl Failure {
+    fn setup(problem: impl Display) -> Self {
+        Self::Setup(problem.to_string())
+    }
+}
+
+/// Runs the command line of this process. Exit codes: 0 well, 1 it ran and broke, 2 it could not start as asked.
+pub fn run() -> ExitCode {
+    // Libraries that make a TLS configuration of their own would otherwise find no provider.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("this process has a crypto provider already");
+    }
+    let outcome = match Cli::parse().command {
+        Command::Demo(demo) => demo.run(),
+        Command::Serve(serve) => serve.run(),
+        Command::Simulate(simulate) => simulate.run(),
+        Command::Check(check) => check.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Setup(problem)) => fail(&problem, 2),
+        Err(Failure::Broken(problem)) => fail(&problem, 1),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a command's last word goes to whoever started it, log or no log")]
+fn fail(problem: &str, code: u8) -> ExitCode {
+    eprintln!("tautline: {problem}");
+    ExitCode::from(code)
+}

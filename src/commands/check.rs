@@ -1,0 +1,91 @@
+//! `tautline check`: would a node start here, and would it reach Slack? One line each.
+
+use std::fs;
+
+use clap::Args;
+
+use super::Failure;
+use super::settings::{Flags, key_source};
+use crate::config::Settings;
+use crate::secret::BotToken;
+use crate::slack::tls::client_config;
+use crate::slack::web::{CallError, Outside, WebApi};
+use crate::store::{OpenOptions, SqliteStore, Store as _};
+
+/// Settings, database, key, file limit, Slack: one line each
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Files a node wants: two sockets a workspace for a thousand of them, and some for itself.
+const FILES: u64 = 4096;
+
+impl Check {
+    /// Checks everything and says all of it, also after something has failed.
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let settings = self.flags.load()?;
+        actix_rt::System::new().block_on(async {
+            let checks = [
+                ("settings", Ok("readable".to_owned())),
+                ("database and key", database(&settings).await),
+                ("file limit", file_limit()),
+                ("slack", slack(&settings).await),
+            ];
+            let mut failed = 0_u32;
+            for (what, outcome) in checks {
+                failed += u32::from(outcome.is_err());
+                say(what, &outcome);
+            }
+            if failed == 0 { Ok(()) } else { Err(Failure::Setup(format!("{failed} of 4 checks failed"))) }
+        })
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what the command is for")]
+fn say(what: &str, outcome: &Result<String, String>) {
+    match outcome {
+        Ok(fine) => println!("ok    {what}: {fine}"),
+        Err(problem) => println!("FAIL  {what}: {problem}"),
+    }
+}
+
+async fn database(settings: &Settings) -> Result<String, String> {
+    let options =
+        OpenOptions { address: settings.database_url.clone(), key: key_source(settings), max_pages: None };
+    let opened = SqliteStore::open(options).await.map_err(|error| error.to_string())?;
+    let ping = opened.store.ping().await;
+    opened.store.close().await;
+    ping.map_err(|error| error.to_string())?;
+    let notes = opened.notes.iter().map(|note| format!("; {note}")).collect::<String>();
+    Ok(format!("{} can be read and written{notes}", settings.database_url))
+}
+
+/// The soft limit on open files, as Linux tells it.
+fn file_limit() -> Result<String, String> {
+    let Ok(limits) = fs::read_to_string("/proc/self/limits") else {
+        return Ok("not known on this system".into());
+    };
+    let soft = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    match soft {
+        Some(soft) if soft < FILES => Err(format!("{soft} open files; raise it (ulimit -n {FILES} or LimitNOFILE)")),
+        Some(soft) => Ok(format!("{soft} open files")),
+        None => Ok("unlimited".into()),
+    }
+}
+
+/// Any answer that is Slack's will do: the token is none.
+async fn slack(settings: &Settings) -> Result<String, String> {
+    let tls = client_config(settings.extra_ca_file.as_deref()).map_err(|error| error.to_string())?;
+    let api = WebApi::new(&Outside { api: settings.slack_api_url.clone(), tls });
+    let nobody = BotToken::parse("xoxb-tautline-check").map_err(|error| error.to_string())?;
+    let host = settings.slack_api_url.host_str().unwrap_or("Slack");
+    match api.auth_test(&nobody).await {
+        Ok(_) | Err(CallError::Refused(_) | CallError::RateLimited(_)) => Ok(format!("{host} answers")),
+        Err(error) => Err(format!("{host}: {error}")),
+    }
+}

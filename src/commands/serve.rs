@@ -1,0 +1,70 @@
+//! `tautline serve`: a node.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::Args;
+use rand::Rng as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use super::settings::{Flags, options};
+use crate::app::App;
+use crate::config::Settings;
+use crate::telemetry::start_log;
+
+/// A node
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Serve {
+    /// Serves until a signal.
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let settings = self.flags.load()?;
+        start_log(&settings.log, settings.log_format).map_err(Failure::setup)?;
+        actix_rt::System::new().block_on(serve(settings))
+    }
+}
+
+async fn serve(settings: Settings) -> Result<(), Failure> {
+    let broken = |error: std::io::Error| Failure::Broken(error.to_string());
+    let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
+    let admin_token = admin_token(&settings);
+    let options = options(&settings, admin_token.expose_secret())?;
+    let mut app = App::start(options).await.map_err(Failure::setup)?;
+    tracing::info!(address = %app.address(), handlers = settings.handlers.join(","), "serving");
+    let died = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = app.failed() => true,
+    };
+    tracing::info!("stopping; a second signal ends at once");
+    let report = tokio::select! {
+        report = app.stop() => report,
+        _ = terminate.recv() => return Err(Failure::Broken("ended at once by a second signal".into())),
+        _ = interrupt.recv() => return Err(Failure::Broken("ended at once by a second signal".into())),
+    };
+    tracing::info!(
+        links_closed = report.links_closed,
+        handlers_done = report.handlers_done,
+        journal_ended = report.journal_ended,
+        "stopped"
+    );
+    if died { Err(Failure::Broken("the journal died; nothing may be acked without it".into())) } else { Ok(()) }
+}
+
+/// The token of the settings, else a new one, told once and never through the log.
+#[expect(clippy::print_stderr, reason = "a secret is told to whoever started the node, and to no log")]
+fn admin_token(settings: &Settings) -> SecretString {
+    settings.admin_token.clone().unwrap_or_else(|| {
+        let mut bytes = [0; 24];
+        rand::rng().fill_bytes(&mut bytes);
+        let token = format!("tautline_{}", URL_SAFE_NO_PAD.encode(bytes));
+        eprintln!("admin token for this run (TAUTLINE_ADMIN_TOKEN sets a lasting one): {token}");
+        token.into()
+    })
+}
