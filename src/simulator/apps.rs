@@ -77,10 +77,16 @@ pub(super) struct Socket {
     pub(super) silent: bool,
     /// Envelopes on it that nobody acked yet.
     pub(super) in_flight: u32,
-    pub(super) out: Vec<Piece>,
+    /// What its task is to do, in order.
+    pub(super) out: VecDeque<Out>,
     pub(super) out_bytes: usize,
-    pub(super) acts: VecDeque<Act>,
     pub(super) wake: Arc<Notify>,
+}
+
+/// What a socket's task is to do.
+pub(super) enum Out {
+    Write(Piece),
+    Do(Act),
 }
 
 /// The right to one upgrade.
@@ -98,7 +104,12 @@ pub(super) struct ResponseUrl {
 }
 
 impl State {
-    pub(super) fn new(options: &Options, alarm: Arc<Notify>, address: SocketAddr, started_at_ms: i64) -> Self {
+    pub(super) fn new(
+        options: &Options,
+        alarm: Arc<Notify>,
+        address: SocketAddr,
+        started_at_ms: i64,
+    ) -> Self {
         let mut lot = StdRng::seed_from_u64(options.seed.unwrap_or_else(rand::random));
         Self {
             address,
@@ -199,8 +210,11 @@ impl State {
     /// token: whoever brings one app and one bot need say nothing.
     pub(super) fn team_of(&mut self, token: &str) -> Option<(usize, Team)> {
         if !self.bot_tokens.contains_key(token) && self.auto_register && BotToken::parse(token).is_ok() {
-            let (index, app) =
-                self.apps.iter().enumerate().find(|(_, app)| app.teams.iter().any(|team| team.bot_token.is_none()))?;
+            let (index, app) = self
+                .apps
+                .iter()
+                .enumerate()
+                .find(|(_, app)| app.teams.iter().any(|team| team.bot_token.is_none()))?;
             let team = app.teams.iter().find(|team| team.bot_token.is_none())?.clone();
             self.install(index, Team { bot_token: Some(token.into()), ..team });
         }
@@ -255,9 +269,8 @@ impl State {
             announced: false,
             silent: false,
             in_flight: 0,
-            out: Vec::new(),
+            out: VecDeque::new(),
             out_bytes: 0,
-            acts: VecDeque::new(),
             wake,
         };
         self.sockets.insert(number, socket);
@@ -289,7 +302,9 @@ impl State {
         let owner = self.apps.get_mut(app)?;
         let sockets = &self.sockets;
         let live = |number: &&u64| sockets.get(*number).is_some_and(|socket| socket.hello);
-        let fresh = |number: &&u64| sockets.get(*number).is_some_and(|socket| socket.hello && (both || !socket.announced));
+        let fresh = |number: &&u64| {
+            sockets.get(*number).is_some_and(|socket| socket.hello && (both || !socket.announced))
+        };
         let any_fresh = owner.registered.iter().any(|number| fresh(&number));
         let wanted = |number: &&u64| if any_fresh { fresh(number) } else { live(number) };
         let count = owner.registered.iter().filter(wanted).count();
@@ -320,4 +335,3 @@ fn id_of(token: &AppToken) -> String {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
-

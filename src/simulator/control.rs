@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Outage, Shared,
-    apps::State,
+    apps::{Out, State},
     delivery::Submission,
     faults::{Act, Arm, Clear, Shape, Which},
     options::Rules,
@@ -85,11 +85,7 @@ impl Outgoing {
     }
 
     pub(super) fn shape(&self) -> Shape {
-        Shape {
-            fragment_bytes: self.fragment_bytes,
-            byte_pause_ms: self.byte_pause_ms,
-            copies: self.copies,
-        }
+        Shape { fragment_bytes: self.fragment_bytes, byte_pause_ms: self.byte_pause_ms, copies: self.copies }
     }
 }
 
@@ -113,7 +109,14 @@ pub struct Load {
 
 impl Default for Load {
     fn default() -> Self {
-        Self { rate: None, window: None, count: None, seconds: None, bytes: 1_300, template: Template::Message }
+        Self {
+            rate: None,
+            window: None,
+            count: None,
+            seconds: None,
+            bytes: 1_300,
+            template: Template::Message,
+        }
     }
 }
 
@@ -121,7 +124,9 @@ impl Default for Load {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
     /// No such app.
-    #[error("no app {0:?} is known here; register it with POST /control/apps or let its client connect first")]
+    #[error(
+        "no app {0:?} is known here; register it with POST /control/apps or let its client connect first"
+    )]
     NoApp(String),
     /// The request makes no sense.
     #[error("{0}")]
@@ -169,7 +174,11 @@ impl Control {
             let shape = what.shape();
             if let Some(frame) = &what.frame {
                 let sent = state.put_frame(index, frame, shape);
-                return if sent { Ok(String::new()) } else { Err(ControlError::Bad("no socket is live".into())) };
+                return if sent {
+                    Ok(String::new())
+                } else {
+                    Err(ControlError::Bad("no socket is live".into()))
+                };
             }
             let id = state.delivery.event_id();
             let template = what.template.unwrap_or_default();
@@ -182,7 +191,8 @@ impl Control {
             }
             let id = payload.get("event_id").and_then(Value::as_str).map_or(id, str::to_owned);
             let kind = what.kind.unwrap_or_else(|| template.kind().into());
-            let accepts = what.accepts_response_payload.unwrap_or_else(|| template.accepts_response_payload());
+            let accepts =
+                what.accepts_response_payload.unwrap_or_else(|| template.accepts_response_payload());
             let submission = Submission {
                 id: id.clone(),
                 kind: kind.into(),
@@ -246,13 +256,15 @@ impl Control {
                     Which::All => numbers.extend(&app.registered),
                     Which::Newest => numbers.extend(app.registered.last()),
                     Which::Oldest => numbers.extend(app.registered.first()),
-                    Which::Id(number) => numbers.extend(app.registered.iter().filter(|known| **known == number)),
+                    Which::Id(number) => {
+                        numbers.extend(app.registered.iter().filter(|known| **known == number))
+                    }
                 }
             }
         }
         for number in &numbers {
             if let Some(socket) = state.sockets.get_mut(number) {
-                socket.acts.push_back(act.clone());
+                socket.out.push_back(Out::Do(act.clone()));
                 socket.wake.notify_one();
             }
         }
@@ -300,7 +312,8 @@ impl Control {
 
     /// Changes the named rules and tells them all.
     pub(super) fn patch_rules(&self, patch: serde_json::Map<String, Value>) -> Result<Rules, ControlError> {
-        let bad = |error: serde_json::Error| ControlError::Bad(format!("the rules are not understood: {error}"));
+        let bad =
+            |error: serde_json::Error| ControlError::Bad(format!("the rules are not understood: {error}"));
         let mut state = self.shared.state();
         let mut rules = serde_json::to_value(&state.rules).map_err(bad)?;
         if let Some(rules) = rules.as_object_mut() {
@@ -350,7 +363,11 @@ impl Control {
     }
 
     /// Waits until the record is as wanted. It is looked at again whenever something has happened.
-    pub async fn until(&self, mut wanted: impl FnMut(&Record) -> bool, within: Duration) -> Result<(), Timeout> {
+    pub async fn until(
+        &self,
+        mut wanted: impl FnMut(&Record) -> bool,
+        within: Duration,
+    ) -> Result<(), Timeout> {
         let mut changes = self.shared.changes.subscribe();
         let wait = async {
             loop {

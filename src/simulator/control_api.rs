@@ -19,7 +19,9 @@ pub(super) fn answer(shared: &Arc<Shared>, request: &Request) -> Response {
     let parts: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).skip(1).collect();
     match route(&control, request, &parts) {
         Ok(Some(body)) => Response::json(200, &body),
-        Ok(None) => Response::json(404, &json!({"error": "there is no such control call; see docs/simulator.md"})),
+        Ok(None) => {
+            Response::json(404, &json!({"error": "there is no such control call; see docs/simulator.md"}))
+        }
         Err(error @ ControlError::NoApp(_)) => Response::json(404, &json!({"error": error.to_string()})),
         Err(error @ ControlError::Bad(_)) => Response::json(400, &json!({"error": error.to_string()})),
     }
@@ -52,7 +54,9 @@ fn route(control: &Control, request: &Request, parts: &[&str]) -> Result<Option<
         ("POST", ["apps", app, "send"]) => json!({"id": control.send(app, body(request)?)?}),
         ("POST", ["apps", app, "load"]) => control.load(app, body(request)?).map(|()| done)?,
         ("DELETE", ["apps", app, "load"]) => control.stop_load(app).map(|()| done)?,
-        ("POST", ["apps", app, "faults"]) => json!({"number": control.arm(Some(app), body::<Arm>(request)?)?}),
+        ("POST", ["apps", app, "faults"]) => {
+            json!({"number": control.arm(Some(app), body::<Arm>(request)?)?})
+        }
         ("DELETE", ["apps", app, "faults"]) => control.clear_faults(Some(app)).map(|()| done)?,
         ("POST", ["faults"]) => json!({"number": control.arm(None, body::<Arm>(request)?)?}),
         ("DELETE", ["faults"]) => control.clear_faults(None).map(|()| done)?,
@@ -116,7 +120,8 @@ fn act(control: &Control, app: Option<&str>, request: &Request) -> Result<Value,
 
 fn body<T: DeserializeOwned>(request: &Request) -> Result<T, ControlError> {
     let text: &[u8] = if request.body.is_empty() { b"{}" } else { &request.body };
-    serde_json::from_slice(text).map_err(|error| ControlError::Bad(format!("the body is not understood: {error}")))
+    serde_json::from_slice(text)
+        .map_err(|error| ControlError::Bad(format!("the body is not understood: {error}")))
 }
 
 /// An app's record with what is computed from it.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::{
-    apps::State,
+    apps::{Out, State},
     faults::{Fault, Shape},
     frame,
     options::Recording,
@@ -252,7 +252,11 @@ impl State {
         if !copy {
             job.envelope = Some(envelope);
         }
-        let wanted = if copy || (job.retry > 0 && self.rules.new_envelope_id) { None } else { job.envelope_id.clone() };
+        let wanted = if copy || (job.retry > 0 && self.rules.new_envelope_id) {
+            None
+        } else {
+            job.envelope_id.clone()
+        };
         let envelope_id = wanted.unwrap_or_else(|| format!("{}{envelope:012x}", self.delivery.prefix));
         if !envelope_id.starts_with(&self.delivery.prefix) {
             self.delivery.named.insert(envelope_id.clone(), envelope);
@@ -294,7 +298,9 @@ impl State {
     pub(super) fn acked(&mut self, now: Duration, socket: u64, envelope_id: &str, payload: Option<Value>) {
         let Some(app) = self.sockets.get(&socket).map(|socket| socket.app) else { return };
         let at = At(now);
-        let Some(envelope) = self.delivery.number_of(envelope_id).filter(|n| *n < self.delivery.next_envelope) else {
+        let Some(envelope) =
+            self.delivery.number_of(envelope_id).filter(|n| *n < self.delivery.next_envelope)
+        else {
             return self.odd(app, at, "unknown_envelope", socket, envelope_id);
         };
         match self.delivery.flights.get(&envelope).map(|flight| (flight.app == app, flight.job)) {
@@ -437,26 +443,27 @@ fn write_envelope(out: &mut Vec<u8>, job: &Job, envelope_id: &str, retry_reason:
 }
 
 /// Writes a text message as its shape wants it; plain ones share one piece.
-fn write_shaped(out: &mut Vec<Piece>, text: &[u8], shape: Shape) {
+fn write_shaped(out: &mut VecDeque<Out>, text: &[u8], shape: Shape) {
     let mut whole = BytesMut::new();
     match (shape.fragment_bytes, shape.byte_pause_ms) {
         (None, None) => {
-            if out.last().is_none_or(|piece| !piece.pause.is_zero()) {
-                out.push(Piece::default());
+            if let Some(Out::Write(piece)) = out.back_mut()
+                && piece.pause.is_zero()
+            {
+                return frame::put(&mut piece.bytes, frame::TEXT, text);
             }
-            if let Some(piece) = out.last_mut() {
-                frame::put(&mut piece.bytes, frame::TEXT, text);
-            }
-            return;
+            frame::put(&mut whole, frame::TEXT, text);
         }
         (Some(size), _) => frame::put_fragments(&mut whole, frame::TEXT, text, size),
         (None, Some(_)) => frame::put(&mut whole, frame::TEXT, text),
     }
     match shape.byte_pause_ms {
-        None => out.push(Piece { bytes: whole, pause: Duration::ZERO }),
+        None => out.push_back(Out::Write(Piece { bytes: whole, pause: Duration::ZERO })),
         Some(ms) => {
             let pause = Duration::from_millis(ms);
-            out.extend(whole.iter().map(|byte| Piece { bytes: BytesMut::from(&[*byte][..]), pause }));
+            out.extend(
+                whole.iter().map(|byte| Out::Write(Piece { bytes: BytesMut::from(&[*byte][..]), pause })),
+            );
         }
     }
 }

@@ -366,7 +366,10 @@ mod tests {
     #[test]
     fn limits_stand_beside_the_fault_in_json() {
         let arm: Arm = serde_json::from_str(r#"{"fault":"api_delay","ms":700,"count":3}"#).unwrap();
-        assert!(matches!(arm, Arm { fault: Fault::ApiDelay { ms: 700, method: None }, count: Some(3), for_ms: None }));
+        assert!(matches!(
+            arm,
+            Arm { fault: Fault::ApiDelay { ms: 700, method: None }, count: Some(3), for_ms: None }
+        ));
     }
 
     fn no_hello(fault: &Fault) -> Option<()> {

@@ -31,7 +31,8 @@ impl Request {
 
     /// Does a header that lists words hold this one?
     fn has(&self, name: &str, word: &str) -> bool {
-        self.header(name).is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word)))
+        self.header(name)
+            .is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word)))
     }
 
     /// The token of `Authorization: Bearer`.
@@ -67,7 +68,9 @@ impl Response {
     }
 
     pub(super) fn html(status: u16) -> Self {
-        let page = format!("<!DOCTYPE html>\n<html><head><title>{status}</title></head><body>{status}</body></html>\n");
+        let page = format!(
+            "<!DOCTYPE html>\n<html><head><title>{status}</title></head><body>{status}</body></html>\n"
+        );
         Self::new(status, "text/html; charset=utf-8", page)
     }
 
@@ -174,7 +177,9 @@ async fn upgrade(shared: Arc<Shared>, mut wire: Wire, request: Request) {
             let response = match body {
                 Some(body) => Response::new(*status, "text/plain", body.as_str()),
                 None if *status == 200 => Response::html(200),
-                None => Response { status: *status, headers: vec![("Server", "envoy".into())], body: Vec::new() },
+                None => {
+                    Response { status: *status, headers: vec![("Server", "envoy".into())], body: Vec::new() }
+                }
             };
             Some(Answer::Now(response))
         }

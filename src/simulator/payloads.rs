@@ -101,9 +101,10 @@ impl Template {
             Self::Message => event(with, message(with, "message")),
             Self::AppMention => event(with, message(with, "app_mention")),
             Self::AppUninstalled => event(with, json!({"type": "app_uninstalled"})),
-            Self::TokensRevoked => {
-                event(with, json!({"type": "tokens_revoked", "tokens": {"oauth": [], "bot": [with.bot_user_id]}}))
-            }
+            Self::TokensRevoked => event(
+                with,
+                json!({"type": "tokens_revoked", "tokens": {"oauth": [], "bot": [with.bot_user_id]}}),
+            ),
             Self::AppRateLimited => json!({
                 "token": VERIFICATION, "type": "app_rate_limited", "team_id": with.team_id,
                 "minute_rate_limited": (with.time as i64) / 60 * 60, "api_app_id": with.app_id,
@@ -127,7 +128,9 @@ impl Template {
                 "view_submission",
                 json!({"trigger_id": trigger(with), "view": view(with), "response_urls": []}),
             ),
-            Self::ViewClosed => interaction(with, "view_closed", json!({"view": view(with), "is_cleared": false})),
+            Self::ViewClosed => {
+                interaction(with, "view_closed", json!({"view": view(with), "is_cleared": false}))
+            }
             Self::BlockSuggestion => interaction(
                 with,
                 "block_suggestion",
@@ -150,7 +153,9 @@ impl Template {
                     "response_url": with.response_url, "trigger_id": trigger(with),
                 }),
             ),
-            Self::UnknownType => json!({"type": "something_new", "team_id": with.team_id, "api_app_id": with.app_id}),
+            Self::UnknownType => {
+                json!({"type": "something_new", "team_id": with.team_id, "api_app_id": with.app_id})
+            }
         }
     }
 }
@@ -280,7 +285,8 @@ impl State {
         text: Option<&str>,
         now: Duration,
     ) -> Value {
-        let response_url = if template.has_response_url() { self.response_url(app, event_id, now) } else { String::new() };
+        let response_url =
+            if template.has_response_url() { self.response_url(app, event_id, now) } else { String::new() };
         let time = self.wall_seconds(now);
         let Some(owner) = self.apps.get(app) else { return Value::Null };
         let team = match team_id {

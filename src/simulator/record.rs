@@ -376,7 +376,11 @@ mod tests {
     fn overlapping_lives_leave_no_gap_and_the_rest_is_counted() {
         let mut app = AppRecord::default();
         for (id, from, until) in [(1, 10, Some(50)), (2, 40, Some(60)), (3, 75, Some(80)), (4, 80, None)] {
-            app.sockets.push_back(SocketRecord { hello_at: Some(ms(from)), live_until: until.map(ms), ..socket(id) });
+            app.sockets.push_back(SocketRecord {
+                hello_at: Some(ms(from)),
+                live_until: until.map(ms),
+                ..socket(id)
+            });
         }
         assert_eq!(app.live(ms(100)), [(ms(10), ms(60)), (ms(75), ms(100))]);
         assert_eq!(app.gaps(ms(100)), [Gap { start: ms(60), length: ms(15), over: true }]);

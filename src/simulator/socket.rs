@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     Shared,
-    apps::State,
+    apps::{Out, State},
     faults::{Act, Ending, Fault},
     frame::{self, BadFrame, Frame},
     options::{Recording, Rules},
@@ -44,7 +44,8 @@ impl Drop for Seat {
         let mut state = self.shared.state();
         state.retire(self.number, at);
         state.sockets.remove(&self.number);
-        if let Some(record) = state.record.apps.get_mut(self.app).and_then(|app| app.socket_mut(self.number)) {
+        if let Some(record) = state.record.apps.get_mut(self.app).and_then(|app| app.socket_mut(self.number))
+        {
             record.live_until.get_or_insert(at);
             record.tcp_closed_at = Some(at);
         }
@@ -70,7 +71,9 @@ struct Session {
 enum Phase {
     Open,
     /// Our close frame is out; after the answer TCP is held for a while.
-    Closing { hold: Duration },
+    Closing {
+        hold: Duration,
+    },
     /// The client's close frame is answered, or ignored; TCP is left to the client.
     Closed,
     /// Nothing is said or heard any more.
@@ -171,35 +174,38 @@ impl Session {
         let mut state = shared.state();
         let state = &mut *state;
         // What was put here before an end goes out before it.
-        self.take_out(state);
-        let finish = self.tick(state, now);
+        let finish = self.take_out(state, now).or_else(|| self.tick(state, now));
         if finish.is_some() {
             return finish;
-        }
-        while let Some(act) = state.sockets.get_mut(&self.seat.number).and_then(|socket| socket.acts.pop_front()) {
-            let finish = self.act(state, now, act);
-            if finish.is_some() {
-                return finish;
-            }
         }
         self.pour();
         state.top_up(now, self.seat.number);
         if state.is_choked(self.seat.number) {
             state.odd(self.seat.app, At(now), "does_not_read", self.seat.number, "too much waits to be read");
-            return Some(self.end(state, now, Ending::Reset).unwrap_or(Finish::Reset));
+            return self.end(state, now, Ending::Reset);
         }
-        self.take_out(state);
-        None
+        self.take_out(state, now)
     }
 
-    fn take_out(&mut self, state: &mut State) {
-        let Some(socket) = state.sockets.get_mut(&self.seat.number) else { return };
-        for piece in socket.out.drain(..) {
-            if self.phase == Phase::Open {
-                self.wire.queue(piece);
+    /// Takes what others have put here, in their order.
+    fn take_out(&mut self, state: &mut State, now: Duration) -> Option<Finish> {
+        loop {
+            let socket = state.sockets.get_mut(&self.seat.number)?;
+            match socket.out.pop_front() {
+                Some(Out::Write(piece)) if self.phase == Phase::Open => self.wire.queue(piece),
+                Some(Out::Write(_)) => {}
+                Some(Out::Do(act)) => {
+                    let finish = self.act(state, now, act);
+                    if finish.is_some() {
+                        return finish;
+                    }
+                }
+                None => {
+                    socket.out_bytes = self.wire.backlog();
+                    return None;
+                }
             }
         }
-        socket.out_bytes = self.wire.backlog();
     }
 
     fn tick(&mut self, state: &mut State, now: Duration) -> Option<Finish> {
@@ -234,12 +240,15 @@ impl Session {
 
     fn hello(&mut self, state: &mut State, now: Duration) {
         let app = Some(self.seat.app);
-        let bare = state.faults.take(app, now, |fault| matches!(fault, Fault::HelloWithoutDebugInfo).then_some(()));
+        let bare =
+            state.faults.take(app, now, |fault| matches!(fault, Fault::HelloWithoutDebugInfo).then_some(()));
         let other = state.faults.take(app, now, |fault| match fault {
             Fault::HelloOfApp { app_id } => Some(app_id.clone()),
             _ => None,
         });
-        let Some(id) = other.or_else(|| state.apps.get(self.seat.app).map(|app| app.id.clone())) else { return };
+        let Some(id) = other.or_else(|| state.apps.get(self.seat.app).map(|app| app.id.clone())) else {
+            return;
+        };
         let mut hello = json!({
             "type": "hello", "num_connections": state.num_connections(self.seat.app),
             "debug_info": {"host": HOST, "build_number": 118, "approximate_connection_time": self.life.as_secs()},
@@ -262,22 +271,23 @@ impl Session {
             _ => None,
         });
         if let (Some(act), Some(socket)) = (act, state.sockets.get_mut(&self.seat.number)) {
-            socket.acts.push_back(act);
+            socket.out.push_back(Out::Do(act));
         }
     }
 
     fn ping(&mut self, state: &mut State, now: Duration) {
         self.timers.ping = Some(now + Duration::from_millis(state.rules.ping_every_ms));
         let app = Some(self.seat.app);
-        let none = state.faults.take(app, now, |fault| matches!(fault, Fault::NoPings).then_some(()));
+        if state.faults.take(app, now, |fault| matches!(fault, Fault::NoPings).then_some(())).is_some() {
+            return;
+        }
         let bytes = state.faults.take(app, now, |fault| match fault {
             Fault::PingBytes { bytes } => Some(*bytes),
             _ => None,
         });
-        match (none, bytes) {
-            (Some(()), _) => {}
-            (None, Some(bytes)) => self.send_ping(state, &b"x".repeat(bytes.min(125))),
-            (None, None) => self.send_ping(state, format!("Ping from {HOST}").as_bytes()),
+        match bytes {
+            Some(bytes) => self.send_ping(state, &b"x".repeat(bytes.min(125))),
+            None => self.send_ping(state, format!("Ping from {HOST}").as_bytes()),
         }
     }
 
@@ -307,7 +317,9 @@ impl Session {
         if let Some(socket) = state.sockets.get_mut(&self.seat.number) {
             socket.announced = true;
         }
-        self.with_record(state, |record| record.announced.push(Announced { at: At(now), reason: reason.into() }));
+        self.with_record(state, |record| {
+            record.announced.push(Announced { at: At(now), reason: reason.into() })
+        });
         let (ms, ending) = usual_end(&state.rules, reason);
         self.timers.warning = None;
         self.timers.end = Some((now + Duration::from_millis(after_ms.unwrap_or(ms)), then.unwrap_or(ending)));
@@ -350,7 +362,12 @@ impl Session {
         }
         self.with_record(state, |record| {
             record.live_until.get_or_insert(At(now));
-            record.end.get_or_insert(SocketEnd { by: Side::Slack, how: How::Hold, code: None, answered: false });
+            record.end.get_or_insert(SocketEnd {
+                by: Side::Slack,
+                how: How::Hold,
+                code: None,
+                answered: false,
+            });
         });
     }
 
@@ -424,7 +441,13 @@ impl Session {
             // Slack does not put parts together; neither does this.
             _ => {
                 if !self.in_parts {
-                    state.odd(self.seat.app, At(now), "fragmented_frame", self.seat.number, "sent in parts, ignored");
+                    state.odd(
+                        self.seat.app,
+                        At(now),
+                        "fragmented_frame",
+                        self.seat.number,
+                        "sent in parts, ignored",
+                    );
                 }
                 self.in_parts = !frame.last;
             }
@@ -491,7 +514,8 @@ impl Session {
             return None;
         }
         let app = Some(self.seat.app);
-        let ignored = state.faults.take(app, now, |fault| matches!(fault, Fault::CloseUnanswered).then_some(()));
+        let ignored =
+            state.faults.take(app, now, |fault| matches!(fault, Fault::CloseUnanswered).then_some(()));
         let answered = ignored.is_none();
         let code = frame::close_code(payload);
         if answered {
@@ -559,7 +583,9 @@ impl Session {
     }
 
     fn with_record(&self, state: &mut State, change: impl FnOnce(&mut SocketRecord)) {
-        if let Some(record) = state.record.apps.get_mut(self.seat.app).and_then(|app| app.socket_mut(self.seat.number)) {
+        if let Some(record) =
+            state.record.apps.get_mut(self.seat.app).and_then(|app| app.socket_mut(self.seat.number))
+        {
             change(record);
         }
     }
@@ -602,6 +628,7 @@ fn padded(kind: &str, bytes: usize) -> String {
 }
 
 fn bytes_of(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).filter_map(|d| u8::try_from(d).ok()).collect();
+    let digits: Vec<u8> =
+        hex.chars().filter_map(|c| c.to_digit(16)).filter_map(|d| u8::try_from(d).ok()).collect();
     digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()
 }

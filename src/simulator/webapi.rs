@@ -104,8 +104,9 @@ fn is_of(of: &Option<String>, method: &str) -> bool {
 fn faulty(fault: &Fault, method: &str) -> Option<(Answer, String)> {
     match fault {
         Fault::ApiStatus { method: of, status, retry_after, body } if is_of(of, method) => {
-            let mut response =
-                body.as_ref().map_or_else(|| Response::html(*status), |body| Response::new(*status, JSON, body.as_str()));
+            let mut response = body
+                .as_ref()
+                .map_or_else(|| Response::html(*status), |body| Response::new(*status, JSON, body.as_str()));
             if let Some(seconds) = retry_after {
                 response.headers.push(("Retry-After", seconds.to_string()));
             }
@@ -129,7 +130,12 @@ fn caller(state: &mut State, token: Option<&str>) -> Caller {
     state.app_of(token).map_or(Caller::Unknown, Caller::App)
 }
 
-fn open(state: &mut State, now: Duration, request: &Request, caller: &Caller) -> Result<String, &'static str> {
+fn open(
+    state: &mut State,
+    now: Duration,
+    request: &Request,
+    caller: &Caller,
+) -> Result<String, &'static str> {
     if request.method != "POST" {
         return Err("insecure_request");
     }
@@ -180,14 +186,20 @@ fn auth_test(state: &State, caller: &Caller) -> Result<String, &'static str> {
     }
 }
 
-fn post_message(state: &State, now: Duration, caller: &Caller, args: &Map<String, Value>) -> Result<String, &'static str> {
+fn post_message(
+    state: &State,
+    now: Duration,
+    caller: &Caller,
+    args: &Map<String, Value>,
+) -> Result<String, &'static str> {
     let team = match caller {
         Caller::Team(_, team) => team,
         Caller::App(_) => return Err("not_allowed_token_type"),
         Caller::Unknown => return Err("invalid_auth"),
         Caller::Nobody => return Err("not_authed"),
     };
-    let Some(channel) = args.get("channel").and_then(Value::as_str).filter(|channel| !channel.is_empty()) else {
+    let Some(channel) = args.get("channel").and_then(Value::as_str).filter(|channel| !channel.is_empty())
+    else {
         return Err("channel_not_found");
     };
     if !["text", "blocks", "attachments", "markdown_text"].iter().any(|what| args.contains_key(*what)) {
@@ -218,11 +230,8 @@ pub(super) fn response_url(shared: &Shared, request: &Request) -> Response {
         return Response::json(404, &json!({"ok": false, "error": "expired_url"}));
     };
     url.uses = url.uses.saturating_add(1);
-    let code = if now >= url.until {
-        Some("expired_url")
-    } else {
-        (url.uses > RESPONSE_USES).then_some("used_url")
-    };
+    let code =
+        if now >= url.until { Some("expired_url") } else { (url.uses > RESPONSE_USES).then_some("used_url") };
     let (app, event_id, uses) = (url.app, url.event_id.clone(), url.uses);
     let status = if code.is_some() { 404 } else { 200 };
     let body = serde_json::from_slice(&request.body)

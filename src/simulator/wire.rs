@@ -66,7 +66,8 @@ impl Wire {
 
     /// Queues a piece behind what is queued already.
     pub(super) fn queue(&mut self, piece: Piece) {
-        if piece.pause.is_zero() && self.writing.is_empty() && self.pieces.is_empty() && self.resume.is_none() {
+        if piece.pause.is_zero() && self.writing.is_empty() && self.pieces.is_empty() && self.resume.is_none()
+        {
             self.writing = piece.bytes;
         } else {
             self.pieces.push_back(piece);
@@ -94,7 +95,8 @@ impl Wire {
         loop {
             self.next_piece();
             let writing = !self.writing.is_empty();
-            let interest = if writing { Interest::READABLE.add(Interest::WRITABLE) } else { Interest::READABLE };
+            let interest =
+                if writing { Interest::READABLE.add(Interest::WRITABLE) } else { Interest::READABLE };
             let resume = self.resume;
             let ready = tokio::select! {
                 ready = self.tcp.ready(interest) => ready?,

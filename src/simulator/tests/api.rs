@@ -23,7 +23,8 @@ async fn open_tells_a_wrong_token_from_one_of_the_wrong_kind_and_refuses_get() {
     assert_eq!(call(&slack, method, BOT, "").await.json()["error"], "not_allowed_token_type");
     assert_eq!(call(&slack, method, "xoxb-unknown", "").await.json()["error"], "not_allowed_token_type");
     let bearer = format!("Bearer {TOKEN}");
-    let get = http(slack.address(), "GET", "/api/apps.connections.open", &[("Authorization", &bearer)], "").await;
+    let get =
+        http(slack.address(), "GET", "/api/apps.connections.open", &[("Authorization", &bearer)], "").await;
     assert_eq!(get.unwrap().json()["error"], "insecure_request");
 }
 
@@ -68,8 +69,12 @@ async fn auth_test_names_the_team_of_a_bot_and_the_app_of_an_app_token() {
 #[tokio::test]
 async fn a_posted_message_gets_a_ts_and_is_recorded_without_its_token() {
     let slack = start(|_| ());
-    let posted = call(&slack, "chat.postMessage", BOT, &format!("channel=C1&text=hi&token={BOT}")).await.json();
-    assert_eq!((&posted["ok"], &posted["channel"], &posted["message"]["text"]), (&json!(true), &json!("C1"), &json!("hi")));
+    let posted =
+        call(&slack, "chat.postMessage", BOT, &format!("channel=C1&text=hi&token={BOT}")).await.json();
+    assert_eq!(
+        (&posted["ok"], &posted["channel"], &posted["message"]["text"]),
+        (&json!(true), &json!("C1"), &json!("hi"))
+    );
     assert!(posted["ts"].as_str().unwrap().contains('.'));
     let record = slack.record();
     let calls = &record.app(APP).unwrap().calls;
@@ -126,11 +131,14 @@ async fn awc_speaks_to_it_with_forms_json_streams_and_kept_connections() {
     let client = awc::Client::default();
     for round in 0..3 {
         let post = |method: &str| client.post(format!("{}{method}", slack.api_url())).bearer_auth(BOT);
-        let mut form = post("chat.postMessage").send_form(&json!({"channel": "C1", "text": "x"})).await.unwrap();
+        let mut form =
+            post("chat.postMessage").send_form(&json!({"channel": "C1", "text": "x"})).await.unwrap();
         assert_eq!(form.json::<serde_json::Value>().await.unwrap()["ok"], true, "round {round}");
-        let mut json = post("chat.postMessage").send_json(&json!({"channel": "C1", "text": "x"})).await.unwrap();
+        let mut json =
+            post("chat.postMessage").send_json(&json!({"channel": "C1", "text": "x"})).await.unwrap();
         assert_eq!(json.json::<serde_json::Value>().await.unwrap()["ok"], true, "round {round}");
-        let parts = ["{\"channel\":", "\"C1\",\"text\":\"x\"}"].map(|part| Ok::<_, std::io::Error>(part.into()));
+        let parts =
+            ["{\"channel\":", "\"C1\",\"text\":\"x\"}"].map(|part| Ok::<_, std::io::Error>(part.into()));
         let stream = futures_util::stream::iter(parts);
         let request = post("chat.postMessage").content_type("application/json");
         let mut chunked = request.send_stream(stream).await.unwrap();

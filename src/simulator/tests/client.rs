@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_tungstenite::{
-    WebSocketStream, client_async,
+    WebSocketStream, client_async_with_config,
     tungstenite::{Error, Message, protocol::WebSocketConfig},
 };
 
@@ -66,7 +66,11 @@ pub(super) async fn http(
     tcp.read_to_end(&mut answer).await?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(std::io::ErrorKind::InvalidData)?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .ok_or(std::io::ErrorKind::InvalidData)?;
     Ok(Reply { status, head: head.into(), body: body.into() })
 }
 
@@ -83,7 +87,9 @@ pub(super) async fn open(slack: &Handle) -> Reply {
 
 /// A control call.
 pub(super) async fn control(slack: &Handle, method: &str, path: &str, body: &Value) -> Reply {
-    http(slack.address(), method, &format!("/control/{path}"), &[], &body.to_string()).await.expect("an answer")
+    http(slack.address(), method, &format!("/control/{path}"), &[], &body.to_string())
+        .await
+        .expect("an answer")
 }
 
 /// Opens and dials.
@@ -94,7 +100,10 @@ pub(super) async fn dial(slack: &Handle) -> Result<Client, Error> {
 
 pub(super) async fn dial_url(slack: &Handle, url: &str) -> Result<Client, Error> {
     let tcp = TcpStream::connect(slack.address()).await?;
-    let (ws, _) = timeout(PATIENCE, client_async(url, tcp)).await.expect("an answer to the upgrade")?;
+    let mut config = WebSocketConfig::default();
+    (config.max_frame_size, config.max_message_size) = (None, None);
+    let dialled = client_async_with_config(url, tcp, Some(config));
+    let (ws, _) = timeout(PATIENCE, dialled).await.expect("an answer to the upgrade")?;
     Ok(Client { ws })
 }
 
@@ -160,13 +169,5 @@ impl Client {
                 Some(Err(_)) | None => return code,
             }
         }
-    }
-
-    /// Lets frames of any size in.
-    pub(super) fn unlimited(&mut self) {
-        self.ws.set_config(|config: &mut WebSocketConfig| {
-            config.max_frame_size = None;
-            config.max_message_size = None;
-        });
     }
 }

@@ -153,10 +153,7 @@ async fn a_megabyte_comes_whole() {
 async fn copies_bear_the_same_event_id_in_envelopes_of_their_own() {
     let slack = start(|_| ());
     let mut client = connect(&slack).await;
-    slack.arm(Some(APP), Arm::once(Fault::Shape(Shape {
-        copies: Some(2),
-        ..Shape::default()
-    }))).unwrap();
+    slack.arm(Some(APP), Arm::once(Fault::Shape(Shape { copies: Some(2), ..Shape::default() }))).unwrap();
     slack.send(APP, Outgoing::default()).unwrap();
     let (one, two) = (client.ack_next().await, client.ack_next().await);
     assert_eq!(one["payload"]["event_id"], two["payload"]["event_id"]);
