@@ -61,8 +61,8 @@ pub struct Options {
     pub threads: usize,
     /// A workspace to register at start: the shortest way from a token to a running node.
     pub workspace: Option<(AppToken, Option<BotToken>)>,
-    /// Where figures are counted and read.
-    pub metrics: Metrics,
+    /// Where metrics are counted and read.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why a node does not start. One line each, for whoever started it.
@@ -114,7 +114,7 @@ impl App {
             handlers: options.handlers,
             threads: options.threads,
             name: "node-1".to_owned(),
-            figures: options.metrics.figures(),
+            metrics: Arc::clone(&options.metrics),
         })
         .await?;
         let inside = Arc::new(Inside {
@@ -193,7 +193,7 @@ struct Inside {
     app_changed: Box<dyn Fn(AppId) + Send + Sync>,
     journal_writes: Box<dyn Fn() -> bool + Send + Sync>,
     stopping: AtomicBool,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     clock: Clock,
 }
 
@@ -243,7 +243,8 @@ impl admin::Node for Inside {
     }
 
     fn metrics(&self) -> String {
-        self.metrics.render(&self.directory.states())
+        self.metrics.connections(&self.directory.states());
+        self.metrics.render()
     }
 
     fn now_ms(&self) -> i64 {

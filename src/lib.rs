@@ -8,6 +8,7 @@ pub mod actors;
 pub mod admin;
 pub mod app;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod event;
 pub mod handlers;

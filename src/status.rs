@@ -27,6 +27,18 @@ pub enum State {
 }
 
 impl State {
+    /// Every state.
+    pub const ALL: &[Self] = &[
+        Self::Disconnected,
+        Self::Connecting,
+        Self::Authenticated,
+        Self::Connected,
+        Self::Ready,
+        Self::Reconnecting,
+        Self::Disconnecting,
+        Self::Failed,
+    ];
+
     /// Its name in the API and in the store.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -185,7 +185,7 @@ impl Connection {
         ctx: &mut Context<Self>,
     ) {
         self.opening.remove(&generation);
-        self.shared.figures.opened(answer.as_ref().err().map(|failure| failure.code));
+        self.shared.metrics.open(answer.as_ref().err().map(|failure| failure.code));
         match answer {
             Ok(address) => {
                 self.addresses.insert(generation, address);
@@ -208,7 +208,7 @@ impl Connection {
             self.roster.subscribe(),
             Arc::clone(&shared.budget),
             Arc::clone(&self.entry.counters),
-            shared.figures.clone(),
+            Arc::clone(&shared.metrics),
         );
         let parts = link::Parts {
             generation,
@@ -221,7 +221,7 @@ impl Connection {
             own_words: own_words.clone(),
             connection_lives,
             counters: Arc::clone(&self.entry.counters),
-            figures: shared.figures.clone(),
+            metrics: Arc::clone(&shared.metrics),
         };
         self.links.insert(generation, Handle { words: own_words, _alive: alive });
         let task = self.entry.links.spawn_local(link::run(address, parts));

@@ -22,7 +22,7 @@ use crate::machine::seq::SeqMaker;
 use crate::machine::window::Window;
 use crate::slack::web::Outside;
 use crate::store::{Inbox, StoreError, Workspaces};
-use crate::telemetry::Figures;
+use crate::telemetry::Metrics;
 
 /// Events between journal and handlers at most; the rest waits on disk.
 pub(super) const IN_FLIGHT: usize = 4096;
@@ -60,7 +60,7 @@ pub(super) struct Parts {
     pub(super) plugins: Vec<Arc<Plugin>>,
     pub(super) outside: Arc<Outside>,
     pub(super) clock: Clock,
-    pub(super) figures: Figures,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// The dispatcher.
@@ -97,7 +97,7 @@ impl Dispatcher {
         let lane = |(handler, plugin): (usize, &Arc<Plugin>)| {
             Lane::new(super::handler::Parts {
                 handler,
-                figures: parts.figures.handler(&plugin.name),
+                metrics: parts.metrics.handler(&plugin.name),
                 plugin: Arc::clone(plugin),
                 outside: Arc::clone(&parts.outside),
                 workspaces: Arc::clone(&parts.workspaces),

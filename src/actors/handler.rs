@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +14,11 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::event::Event;
-use crate::handlers::{Context as HandlerContext, Delivery, Handler as Plug, Options, Outcome, Plugin};
+use crate::handlers::{Context as HandlerContext, Delivery, Handler as Plug, Outcome, Plugin};
 use crate::ids::Seq;
 use crate::slack::web::{Outside, WebApi};
 use crate::store::Workspaces;
-use crate::telemetry::HandlerFigures;
+use crate::telemetry::HandlerMetrics;
 
 /// Deliveries for a handler, in order.
 #[derive(Debug, actix::Message)]
@@ -45,7 +44,7 @@ pub(super) struct Parts {
     /// To the dispatcher. Has a place for every event in the window, so it never fills.
     pub(super) finished: mpsc::Sender<Finished>,
     pub(super) clock: Clock,
-    pub(super) figures: HandlerFigures,
+    pub(super) metrics: HandlerMetrics,
 }
 
 /// The actor of one handler.
@@ -100,12 +99,12 @@ async fn run(parts: Parts, mut inbox: mpsc::Receiver<Vec<Arc<Event>>>) {
         return;
     };
     let plug: Rc<dyn Plug> = Rc::from(plug);
-    let options = parts.plugin.options;
+    let concurrency = parts.plugin.options.concurrency;
     let mut running = Running::new();
     let mut waiting: VecDeque<Arc<Event>> = VecDeque::new();
     loop {
         let mut done = Vec::new();
-        while running.len() < options.concurrency {
+        while running.len() < concurrency {
             let Some(event) = waiting.pop_front() else { break };
             begin(&parts, &plug, event, &mut running, &mut done).await;
         }
@@ -131,7 +130,7 @@ async fn run(parts: Parts, mut inbox: mpsc::Receiver<Vec<Arc<Event>>>) {
     }
 }
 
-/// Starts a delivery. What is done at the first poll is done: no timer, no allocation for it.
+/// Starts a delivery. What is done at the first poll is done: no timer and no place among the running for it.
 async fn begin(
     parts: &Parts,
     plug: &Rc<dyn Plug>,
@@ -140,61 +139,73 @@ async fn begin(
     done: &mut Vec<Seq>,
 ) {
     let seq = event.seq;
-    let started = parts.clock.now().mono;
     let plug = Rc::clone(plug);
     let delivery = Delivery { event, attempt: 1 };
     let mut handling = Box::pin(AssertUnwindSafe(async move { plug.handle(delivery).await }).catch_unwind());
-    let name = parts.plugin.name.clone();
-    let figures = parts.figures.clone();
-    if let std::task::Poll::Ready(outcome) = poll!(&mut handling) {
-        let outcome = judge(&name, seq, outcome.map_err(|_| Failure::Panicked));
-        figures.handled(outcome.as_str(), parts.clock.now().mono.saturating_sub(started));
+    let judge = Judge {
+        name: parts.plugin.name.clone(),
+        seq,
+        started: parts.clock.now().mono,
+        clock: parts.clock,
+        metrics: parts.metrics.clone(),
+    };
+    if let std::task::Poll::Ready(end) = poll!(&mut handling) {
+        judge.judge(end.map_or(End::Panicked, End::Of));
         done.push(seq);
         return;
     }
-    let Options { within, .. } = parts.plugin.options;
-    let clock = parts.clock;
+    let within = parts.plugin.options.within;
     running.push(
         async move {
-            let outcome = match tokio::time::timeout(within, pin!(handling)).await {
-                Ok(outcome) => outcome.map_err(|_| Failure::Panicked),
-                Err(_) => Err(Failure::TooSlow(within)),
+            let end = match tokio::time::timeout(within, handling).await {
+                Ok(end) => end.map_or(End::Panicked, End::Of),
+                Err(_) => End::TooSlow(within),
             };
-            let outcome = judge(&name, seq, outcome);
-            figures.handled(outcome.as_str(), clock.now().mono.saturating_sub(started));
+            judge.judge(end);
             seq
         }
         .boxed_local(),
     );
 }
 
-enum Failure {
+/// How a handling ended.
+enum End {
+    Of(Outcome),
     Panicked,
     TooSlow(Duration),
 }
 
-/// What counts of a handling, said aloud when it went wrong.
-fn judge(handler: &str, seq: Seq, outcome: Result<Outcome, Failure>) -> Outcome {
-    match outcome {
-        Ok(outcome) => {
-            match &outcome {
-                Outcome::Done => {}
-                Outcome::Retry { .. } => {
-                    tracing::warn!(handler, %seq, "the handler could not handle the event");
-                }
-                Outcome::Reject { reason } => {
-                    tracing::warn!(handler, %seq, reason, "the handler refuses the event");
-                }
+/// Counts an end, and says it aloud when it is a bad one.
+struct Judge {
+    name: String,
+    seq: Seq,
+    started: Duration,
+    clock: Clock,
+    metrics: HandlerMetrics,
+}
+
+impl Judge {
+    fn judge(self, end: End) {
+        let Self { name: handler, seq, started, clock, metrics } = self;
+        metrics.seconds.record(clock.now().mono.saturating_sub(started));
+        match end {
+            End::Of(Outcome::Done) => metrics.done.increment(1),
+            End::Of(Outcome::Retry { .. }) => {
+                metrics.retry.increment(1);
+                tracing::warn!(handler, %seq, "the handler could not handle the event");
             }
-            outcome
-        }
-        Err(Failure::Panicked) => {
-            tracing::error!(handler, %seq, "the handler panicked on the event; it goes on with others");
-            Outcome::Retry { after: None }
-        }
-        Err(Failure::TooSlow(within)) => {
-            tracing::warn!(handler, %seq, seconds = within.as_secs(), "the handler took too long and was stopped");
-            Outcome::Retry { after: None }
+            End::Of(Outcome::Reject { reason }) => {
+                metrics.reject.increment(1);
+                tracing::warn!(handler, %seq, reason, "the handler refuses the event");
+            }
+            End::Panicked => {
+                metrics.panic.increment(1);
+                tracing::error!(handler, %seq, "the handler panicked on the event; it goes on with others");
+            }
+            End::TooSlow(within) => {
+                metrics.timeout.increment(1);
+                tracing::warn!(handler, %seq, seconds = within.as_secs(), "the handler took too long and was stopped");
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::ids::{AppId, Seq, WorkspaceId};
 use crate::protocol::envelope::Envelope;
 use crate::protocol::routing::{self, Routing, clean};
 use crate::protocol::{ack, dedupe};
-use crate::telemetry::Figures;
+use crate::telemetry::Metrics;
 
 /// What is counted of one app since the node started.
 #[derive(Debug, Default)]
@@ -31,14 +31,6 @@ pub struct Counters {
     pub reconnects: AtomicU64,
     /// When the last event came, milliseconds since 1970; zero before the first.
     pub last_event_ms: AtomicI64,
-}
-
-impl Counters {
-    /// Acks went out, and so many events had been seen before.
-    pub(super) fn verdict(&self, acks: usize, duplicates: usize) {
-        self.acks.fetch_add(acks as u64, Ordering::Relaxed);
-        self.duplicates.fetch_add(duplicates as u64, Ordering::Relaxed);
-    }
 }
 
 /// A team learnt from an event.
@@ -62,7 +54,7 @@ pub(super) struct Intake {
     roster: watch::Receiver<Arc<Roster>>,
     budget: Arc<Budget>,
     counters: Arc<Counters>,
-    figures: Figures,
+    metrics: Arc<Metrics>,
     turn: Turn,
     learnt: Option<Learnt>,
 }
@@ -74,26 +66,29 @@ impl Intake {
         roster: watch::Receiver<Arc<Roster>>,
         budget: Arc<Budget>,
         counters: Arc<Counters>,
-        figures: Figures,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let turn = Turn { events: Vec::new(), acks: Vec::new(), share: Share::of(&budget) };
-        Self { app, roster, budget, counters, figures, turn, learnt: None }
+        Self { app, roster, budget, counters, metrics, turn, learnt: None }
     }
 
     /// Takes an envelope in, or lets it go when there is no room: Slack sends it again. What Slack does not send again passes
     /// the link's own bound and may use the node's reserve.
     pub(super) fn take(&mut self, envelope: &Envelope<'_>, ledger: &Ledger, has_room: bool, wall_ms: i64) {
-        self.figures.received(envelope.kind);
+        self.metrics.received(envelope.kind);
+        if envelope.retry_attempt > 0 {
+            self.metrics.retries_received.increment(1);
+        }
         let Ok(ack) = ack::bare(&envelope.id) else {
             // An id too long to be acked is no envelope of Slack's.
-            self.shed();
+            self.shed(envelope.payload.len());
             return;
         };
         let bytes = envelope.payload.len() + OVERHEAD;
         let comes_again = envelope.kind.is_retried_by_slack();
         let has_room = !comes_again || (has_room && ledger.has_room(self.turn.share.bytes(), bytes));
         if !has_room || !self.turn.share.grow(bytes, !comes_again) {
-            self.shed();
+            self.shed(envelope.payload.len());
             return;
         }
         let event = self.event(envelope, wall_ms);
@@ -142,9 +137,10 @@ impl Intake {
         }
     }
 
-    fn shed(&self) {
+    fn shed(&self, bytes: usize) {
         self.counters.shed.fetch_add(1, Ordering::Relaxed);
-        self.figures.shed.increment(1);
+        self.metrics.shed.increment(1);
+        self.metrics.shed_bytes.increment(bytes as u64);
     }
 
     fn workspace(&mut self, routing: &Routing<'_>) -> Option<WorkspaceId> {

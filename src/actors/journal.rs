@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::ids::Seq;
 use crate::machine::seq::SeqMaker;
 use crate::store::{Inbox, StoreError, Taken, Writer};
-use crate::telemetry::Figures;
+use crate::telemetry::Metrics;
 
 /// Events committed together at most. Larger groups gain nothing and make the first one wait.
 const GROUP: usize = 512;
@@ -96,7 +96,7 @@ pub(super) struct Journal {
     queue: mpsc::Receiver<Batch>,
     marks: Arc<Marks>,
     last_fresh: Seq,
-    figures: Figures,
+    metrics: Arc<Metrics>,
 }
 
 impl Journal {
@@ -107,11 +107,11 @@ impl Journal {
         writer: Writer,
         marks: Arc<Marks>,
         places: usize,
-        figures: Figures,
+        metrics: Arc<Metrics>,
     ) -> (Self, Queue) {
         let (sender, queue) = mpsc::channel(places);
         let seqs = SeqMaker::new(0, writer.last);
-        let journal = Self { store, clock, writer, seqs, queue, marks, last_fresh: writer.last, figures };
+        let journal = Self { store, clock, writer, seqs, queue, marks, last_fresh: writer.last, metrics };
         (journal, Queue(sender))
     }
 
@@ -233,13 +233,14 @@ impl Journal {
                 self.store.append(self.writer.id, part, settled)
             })
             .await;
-        self.figures.committed(part.len(), self.clock.now().mono.saturating_sub(started));
+        self.metrics.commit_seconds.record(self.clock.now().mono.saturating_sub(started));
+        self.metrics.group_size.record(u32::try_from(part.len()).map_or(f64::MAX, f64::from));
         outcome
     }
 
     async fn put_aside(&self, event: &Event, problem: &str) {
         tracing::error!(seq = %event.seq, app = %event.app, id = %event.slack_id, problem, "an event that no database takes is put aside");
-        self.figures.quarantined.increment(1);
+        self.metrics.quarantined.increment(1);
         let now = self.clock.now().wall_ms;
         let aside = self
             .until_known("the journal cannot put an event aside", || {

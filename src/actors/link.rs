@@ -5,6 +5,7 @@
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use actix::Recipient;
 use futures_util::Stream as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::exit::Exit;
 use super::intake::{Counters, Intake, Learnt};
@@ -27,10 +28,13 @@ use crate::secret::TicketUrl;
 use crate::slack::socket::{Socket, cause_of_break, dial};
 use crate::slack::web::Outside;
 use crate::status::Code;
-use crate::telemetry::Figures;
+use crate::telemetry::Metrics;
 
 /// Frames read in one turn at most, so that one busy socket leaves its neighbours on the thread their turn.
 const TURN: usize = 64;
+
+/// An ack that goes out later is late: Slack has given up on it (docs: Events API, "Responding to events").
+const ACK_WITHIN: Duration = Duration::from_secs(3);
 
 /// Words that can wait for a link: a verdict for every batch its ledger can hold, and the few its connection says.
 pub(super) const WORDS: usize = 512;
@@ -88,7 +92,7 @@ pub(super) struct Parts {
     /// Resolves when the connection's actor is gone.
     pub(super) connection_lives: oneshot::Receiver<()>,
     pub(super) counters: Arc<Counters>,
-    pub(super) figures: Figures,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Dials an address and lives until the socket is gone. Returns why it is.
@@ -210,10 +214,25 @@ impl Link {
     fn acknowledge(&mut self, batch: u64, fresh: usize, duplicates: usize, now: Now) {
         let Some(entry) = self.ledger.settle(batch) else { return };
         let waited = now.mono.saturating_sub(entry.read_at);
-        self.parts.figures.acknowledged(entry.acks.len(), waited);
-        self.parts.figures.verdict(fresh, duplicates);
-        self.parts.counters.verdict(entry.acks.len(), duplicates);
-        for ack in entry.acks {
+        self.parts.metrics.stored.increment(fresh as u64);
+        self.parts.metrics.duplicates.increment(duplicates as u64);
+        self.parts.counters.duplicates.fetch_add(duplicates as u64, Ordering::Relaxed);
+        self.ack(entry.acks, waited);
+    }
+
+    /// Queues acks that were due `waited` after their envelopes were read.
+    fn ack(&mut self, acks: Vec<Utf8Bytes>, waited: Duration) {
+        if acks.is_empty() {
+            return;
+        }
+        let metrics = &self.parts.metrics;
+        metrics.acks.increment(acks.len() as u64);
+        metrics.receive_to_ack_seconds.record_many(waited, acks.len());
+        if waited > ACK_WITHIN {
+            metrics.acks_late.increment(acks.len() as u64);
+        }
+        self.parts.counters.acks.fetch_add(acks.len() as u64, Ordering::Relaxed);
+        for ack in acks {
             self.wire.ack(ack);
         }
     }
@@ -267,12 +286,8 @@ impl Link {
             self.report(News::Learnt(learnt));
         }
         let Some(turn) = self.parts.intake.finish_turn(now.wall_ms) else { return };
-        let exit = &self.parts.exit;
-        for ack in exit.hand_over(turn, &mut self.ledger, &self.parts.own_words, now) {
-            self.parts.figures.acknowledged(1, Duration::ZERO);
-            self.parts.counters.verdict(1, 0);
-            self.wire.ack(ack);
-        }
+        let acks = self.parts.exit.hand_over(turn, &mut self.ledger, &self.parts.own_words, now);
+        self.ack(acks, Duration::ZERO);
     }
 
     fn tell(&mut self, told: Told, now: Now) {

@@ -20,7 +20,7 @@ use crate::handlers::Registry;
 use crate::ids::{AppId, Generations};
 use crate::slack::web::Outside;
 use crate::store::{Inbox, Store, StoreError, Workspaces};
-use crate::telemetry::Figures;
+use crate::telemetry::Metrics;
 
 /// Bytes of envelopes that may wait in memory, all links together, and what is kept for those that Slack does not send twice.
 const IN_FLIGHT: (usize, usize) = (64 << 20, 4 << 20);
@@ -56,7 +56,7 @@ pub struct NodeParts {
     /// What this node is called in the store.
     pub name: String,
     /// What is counted.
-    pub figures: Figures,
+    pub metrics: Arc<Metrics>,
 }
 
 /// A running node.
@@ -84,7 +84,7 @@ pub struct StopReport {
 impl Node {
     /// Starts a node on threads of its own. To be called inside an actix system.
     pub async fn start(parts: NodeParts) -> Result<Self, StoreError> {
-        let NodeParts { store, outside, clock, ack, handlers, threads, name, figures } = parts;
+        let NodeParts { store, outside, clock, ack, handlers, threads, name, metrics } = parts;
         let outside = Arc::new(outside);
         let budget = Budget::new(IN_FLIGHT.0, IN_FLIGHT.1);
         let places = budget.most_envelopes() + 1;
@@ -105,7 +105,7 @@ impl Node {
             plugins,
             outside: Arc::clone(&outside),
             clock,
-            figures: figures.clone(),
+            metrics: Arc::clone(&metrics),
         };
         let dispatcher =
             Dispatcher::start_in_arbiter(&inner.handle(), move |_| Dispatcher::new(dispatcher_parts));
@@ -118,7 +118,7 @@ impl Node {
                     writer,
                     Arc::clone(marks),
                     places,
-                    figures.clone(),
+                    Arc::clone(&metrics),
                 );
                 let (stop, stopped) = oneshot::channel();
                 let receiver = dispatcher.clone();
@@ -142,7 +142,7 @@ impl Node {
             exit,
             pace: Arc::new(Semaphore::new(OPENS)),
             history,
-            figures,
+            metrics,
         });
         let mut arbiters: Vec<_> = (0..threads.max(1)).map(|_| Arbiter::new()).collect();
         let handles = arbiters.iter().map(Arbiter::handle).collect();

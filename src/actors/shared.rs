@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::ids::Generations;
 use crate::slack::web::Outside;
 use crate::store::{Transition, Workspaces};
-use crate::telemetry::Figures;
+use crate::telemetry::Metrics;
 
 /// What all connections of a node share.
 pub(super) struct Shared {
@@ -23,7 +23,7 @@ pub(super) struct Shared {
     /// How many ask Slack for an address at the same time.
     pub(super) pace: Arc<Semaphore>,
     pub(super) history: mpsc::Sender<Transition>,
-    pub(super) figures: Figures,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Shared {

@@ -1,6 +1,7 @@
 //! From settings to a node: what `serve` and `check` share.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -78,7 +79,7 @@ pub(super) fn options(settings: &Settings, admin_token: &str) -> Result<Options,
         handlers,
         threads: threads(),
         workspace: settings.slack_app_token.clone().map(|app| (app, settings.slack_bot_token.clone())),
-        metrics: Metrics::new().map_err(Failure::setup)?,
+        metrics: Arc::new(Metrics::new().map_err(Failure::setup)?),
     })
 }
 

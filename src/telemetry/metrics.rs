@@ -113,14 +113,12 @@ impl Metrics {
         }
     }
 
-    /// A connection went from one state to another; none is where it comes from or goes to as a whole.
-    pub fn connection_moved(&self, from: Option<State>, to: Option<State>) {
-        let of = |state: State| gauge(&self.recorder, names::CONNECTIONS, &[("state", state.as_str())]);
-        if let Some(from) = from {
-            of(from).decrement(1.0);
-        }
-        if let Some(to) = to {
-            of(to).increment(1.0);
+    /// So many connections are in each state. Told before rendering, from what they publish: no count of its own that could drift.
+    pub fn connections(&self, states: &[State]) {
+        for state in State::ALL {
+            let count = states.iter().filter(|other| *other == state).count();
+            let gauge = gauge(&self.recorder, names::CONNECTIONS, &[("state", state.as_str())]);
+            gauge.set(u32::try_from(count).map_or(f64::MAX, f64::from));
         }
     }
 
@@ -205,8 +203,7 @@ mod tests {
         metrics.received(Kind::EventsApi);
         metrics.acks.increment(2);
         metrics.receive_to_ack_seconds.record(0.004);
-        metrics.connection_moved(None, Some(State::Connecting));
-        metrics.connection_moved(Some(State::Connecting), Some(State::Ready));
+        metrics.connections(&[State::Ready]);
         metrics.reconnect(Code::RefreshRequested);
         metrics.open(None);
         metrics.open(Some(Code::Ratelimited));

@@ -143,7 +143,7 @@ impl Bench {
         let marks = Marks::new(&writer);
         let store = Arc::clone(&inbox) as Arc<dyn Inbox>;
         let (journal, queue) =
-            Journal::new(store, Clock::start(), writer, Arc::clone(&marks), 64, Figures::unheard());
+            Journal::new(store, Clock::start(), writer, Arc::clone(&marks), 64, Arc::new(Metrics::new().unwrap()));
         let handed = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&handed);
         let (stop, stopped) = oneshot::channel();
