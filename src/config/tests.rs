@@ -113,6 +113,7 @@ fn what_is_wrong_names_its_place_and_what_would_be_right_but_never_the_value() {
         ("TAUTLINE_HANDLERS", "log,log", "each once"),
         ("TAUTLINE_SLACK_API_URL", "ftp://hunter2/", "https://slack.com/api/"),
         ("TAUTLINE_SLACK_API_URL", "hunter2", "https://slack.com/api/"),
+        ("TAUTLINE_SLACK_API_URL", "https://slack.com/api/?token=hunter2", "without a query"),
         ("TAUTLINE_ADMIN_TOKEN", "hunter2 hunter2", "without blanks"),
         (
             "TAUTLINE_DATABASE_URL",
@@ -140,7 +141,10 @@ fn the_line_of_the_file_is_told_and_the_flag() {
     assert!(syntax.contains("line 2") && !syntax.contains("hunter2"), "{syntax}");
     let error = load(&[], None, &[("log_format", "xml")]).unwrap_err().to_string();
     assert_eq!(error, "flag --log-format: log_format must be text or json");
-    assert!(message(&[], Some("links = [1]\n")).contains("line 1: links must be a text"));
+    for odd in ["[1]", "0x1", "1.5", "{}"] {
+        let error = message(&[], Some(&format!("links = {odd}\n")));
+        assert!(error.contains("line 1: links must be a text, a number"), "{error}");
+    }
 }
 
 #[test]

@@ -14,6 +14,9 @@ pub(super) fn read(payload: &str) -> Routing<'_> {
 /// Reads what nearly every event looks like in one pass, at half the cost of [`tolerant`], and gives up on anything else: an
 /// escape in a key, a channel that is an object, a repeated field, a wrong type.
 fn quick(payload: &str) -> Option<Routing<'_>> {
+    if !payload.starts_with('{') {
+        return None;
+    }
     let outer: Outer<'_> = serde_json::from_str(payload).ok()?;
     let inner = outer.event?;
     let authorization = match outer.authorizations {

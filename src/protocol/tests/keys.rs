@@ -143,6 +143,8 @@ fn a_payload_of_any_shape_has_no_keys_rather_than_an_error() {
             assert_eq!(shown(&routing::read(kind, payload)), Keys::default(), "{kind:?} {payload}");
         }
     }
+    let list = r#"["message",{"type":"message"},"Ev1","T1","E1","A1",null]"#;
+    assert_eq!(shown(&routing::read(Kind::EventsApi, list)), Keys::default());
     let odd = r#"{"authorizations":[null,{"team_id":"T2"}],"team_id":"T1","event":{"type":"\ud800"},"type":"event_callback"}"#;
     let keys = routing::read(Kind::EventsApi, odd);
     assert_eq!((keys.team_id.as_deref(), keys.kind_type.as_deref()), (Some("T1"), Some("event_callback")));
