@@ -7,8 +7,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -24,8 +24,7 @@ use crate::slack::tls::{TlsError, client_config};
 use crate::slack::web::Outside;
 use crate::status::{State, Status};
 use crate::store::{
-    Desired, KeySource, OpenOptions, Secret, SqliteStore, Store, StoreError, Workspaces,
-    WorkspaceSpec,
+    Desired, KeySource, OpenOptions, Secret, SqliteStore, Store, StoreError, WorkspaceSpec, Workspaces,
 };
 use crate::telemetry::Metrics;
 
@@ -105,7 +104,8 @@ impl App {
         if let Some((app_token, bot_token)) = options.workspace {
             register_default(&*store, app_token, bot_token, clock.now().wall_ms).await?;
         }
-        let outside = Outside { api: options.slack_api, tls: client_config(options.extra_ca_file.as_deref())? };
+        let outside =
+            Outside { api: options.slack_api, tls: client_config(options.extra_ca_file.as_deref())? };
         let node = Node::start(NodeParts {
             store: Arc::clone(&store),
             outside,
@@ -138,6 +138,7 @@ impl App {
             .map_err(refused(options.listen))?;
         servers.push(server.handle());
         actix_rt::spawn(server);
+        actix_rt::spawn(keep_up(Arc::downgrade(&inside)));
         Ok(Self { node, inside, address, servers })
     }
 
@@ -149,6 +150,13 @@ impl App {
     /// What is known of every connection.
     pub fn directory(&self) -> &Arc<Directory> {
         self.node.directory()
+    }
+
+    /// Creates or replaces a workspace, as `PUT /api/v1/workspaces/{id}` does.
+    pub async fn put_workspace(&self, name: &WorkspaceName, spec: &WorkspaceSpec) -> Result<(), StoreError> {
+        let put = self.inside.store.put_workspace(name, spec, self.inside.clock.now().wall_ms).await?;
+        (self.inside.app_changed)(put.workspace.app);
+        Ok(())
     }
 
     /// Resolves when the journal has died, which it never should: the node must stop then.
@@ -167,13 +175,23 @@ impl App {
     }
 }
 
+/// Sorts what was observed into its buckets, for as long as the node is there.
+async fn keep_up(inside: Weak<Inside>) {
+    loop {
+        tokio::time::sleep(Metrics::UPKEEP).await;
+        let Some(inside) = inside.upgrade() else { return };
+        inside.metrics.upkeep();
+    }
+}
+
 async fn register_default(
     store: &dyn Workspaces,
     app_token: AppToken,
     bot_token: Option<BotToken>,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let name = WorkspaceName::parse(DEFAULT_WORKSPACE).map_err(|error| StoreError::Setup(error.to_string()))?;
+    let name =
+        WorkspaceName::parse(DEFAULT_WORKSPACE).map_err(|error| StoreError::Setup(error.to_string()))?;
     let before = store.workspace(&name).await?;
     let spec = WorkspaceSpec {
         title: before.as_ref().and_then(|before| before.title.clone()),
@@ -225,10 +243,15 @@ impl admin::Node for Inside {
 
     /// Workspaces that cannot connect are their own trouble: a node that carries the others is ready.
     fn checks(&self) -> Vec<Check> {
-        let running = if self.stopping.load(Ordering::Relaxed) { Err("the node is stopping".into()) } else { Ok(()) };
-        let journal =
-            if (self.journal_writes)() { Ok(()) } else { Err("the database takes no writes; nothing is acked".into()) };
-        let opening = |state: &State| matches!(state, State::Connecting | State::Authenticated | State::Connected);
+        let running =
+            if self.stopping.load(Ordering::Relaxed) { Err("the node is stopping".into()) } else { Ok(()) };
+        let journal = if (self.journal_writes)() {
+            Ok(())
+        } else {
+            Err("the database takes no writes; nothing is acked".into())
+        };
+        let opening =
+            |state: &State| matches!(state, State::Connecting | State::Authenticated | State::Connected);
         let first_opens = self.directory.states().iter().filter(|state| opening(state)).count();
         let connections = if first_opens == 0 || self.directory.states().contains(&State::Ready) {
             Ok(())

@@ -90,7 +90,8 @@ impl Handler<Work> for HandlerActor {
 type Running = FuturesUnordered<LocalBoxFuture<'static, Seq>>;
 
 async fn run(parts: Parts, mut inbox: mpsc::Receiver<Vec<Arc<Event>>>) {
-    let context = HandlerContext { slack: WebApi::new(&parts.outside), workspaces: Arc::clone(&parts.workspaces) };
+    let context =
+        HandlerContext { slack: WebApi::new(&parts.outside), workspaces: Arc::clone(&parts.workspaces) };
     let Ok(plug) = std::panic::catch_unwind(AssertUnwindSafe(|| parts.plugin.make(&context))) else {
         tracing::error!(
             handler = parts.plugin.name,

@@ -72,7 +72,9 @@ fn file_limit() -> Result<String, String> {
         .find_map(|line| line.strip_prefix("Max open files"))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     match soft {
-        Some(soft) if soft < FILES => Err(format!("{soft} open files; raise it (ulimit -n {FILES} or LimitNOFILE)")),
+        Some(soft) if soft < FILES => {
+            Err(format!("{soft} open files; raise it (ulimit -n {FILES} or LimitNOFILE)"))
+        }
         Some(soft) => Ok(format!("{soft} open files")),
         None => Ok("unlimited".into()),
     }

@@ -54,7 +54,11 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         journal_ended = report.journal_ended,
         "stopped"
     );
-    if died { Err(Failure::Broken("the journal died; nothing may be acked without it".into())) } else { Ok(()) }
+    if died {
+        Err(Failure::Broken("the journal died; nothing may be acked without it".into()))
+    } else {
+        Ok(())
+    }
 }
 
 /// The token of the settings, else a new one, told once and never through the log.

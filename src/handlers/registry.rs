@@ -85,7 +85,7 @@ impl Registry {
     /// Registers one of the handlers that come with Tautline.
     pub fn register_builtin(&mut self, name: &str) -> Result<(), RegistryError> {
         match name {
-            "log" => self.register(name, Options::default(), |_| Log),
+            "log" => self.register(name, Options::default(), |context| Log::new(context.clone())),
             "echo" => self.register(name, Options::default(), |context| Echo::new(context.clone())),
             other => Err(RegistryError::Unknown { name: other.into(), known: "log, echo".into() }),
         }

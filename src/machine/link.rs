@@ -288,7 +288,9 @@ impl Link {
                     self.tell(Told::Draining { code, ends_within });
                 }
                 // No successor would fare better, so there is nothing to wait for.
-                DisconnectReason::LinkDisabled | DisconnectReason::TooManyWebsockets => self.settle(now, code),
+                DisconnectReason::LinkDisabled | DisconnectReason::TooManyWebsockets => {
+                    self.settle(now, code)
+                }
             },
             // Of two announcements the first stands.
             Phase::Dialing { .. }
@@ -336,7 +338,9 @@ impl Link {
     fn broken(&mut self, now: Now, code: Code) {
         let tcp_works = matches!(code, Code::NotJson | Code::FrameTooLarge | Code::ProtocolViolation);
         match self.phase {
-            Phase::Greeting { .. } | Phase::Live | Phase::Draining { .. } if tcp_works => self.close(now, code),
+            Phase::Greeting { .. } | Phase::Live | Phase::Draining { .. } if tcp_works => {
+                self.close(now, code)
+            }
             Phase::Settling { code, .. } if tcp_works => self.close(now, code),
             Phase::Closing { .. } if tcp_works => {}
             Phase::Dialing { .. }
@@ -396,7 +400,10 @@ impl Link {
                 self.pulse.answer_by = Some(self.pulse.answer_by.map_or(by, |earlier| earlier.min(by)));
             }
             // These end by themselves within seconds.
-            Phase::Dialing { .. } | Phase::Greeting { .. } | Phase::Settling { .. } | Phase::Closing { .. } => {}
+            Phase::Dialing { .. }
+            | Phase::Greeting { .. }
+            | Phase::Settling { .. }
+            | Phase::Closing { .. } => {}
             Phase::Dead => {}
         }
     }

@@ -53,7 +53,11 @@ impl KeyBytes {
     pub(super) fn parse(text: &str, origin: &str) -> Result<Self, StoreError> {
         let text = text.trim();
         let bytes = decode_hex(text)
-            .or_else(|| [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].iter().find_map(|e| e.decode(text).ok()))
+            .or_else(|| {
+                [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD]
+                    .iter()
+                    .find_map(|e| e.decode(text).ok())
+            })
             .ok_or_else(|| {
                 StoreError::Setup(format!(
                     "the key in {origin} is neither base64 nor hex; `tautline key generate` makes a good one"
@@ -71,7 +75,8 @@ impl KeyBytes {
     /// The key in a file that only its owner may read.
     pub(super) fn read(path: &Path) -> Result<Self, StoreError> {
         let shown = path.display();
-        let cannot = |error: std::io::Error| StoreError::Setup(format!("cannot read the key file {shown}: {error}"));
+        let cannot =
+            |error: std::io::Error| StoreError::Setup(format!("cannot read the key file {shown}: {error}"));
         let file = File::open(path).map_err(cannot)?;
         let mode = file.metadata().map_err(cannot)?.permissions().mode();
         if mode & 0o077 != 0 {
@@ -91,7 +96,9 @@ impl KeyBytes {
         let key = Self::generate();
         write_new(path, &key).map_err(|error| {
             StoreError::Setup(match error.kind() {
-                ErrorKind::AlreadyExists => format!("the key file {} was made by somebody else just now", path.display()),
+                ErrorKind::AlreadyExists => {
+                    format!("the key file {} was made by somebody else just now", path.display())
+                }
                 _ => format!("cannot make the key file {}: {error}", path.display()),
             })
         })?;
@@ -105,7 +112,8 @@ fn write_new(path: &Path, key: &KeyBytes) -> std::io::Result<()> {
     file.write_all(text.expose_secret().as_bytes())?;
     file.sync_all()?;
     // The name of the file is on disk only when its directory is.
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(parent)?.sync_all()
 }
 

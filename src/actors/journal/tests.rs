@@ -142,8 +142,14 @@ impl Bench {
         let writer = Writer { id: WriterId(1), last: Seq(5), settled_to: Seq(5) };
         let marks = Marks::new(&writer);
         let store = Arc::clone(&inbox) as Arc<dyn Inbox>;
-        let (journal, queue) =
-            Journal::new(store, Clock::start(), writer, Arc::clone(&marks), 64, Arc::new(Metrics::new().unwrap()));
+        let (journal, queue) = Journal::new(
+            store,
+            Clock::start(),
+            writer,
+            Arc::clone(&marks),
+            64,
+            Arc::new(Metrics::new().unwrap()),
+        );
         let handed = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&handed);
         let (stop, stopped) = oneshot::channel();
@@ -228,7 +234,12 @@ impl Inbox for Faulty {
         Err(StoreError::Unavailable("not asked here".into()))
     }
 
-    async fn append(&self, _: WriterId, group: &[Arc<Event>], settled: Seq) -> Result<Vec<Taken>, StoreError> {
+    async fn append(
+        &self,
+        _: WriterId,
+        group: &[Arc<Event>],
+        settled: Seq,
+    ) -> Result<Vec<Taken>, StoreError> {
         self.asked.send_modify(|asked| *asked += 1);
         let lost = {
             let mut faults = self.faults.lock().unwrap();

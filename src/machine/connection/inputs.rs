@@ -159,7 +159,8 @@ impl Connection {
     }
 
     fn no_token(&mut self, code: Code) {
-        for generation in self.slots.which(|slot| slot.phase == Phase::Asking && slot.token == Which::InForce) {
+        for generation in self.slots.which(|slot| slot.phase == Phase::Asking && slot.token == Which::InForce)
+        {
             self.stop(generation);
         }
         self.halt_for(code, Probe::None);

@@ -172,7 +172,8 @@ impl Connection {
             Probe::At(at) if at > self.seen.mono => {}
             Probe::At(_) if opening => halt.probe = Probe::Unplanned,
             Probe::At(_) => {
-                if missing && self.open(Which::InForce)
+                if missing
+                    && self.open(Which::InForce)
                     && let Some(halt) = &mut self.halt
                 {
                     halt.probe = Probe::Unplanned;

@@ -42,7 +42,12 @@ impl SqliteStore {
         tx.commit().await
     }
 
-    pub(super) async fn set_slack_app_id(&self, app: AppId, slack_app_id: &str, now_ms: i64) -> Result<(), Fault> {
+    pub(super) async fn set_slack_app_id(
+        &self,
+        app: AppId,
+        slack_app_id: &str,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
         let mut tx = self.writer.begin().await?;
         sqlx::query(
             "update apps set slack_app_id = $2, updated_at = $3 \

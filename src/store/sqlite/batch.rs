@@ -14,7 +14,9 @@ pub(super) struct Batch([(usize, Arc<str>); SIZES.len()]);
 
 /// What each event of a group leaves in `seen`: key, seq.
 pub(super) static SEE: LazyLock<Batch> = LazyLock::new(|| {
-    Batch::new(|rows| format!("insert into seen (key, seq) values {} on conflict do nothing", rows_of(2, rows)))
+    Batch::new(|rows| {
+        format!("insert into seen (key, seq) values {} on conflict do nothing", rows_of(2, rows))
+    })
 });
 
 /// What each fresh event leaves in the journal: first all rows of `events`, then all of `payloads`.

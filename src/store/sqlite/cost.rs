@@ -24,8 +24,10 @@ async fn append_costs_this_much_cpu() {
 async fn measure(group: usize, groups: usize) {
     let dir = tempfile::tempdir().unwrap();
     let address = dir.path().join("t.db").display().to_string();
-    let store =
-        SqliteStore::open(OpenOptions { address, key: KeySource::Beside, max_pages: None }).await.unwrap().store;
+    let store = SqliteStore::open(OpenOptions { address, key: KeySource::Beside, max_pages: None })
+        .await
+        .unwrap()
+        .store;
     let writer = store.begin_writer("cost", 0).await.unwrap();
     let payload = "x".repeat(PAYLOAD_BYTES);
     let mut seq = 0;

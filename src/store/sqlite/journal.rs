@@ -66,13 +66,18 @@ impl SqliteStore {
         .fetch_one(tx.db())
         .await?;
         let settled_to = owed.unwrap_or(last);
-        sqlx::query("update writers set ended_at = $1 where ended_at is null").bind(now_ms).execute(tx.db()).await?;
-        let id = sqlx::query_scalar("insert into writers (node, started_at, settled_to) values ($1, $2, $3) returning id")
-            .bind(node)
+        sqlx::query("update writers set ended_at = $1 where ended_at is null")
             .bind(now_ms)
-            .bind(settled_to)
-            .fetch_one(tx.db())
+            .execute(tx.db())
             .await?;
+        let id = sqlx::query_scalar(
+            "insert into writers (node, started_at, settled_to) values ($1, $2, $3) returning id",
+        )
+        .bind(node)
+        .bind(now_ms)
+        .bind(settled_to)
+        .fetch_one(tx.db())
+        .await?;
         tx.commit().await?;
         Ok(Writer { id: WriterId(id), last: Seq(last), settled_to: Seq(settled_to) })
     }
@@ -88,7 +93,12 @@ impl SqliteStore {
         tx.commit().await
     }
 
-    pub(super) async fn read_journal(&self, after: Seq, limit: u32, max_bytes: usize) -> Result<Vec<Event>, Fault> {
+    pub(super) async fn read_journal(
+        &self,
+        after: Seq,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<Vec<Event>, Fault> {
         let mut after = after;
         loop {
             let mut db = self.reader().await?;
@@ -126,22 +136,25 @@ impl SqliteStore {
         });
         let sealed = self.vault.seal(quarantine_place(event.seq), whole.to_string().as_bytes())?;
         let mut tx = self.writer.begin().await?;
-        sqlx::query("insert into quarantine (seq, at, app_id, error, event_sealed) values ($1, $2, $3, $4, $5)")
-            .bind(event.seq.0)
-            .bind(now_ms)
-            .bind(event.app.0)
-            .bind(error)
-            .bind(sealed)
-            .execute(tx.db())
-            .await?;
+        sqlx::query(
+            "insert into quarantine (seq, at, app_id, error, event_sealed) values ($1, $2, $3, $4, $5)",
+        )
+        .bind(event.seq.0)
+        .bind(now_ms)
+        .bind(event.app.0)
+        .bind(error)
+        .bind(sealed)
+        .execute(tx.db())
+        .await?;
         tx.commit().await
     }
 
     /// Walks the events in their order from where it last stopped, so that `seen` needs neither a time nor an index on it.
     pub(super) async fn forget(&self, before_ms: i64, limit: u32) -> Result<u64, Fault> {
         let mut tx = self.writer.begin().await?;
-        let mark: Option<i64> =
-            sqlx::query_scalar("select value from meta where name = 'seen_forgotten_to'").fetch_optional(tx.db()).await?;
+        let mark: Option<i64> = sqlx::query_scalar("select value from meta where name = 'seen_forgotten_to'")
+            .fetch_optional(tx.db())
+            .await?;
         let next: Vec<(i64, i64)> =
             sqlx::query_as("select seq, at from events where seq > $1 order by seq limit $2")
                 .bind(mark.unwrap_or(0))
@@ -173,7 +186,9 @@ impl SqliteStore {
 
     /// Reads, and commits a small write.
     pub(super) async fn try_out(&self) -> Result<(), Fault> {
-        sqlx::query("select value from meta where name = 'key_id'").fetch_one(&mut *self.reader().await?).await?;
+        sqlx::query("select value from meta where name = 'key_id'")
+            .fetch_one(&mut *self.reader().await?)
+            .await?;
         let mut tx = self.writer.begin().await?;
         sqlx::query(
             "insert into meta (name, value) values ('pinged', 1) on conflict (name) do update set value = value + 1",
@@ -202,14 +217,21 @@ struct EventRow {
 impl EventRow {
     /// The event; none, and a line in the log, when its payload is gone or cannot be opened: it must not stop those behind it.
     fn open(self, vault: &Vault) -> Option<Event> {
-        let payload = match self.payload_sealed.map(|sealed| vault.open_text(payload_place(Seq(self.seq)), sealed)) {
+        let payload = match self
+            .payload_sealed
+            .map(|sealed| vault.open_text(payload_place(Seq(self.seq)), sealed))
+        {
             Some(Ok(payload)) => payload,
             Some(Err(error)) => {
                 tracing::error!(seq = self.seq, app_id = self.app_id, %error, "an event cannot be read; it is skipped");
                 return None;
             }
             None => {
-                tracing::error!(seq = self.seq, app_id = self.app_id, "an event's payload is gone; it is skipped");
+                tracing::error!(
+                    seq = self.seq,
+                    app_id = self.app_id,
+                    "an event's payload is gone; it is skipped"
+                );
                 return None;
             }
         };
@@ -340,11 +362,12 @@ async fn reach(
     limit: u32,
     max_bytes: usize,
 ) -> Result<Option<Seq>, sqlx::Error> {
-    let sizes: Vec<(i64, i64)> = sqlx::query_as("select seq, bytes from events where seq > $1 order by seq limit $2")
-        .bind(after.0)
-        .bind(limit)
-        .fetch_all(db)
-        .await?;
+    let sizes: Vec<(i64, i64)> =
+        sqlx::query_as("select seq, bytes from events where seq > $1 order by seq limit $2")
+            .bind(after.0)
+            .bind(limit)
+            .fetch_all(db)
+            .await?;
     let mut to = None;
     let mut sum = 0_usize;
     for (seq, bytes) in sizes {

@@ -79,7 +79,11 @@ impl SqliteStore {
 
 #[async_trait]
 impl Workspaces for SqliteStore {
-    async fn workspaces(&self, after: Option<&WorkspaceName>, limit: u32) -> Result<Vec<Workspace>, StoreError> {
+    async fn workspaces(
+        &self,
+        after: Option<&WorkspaceName>,
+        limit: u32,
+    ) -> Result<Vec<Workspace>, StoreError> {
         self.told(self.list_workspaces(after, limit).await)
     }
 
@@ -87,11 +91,20 @@ impl Workspaces for SqliteStore {
         self.told(self.find_workspace(name).await)
     }
 
-    async fn put_workspace(&self, name: &WorkspaceName, spec: &WorkspaceSpec, now_ms: i64) -> Result<Put, StoreError> {
+    async fn put_workspace(
+        &self,
+        name: &WorkspaceName,
+        spec: &WorkspaceSpec,
+        now_ms: i64,
+    ) -> Result<Put, StoreError> {
         self.told(self.put(name, spec, now_ms).await)
     }
 
-    async fn remove_workspace(&self, name: &WorkspaceName, now_ms: i64) -> Result<Option<Workspace>, StoreError> {
+    async fn remove_workspace(
+        &self,
+        name: &WorkspaceName,
+        now_ms: i64,
+    ) -> Result<Option<Workspace>, StoreError> {
         self.told(self.remove(name, now_ms).await)
     }
 
@@ -115,7 +128,12 @@ impl Workspaces for SqliteStore {
         self.told(self.forget_candidate(app, now_ms).await)
     }
 
-    async fn learn_slack_app_id(&self, app: AppId, slack_app_id: &str, now_ms: i64) -> Result<(), StoreError> {
+    async fn learn_slack_app_id(
+        &self,
+        app: AppId,
+        slack_app_id: &str,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
         self.told(self.set_slack_app_id(app, slack_app_id, now_ms).await)
     }
 
@@ -144,7 +162,12 @@ impl Inbox for SqliteStore {
         self.told(self.start_writer(node, now_ms).await)
     }
 
-    async fn append(&self, writer: WriterId, group: &[Arc<Event>], settled_to: Seq) -> Result<Vec<Taken>, StoreError> {
+    async fn append(
+        &self,
+        writer: WriterId,
+        group: &[Arc<Event>],
+        settled_to: Seq,
+    ) -> Result<Vec<Taken>, StoreError> {
         self.told(self.append_group(writer, group, settled_to).await)
     }
 

@@ -111,7 +111,9 @@ async fn inspect(path: &Path) -> Result<Found, Fault> {
         sqlx::query_scalar("select name from sqlite_schema where type = 'table'").fetch_all(&mut db).await?;
     let has = |table: &str| tables.iter().any(|name| name == table);
     if application_id != APPLICATION_ID && tables.iter().any(|name| name != "_sqlx_migrations") {
-        return Err(setup(format!("{shown} is another program's database; it is left as it is, name another file")));
+        return Err(setup(format!(
+            "{shown} is another program's database; it is left as it is, name another file"
+        )));
     }
     if has("_sqlx_migrations") {
         let theirs: Option<i64> =
@@ -186,18 +188,25 @@ fn unlock(
 
 async fn migrate(db: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     MIGRATIONS.run_direct(None, db, false).await.map_err(|error| match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => Fault::from(error).tell(path),
-        other => StoreError::Setup(format!("the schema of {} is not what this version ships: {other}", path.display())),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            Fault::from(error).tell(path)
+        }
+        other => StoreError::Setup(format!(
+            "the schema of {} is not what this version ships: {other}",
+            path.display()
+        )),
     })
 }
 
 async fn remember_key(db: &mut SqliteConnection, vault: &Vault) -> Result<(), Fault> {
     let check = vault.seal(KEY_CHECK_PLACE, KEY_CHECK.as_bytes())?;
-    sqlx::query("insert into meta (name, value) values ('key_id', $1), ('key_check', $2) on conflict do nothing")
-        .bind(vault.key_id())
-        .bind(check)
-        .execute(db)
-        .await?;
+    sqlx::query(
+        "insert into meta (name, value) values ('key_id', $1), ('key_check', $2) on conflict do nothing",
+    )
+    .bind(vault.key_id())
+    .bind(check)
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -264,10 +273,15 @@ fn judge(
         ));
     }
     if page_size != i64::from(PAGE_SIZE) {
-        notes.push(format!("{shown} has pages of {page_size} bytes, not {PAGE_SIZE}: writing costs more than it need"));
+        notes.push(format!(
+            "{shown} has pages of {page_size} bytes, not {PAGE_SIZE}: writing costs more than it need"
+        ));
     }
     if u128::try_from(busy_ms) != Ok(BUSY_TIMEOUT.as_millis()) {
-        notes.push(format!("{shown} waits {busy_ms} ms for its write lock, not {} ms", BUSY_TIMEOUT.as_millis()));
+        notes.push(format!(
+            "{shown} waits {busy_ms} ms for its write lock, not {} ms",
+            BUSY_TIMEOUT.as_millis()
+        ));
     }
     Ok(notes)
 }

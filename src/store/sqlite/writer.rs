@@ -42,7 +42,9 @@ impl Writer {
             Slot::Taken => self.options.connect().await?,
             Slot::Closed => {
                 *slot = Slot::Closed;
-                return Err(StoreError::Unavailable("the store is closed: the node is stopping".into()).into());
+                return Err(
+                    StoreError::Unavailable("the store is closed: the node is stopping".into()).into()
+                );
             }
         };
         for tries_left in (0..BUSY_TRIES).rev() {
