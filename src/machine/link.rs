@@ -64,7 +64,7 @@ impl Default for Settings {
             clock_gap: Duration::from_secs(5),
             wake_answer: Duration::from_secs(5),
             announced_end: Duration::from_secs(10),
-            overstay: Duration::from_secs(60),
+            overstay: Duration::from_mins(1),
             settle: Duration::from_millis(2500),
             close: Duration::from_secs(1),
         }
@@ -288,7 +288,9 @@ impl Link {
                     self.tell(Told::Draining { code, ends_within });
                 }
                 // No successor would fare better, so there is nothing to wait for.
-                DisconnectReason::LinkDisabled | DisconnectReason::TooManyWebsockets => self.settle(now, code),
+                DisconnectReason::LinkDisabled | DisconnectReason::TooManyWebsockets => {
+                    self.settle(now, code);
+                }
             },
             // Of two announcements the first stands.
             Phase::Dialing { .. }
@@ -336,7 +338,9 @@ impl Link {
     fn broken(&mut self, now: Now, code: Code) {
         let tcp_works = matches!(code, Code::NotJson | Code::FrameTooLarge | Code::ProtocolViolation);
         match self.phase {
-            Phase::Greeting { .. } | Phase::Live | Phase::Draining { .. } if tcp_works => self.close(now, code),
+            Phase::Greeting { .. } | Phase::Live | Phase::Draining { .. } if tcp_works => {
+                self.close(now, code);
+            }
             Phase::Settling { code, .. } if tcp_works => self.close(now, code),
             Phase::Closing { .. } if tcp_works => {}
             Phase::Dialing { .. }
@@ -353,9 +357,8 @@ impl Link {
         match self.phase {
             Phase::Dialing { until } if now.mono >= until => self.end(Code::DialTimeout),
             Phase::Greeting { until } if now.mono >= until => self.close(now, Code::NoHello),
-            Phase::Live => self.beat(now),
             Phase::Draining { code, until } if now.mono >= until => self.settle(now, code),
-            Phase::Draining { .. } => self.beat(now),
+            Phase::Live | Phase::Draining { .. } => self.beat(now),
             Phase::Settling { code, until } if now.mono >= until => self.close(now, code),
             Phase::Closing { until, .. } if now.mono >= until => self.end(Code::ConnectionLost),
             Phase::Dialing { .. }
@@ -396,8 +399,11 @@ impl Link {
                 self.pulse.answer_by = Some(self.pulse.answer_by.map_or(by, |earlier| earlier.min(by)));
             }
             // These end by themselves within seconds.
-            Phase::Dialing { .. } | Phase::Greeting { .. } | Phase::Settling { .. } | Phase::Closing { .. } => {}
-            Phase::Dead => {}
+            Phase::Dialing { .. }
+            | Phase::Greeting { .. }
+            | Phase::Settling { .. }
+            | Phase::Closing { .. }
+            | Phase::Dead => {}
         }
     }
 

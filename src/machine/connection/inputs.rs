@@ -159,7 +159,8 @@ impl Connection {
     }
 
     fn no_token(&mut self, code: Code) {
-        for generation in self.slots.which(|slot| slot.phase == Phase::Asking && slot.token == Which::InForce) {
+        for generation in self.slots.which(|slot| slot.phase == Phase::Asking && slot.token == Which::InForce)
+        {
             self.stop(generation);
         }
         self.halt_for(code, Probe::None);
@@ -280,7 +281,7 @@ impl Connection {
         let lifetime = lifetime.filter(|lifetime| *lifetime >= SHORTEST_LIFETIME);
         let refresh_in = lifetime.map(|lifetime| {
             let late = (lifetime / 20).clamp(Duration::from_secs(3), Duration::from_secs(150));
-            let early = (lifetime / 5).clamp(late, Duration::from_secs(600));
+            let early = (lifetime / 5).clamp(late, Duration::from_mins(10));
             lifetime.saturating_sub(self.dice.between(late, early)).max(self.settings.timing.brief)
         });
         Live {

@@ -285,8 +285,11 @@ impl Connection {
     /// Takes in what happened. Afterwards poll the actions, then the timeout; the status may have changed even where
     /// no [`Action::Changed`] comes out.
     pub fn handle(&mut self, now: Now, input: Input) {
+        let about = input.generation();
+        if about.is_some_and(|generation| self.slots.get(generation).is_none()) {
+            return;
+        }
         self.seen = now;
-        let about = input.generation().filter(|generation| self.slots.get(*generation).is_some());
         self.take(input);
         self.plan();
         self.tell_change(about);

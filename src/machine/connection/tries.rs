@@ -59,7 +59,7 @@ const SLOW_STEPS: [Duration; 5] = [
     Duration::from_secs(3),
     Duration::from_secs(10),
     Duration::from_secs(30),
-    Duration::from_secs(60),
+    Duration::from_mins(1),
 ];
 
 #[derive(Debug)]

@@ -64,7 +64,11 @@ fn an_idle_socket_that_answers_pings_is_alive_and_one_that_says_nothing_for_thir
     let mut socket = Socket::live();
     socket.at(9 * SECOND, Input::Activity);
     assert_eq!(socket.until(39 * SECOND), [Action::Ping; 3]);
-    assert_eq!(socket.at(39 * SECOND, Input::Timeout), [Action::SendClose], "Slack may hear it and free the place");
+    assert_eq!(
+        socket.at(39 * SECOND, Input::Timeout),
+        [Action::SendClose],
+        "Slack may hear it and free the place"
+    );
     assert_eq!(socket.until(40 * SECOND), []);
     assert_eq!(socket.at(40 * SECOND, Input::Timeout), down(Code::Silent));
 }
@@ -74,7 +78,11 @@ fn after_sleep_the_socket_is_pinged_at_once_and_closed_if_five_seconds_bring_no_
     for phase in [Socket::live as fn() -> Socket, Socket::draining] {
         let mut socket = phase();
         socket.jump(SECOND, 3600 * 1000);
-        assert_eq!(socket.give(Input::Activity), [Action::Ping], "what was buffered before the sleep is no answer");
+        assert_eq!(
+            socket.give(Input::Activity),
+            [Action::Ping],
+            "what was buffered before the sleep is no answer"
+        );
         assert_eq!(socket.until(6 * SECOND), []);
         assert_eq!(socket.at(6 * SECOND, Input::Timeout), [Action::SendClose]);
         assert_eq!(socket.at(7 * SECOND, Input::Timeout), down(Code::WokeUp));
@@ -383,7 +391,7 @@ impl Socket {
     }
 
     fn at(&mut self, mono: Duration, input: Input) -> Vec<Action> {
-        self.now = self.now.after(mono - self.now.mono);
+        self.now = self.now.after(mono.saturating_sub(self.now.mono));
         self.give(input)
     }
 

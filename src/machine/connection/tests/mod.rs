@@ -13,8 +13,8 @@ use super::*;
 use crate::status::{Health, LinkState, Status};
 
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 const ZERO: Duration = Duration::ZERO;
 
 /// Slack's answers and how long they take.
@@ -185,7 +185,7 @@ impl World {
         if at > end {
             return false;
         }
-        self.now = self.now.after(at - self.now.mono);
+        self.now = self.now.after(at.saturating_sub(self.now.mono));
         if next <= timer {
             let (_, input) = self.coming.pop_first().unwrap();
             self.give(input);
@@ -203,7 +203,7 @@ impl World {
             steps += 1;
             assert!(steps < 100_000, "it never comes to rest");
         }
-        self.now = self.now.after(end - self.now.mono);
+        self.now = self.now.after(end.saturating_sub(self.now.mono));
     }
 
     /// The same for at most `time`, until `is`; how long it took.
@@ -212,7 +212,7 @@ impl World {
         while !is(self) {
             assert!(self.step(start + time), "it never came to be: {:?}", self.status());
         }
-        self.now.mono - start
+        self.now.mono.saturating_sub(start)
     }
 
     fn status(&self) -> Status {
@@ -252,9 +252,8 @@ impl World {
 
     /// Every state it went through, in order.
     fn went_through(&self) -> Vec<State> {
-        let to = |(_, action): &(Duration, Action)| match action {
-            Action::Changed { to, .. } => Some(*to),
-            _ => None,
+        let to = |(_, action): &(Duration, Action)| {
+            if let Action::Changed { to, .. } = action { Some(*to) } else { None }
         };
         self.log.iter().filter_map(to).collect()
     }

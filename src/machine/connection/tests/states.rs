@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Makes a world whose one link is in a certain phase.
+type Phase = fn() -> World;
+
 #[test]
 fn from_off_to_ready_each_state_is_told_in_its_order_with_its_link() {
     let mut world = World::off(1);
@@ -34,7 +37,10 @@ fn a_ready_connection_tells_all_there_is_to_say() {
     assert_eq!((status.reason, status.attempt, status.next_attempt_ms), (None, 0, None));
     assert_eq!((status.warnings, status.slack_app_id), (vec![], Some("A1".into())));
     let link = &status.links[0];
-    assert_eq!((link.generation, link.state, link.num_connections), (Generation(1), LinkState::Live, Some(1)));
+    assert_eq!(
+        (link.generation, link.state, link.num_connections),
+        (Generation(1), LinkState::Live, Some(1))
+    );
     assert_eq!((link.opened_ms, link.host.as_deref()), (Some(1_700_000_000_300), Some("applink-1")));
 }
 
@@ -58,7 +64,10 @@ fn waiting_for_the_next_attempt_is_reconnecting_with_its_time_and_reason() {
     world.give(Input::Connect(Code::OperatorConnect));
     world.run_until(SECOND, |world| world.state() == State::Reconnecting);
     let status = world.status();
-    assert_eq!((world.health(), world.reason(), status.attempt), (Health::Down, Some(Code::InternalError), 1));
+    assert_eq!(
+        (world.health(), world.reason(), status.attempt),
+        (Health::Down, Some(Code::InternalError), 1)
+    );
     let wait = status.next_attempt_ms.unwrap() - world.now.wall_ms;
     assert!((0..=1000).contains(&wait), "{wait}");
 }
@@ -101,7 +110,7 @@ fn turned_off_while_dialling_the_socket_is_stopped_and_waited_for() {
 
 #[test]
 fn what_does_not_concern_the_phase_of_its_link_changes_nothing() {
-    let every_phase: [(fn() -> World, &[usize]); 6] = [
+    let every_phase: [(Phase, &[usize]); 6] = [
         (|| World::connecting(1), &[0, 1, 5]),
         (dialling, &[1, 2, 3, 5]),
         (greeting, &[3, 5]),
