@@ -6,7 +6,7 @@
 //! | dialing | → greeting | – | – | end | end | end | end | end `dial_timeout` |
 //! | greeting | – | → live | close, its code | close | close | end `closed_by_slack` | end | close `no_hello` |
 //! | live | – | – | → draining; `link_disabled`, `too_many_websockets`: settle | → draining | settle | end `closed_by_slack` | end | ping; silence: close |
-//! | draining | – | – | – (the first reason stands) | stays no longer than that | settle | end, the first reason | end | ping; silence: close; overstayed: settle |
+//! | draining | – | – | ends no later; the first reason stands | stays no longer than that | settle | end, the first reason | end | ping; silence: close; overstayed: settle |
 //! | settling | – | – | – | – | – | end | end | close |
 //! | closing | – | – | – | – | – | end | end | end |
 //! | dead | – | – | – | – | – | – | – | – |
@@ -278,13 +278,13 @@ impl Link {
     fn disconnect(&mut self, now: Now, reason: DisconnectReason) {
         self.alive(now);
         let code = reason.code();
+        let ends_within = self.settings.announced_end;
+        let last_moment = now.mono.saturating_add(ends_within).saturating_add(self.settings.overstay);
         match self.phase {
             Phase::Greeting { .. } => self.close(now, code),
             Phase::Live => match reason {
                 DisconnectReason::Warning | DisconnectReason::RefreshRequested | DisconnectReason::Other => {
-                    let ends_within = self.settings.announced_end;
-                    let stay = ends_within.saturating_add(self.settings.overstay);
-                    self.phase = Phase::Draining { code, until: now.mono.saturating_add(stay) };
+                    self.phase = Phase::Draining { code, until: last_moment };
                     self.tell(Told::Draining { code, ends_within });
                 }
                 // No successor would fare better, so there is nothing to wait for.
@@ -292,12 +292,11 @@ impl Link {
                     self.settle(now, code);
                 }
             },
-            // Of two announcements the first stands.
-            Phase::Dialing { .. }
-            | Phase::Draining { .. }
-            | Phase::Settling { .. }
-            | Phase::Closing { .. }
-            | Phase::Dead => {}
+            // The first reason stands, but what Slack means to close sooner need not stay longer.
+            Phase::Draining { code, until } => {
+                self.phase = Phase::Draining { code, until: until.min(last_moment) };
+            }
+            Phase::Dialing { .. } | Phase::Settling { .. } | Phase::Closing { .. } | Phase::Dead => {}
         }
     }
 

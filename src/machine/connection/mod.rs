@@ -175,7 +175,8 @@ pub enum Which {
 }
 
 /// What the shell is to do. Each `Open` is answered by `UrlIssued` or `OpenFailed` unless abandoned, and each `Dial` by
-/// `LinkDown` in the end.
+/// `LinkDown` in the end: the shell sets the deadline for the first, for it also makes openings wait for their turn, and
+/// the link the one for the second.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Ask Slack for an address for a new link.

@@ -190,6 +190,20 @@ fn while_another_link_is_live_a_fatal_code_is_a_warning_and_fails_when_that_link
 }
 
 #[test]
+fn a_probe_waits_until_a_link_is_missing() {
+    let mut world = World::ready(1);
+    world.slack.refuses = Some(refusal(Code::TokenRevoked, Class::Fatal));
+    world.room = 3;
+    world.give(Input::Links(2));
+    world.run(SECOND);
+    world.give(Input::Links(1));
+    world.run(HOUR);
+    assert_eq!((world.opens(), world.status().next_attempt_ms), (2, None));
+    world.give(Input::LinkDown(world.live(), Code::ClosedBySlack));
+    assert_eq!((world.opens(), world.state()), (3, State::Failed), "what is overdue comes at once");
+}
+
+#[test]
 fn a_workspace_that_moves_into_an_organisation_is_waited_for_in_slacks_steps() {
     let mut world = refused(refusal(Code::TeamAddedToOrg, Class::Slow));
     world.run(10 * MINUTE);
