@@ -56,7 +56,6 @@ impl Intensity {
     /// Somebody wants it tried again: what was is forgotten.
     pub fn forgive(&mut self) {
         self.crashes.clear();
-        self.backoff.clear();
     }
 }
 

@@ -9,3 +9,6 @@ pub mod connection;
 pub mod dice;
 pub mod intensity;
 pub mod link;
+
+#[cfg(test)]
+mod together;

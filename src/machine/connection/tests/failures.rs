@@ -136,6 +136,7 @@ fn a_fatal_code_fails_and_is_probed_every_quarter_of_an_hour_until_it_is_put_rig
     world.run(10 * HOUR);
     assert!((33..=50).contains(&world.opens()), "{}", world.opens());
     assert_eq!(world.went_through(), [State::Connecting, State::Failed], "failed while it is probed");
+    assert!(world.status().attempt >= 33, "each is a failed attempt");
     world.slack.refuses = None;
     world.run(18 * MINUTE);
     assert_eq!((world.state(), world.health(), world.reason()), (State::Ready, Health::Ok, None));
@@ -150,6 +151,32 @@ fn a_probe_that_learns_nothing_leaves_the_failure_and_its_reason_as_they_are() {
     world.run(5 * HOUR);
     assert_eq!((world.state(), world.reason()), (State::Failed, Some(Code::InvalidAuth)));
     assert!((16..=27).contains(&world.opens()), "{}", world.opens());
+    assert_eq!(world.status().attempt as usize, world.opens());
+}
+
+#[test]
+fn a_retry_after_puts_a_probe_off() {
+    let failure = OpenFailure { code: Code::AccessDenied, class: Class::Fatal, retry_after: Some(HOUR) };
+    let mut world = refused(failure);
+    world.run(HOUR);
+    assert_eq!(world.opens(), 1);
+    world.run(SECOND);
+    assert_eq!(world.opens(), 2);
+}
+
+#[test]
+fn a_running_retry_after_is_waited_out_even_when_the_links_that_are_there_prove_stable() {
+    let mut world = World::stable();
+    let retry_after = Some(HOUR);
+    world.slack.refuses = Some(OpenFailure { code: Code::Ratelimited, class: Class::Transient, retry_after });
+    world.room = 3;
+    world.give(Input::Links(2));
+    world.run(SECOND);
+    world.give(Input::Links(1));
+    world.run(MINUTE);
+    assert_eq!(world.status().attempt, 0);
+    world.give(Input::Links(2));
+    assert_eq!(world.opens(), 2);
 }
 
 #[test]

@@ -24,6 +24,19 @@ fn connect_changes_nothing_where_all_is_well() {
 }
 
 #[test]
+fn connect_takes_back_the_warnings_that_somebody_has_now_seen() {
+    let mut world = World::stable();
+    world.give(Input::LinkDown(world.live(), Code::FrameTooLarge));
+    world.run(2 * SECOND);
+    world.slack.refuses_candidate = Some(refusal(Code::NotAllowedTokenType, Class::Fatal));
+    world.give(Input::NewToken);
+    world.run(SECOND);
+    assert_eq!(world.status().warnings, [Code::NotAllowedTokenType, Code::FrameTooLarge]);
+    world.give(Input::Connect(Code::OperatorConnect));
+    assert_eq!((world.health(), world.status().warnings), (Health::Ok, vec![]));
+}
+
+#[test]
 fn off_and_on_again_before_the_old_links_are_down_comes_up_with_new_ones() {
     let mut world = World::ready(1);
     let old = world.live();
