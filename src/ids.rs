@@ -48,7 +48,6 @@ pub struct Generations(Arc<AtomicU64>);
 
 impl Generations {
     /// The next one; the first is 1.
-    #[expect(clippy::should_implement_trait, reason = "a source without an end is no iterator of use")]
     pub fn next(&self) -> Generation {
         Generation(self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1))
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// SplitMix64. It spreads load and guards no secret.
+/// A `SplitMix64`. It spreads load and guards no secret.
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 
@@ -15,7 +15,7 @@ impl Dice {
     /// A moment between `low` and `high`, each as likely as any other; `low` when they are the wrong way round.
     pub fn between(&mut self, low: Duration, high: Duration) -> Duration {
         let span = u64::try_from(high.saturating_sub(low).as_nanos()).unwrap_or(u64::MAX);
-        let throw = u128::from(self.throw()) * u128::from(span) >> 64;
+        let throw = (u128::from(self.throw()) * u128::from(span)) >> 64;
         low.saturating_add(Duration::from_nanos(u64::try_from(throw).unwrap_or(u64::MAX)))
     }
 
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_throws_the_same() {
-        let throw = |seed| Dice::new(seed).between(Duration::ZERO, Duration::from_secs(60));
+        let throw = |seed| Dice::new(seed).between(Duration::ZERO, Duration::from_mins(1));
         assert_eq!(throw(1), throw(1));
         assert_ne!(throw(1), throw(2));
     }

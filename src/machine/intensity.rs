@@ -9,7 +9,7 @@ use crate::clock::Now;
 
 /// A child that crashes this often within this time is given up.
 const CRASHES: usize = 5;
-const WINDOW: Duration = Duration::from_secs(10 * 60);
+const WINDOW: Duration = Duration::from_mins(10);
 
 /// The crashes of one child.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ impl Intensity {
     pub fn new(seed: u64) -> Self {
         Self {
             crashes: VecDeque::new(),
-            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60), Spread::Above),
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_mins(1), Spread::Above),
             dice: Dice::new(seed),
         }
     }
@@ -56,7 +56,6 @@ impl Intensity {
     /// Somebody wants it tried again: what was is forgotten.
     pub fn forgive(&mut self) {
         self.crashes.clear();
-        self.backoff.clear();
     }
 }
 
@@ -64,7 +63,7 @@ impl Intensity {
 mod tests {
     use super::*;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     #[test]
     fn the_fifth_crash_within_ten_minutes_gives_the_child_up() {

@@ -6,7 +6,7 @@
 //! | dialing | → greeting | – | – | end | end | end | end | end `dial_timeout` |
 //! | greeting | – | → live | close, its code | close | close | end `closed_by_slack` | end | close `no_hello` |
 //! | live | – | – | → draining; `link_disabled`, `too_many_websockets`: settle | → draining | settle | end `closed_by_slack` | end | ping; silence: close |
-//! | draining | – | – | – (the first reason stands) | stays no longer than that | settle | end, the first reason | end | ping; silence: close; overstayed: settle |
+//! | draining | – | – | ends no later; the first reason stands | stays no longer than that | settle | end, the first reason | end | ping; silence: close; overstayed: settle |
 //! | settling | – | – | – | – | – | end | end | close |
 //! | closing | – | – | – | – | – | end | end | end |
 //! | dead | – | – | – | – | – | – | – | – |
@@ -64,7 +64,7 @@ impl Default for Settings {
             clock_gap: Duration::from_secs(5),
             wake_answer: Duration::from_secs(5),
             announced_end: Duration::from_secs(10),
-            overstay: Duration::from_secs(60),
+            overstay: Duration::from_mins(1),
             settle: Duration::from_millis(2500),
             close: Duration::from_secs(1),
         }
@@ -278,26 +278,25 @@ impl Link {
     fn disconnect(&mut self, now: Now, reason: DisconnectReason) {
         self.alive(now);
         let code = reason.code();
+        let ends_within = self.settings.announced_end;
+        let last_moment = now.mono.saturating_add(ends_within).saturating_add(self.settings.overstay);
         match self.phase {
             Phase::Greeting { .. } => self.close(now, code),
             Phase::Live => match reason {
                 DisconnectReason::Warning | DisconnectReason::RefreshRequested | DisconnectReason::Other => {
-                    let ends_within = self.settings.announced_end;
-                    let stay = ends_within.saturating_add(self.settings.overstay);
-                    self.phase = Phase::Draining { code, until: now.mono.saturating_add(stay) };
+                    self.phase = Phase::Draining { code, until: last_moment };
                     self.tell(Told::Draining { code, ends_within });
                 }
                 // No successor would fare better, so there is nothing to wait for.
                 DisconnectReason::LinkDisabled | DisconnectReason::TooManyWebsockets => {
-                    self.settle(now, code)
+                    self.settle(now, code);
                 }
             },
-            // Of two announcements the first stands.
-            Phase::Dialing { .. }
-            | Phase::Draining { .. }
-            | Phase::Settling { .. }
-            | Phase::Closing { .. }
-            | Phase::Dead => {}
+            // The first reason stands, but what Slack means to close sooner need not stay longer.
+            Phase::Draining { code, until } => {
+                self.phase = Phase::Draining { code, until: until.min(last_moment) };
+            }
+            Phase::Dialing { .. } | Phase::Settling { .. } | Phase::Closing { .. } | Phase::Dead => {}
         }
     }
 
@@ -339,7 +338,7 @@ impl Link {
         let tcp_works = matches!(code, Code::NotJson | Code::FrameTooLarge | Code::ProtocolViolation);
         match self.phase {
             Phase::Greeting { .. } | Phase::Live | Phase::Draining { .. } if tcp_works => {
-                self.close(now, code)
+                self.close(now, code);
             }
             Phase::Settling { code, .. } if tcp_works => self.close(now, code),
             Phase::Closing { .. } if tcp_works => {}
@@ -357,9 +356,8 @@ impl Link {
         match self.phase {
             Phase::Dialing { until } if now.mono >= until => self.end(Code::DialTimeout),
             Phase::Greeting { until } if now.mono >= until => self.close(now, Code::NoHello),
-            Phase::Live => self.beat(now),
             Phase::Draining { code, until } if now.mono >= until => self.settle(now, code),
-            Phase::Draining { .. } => self.beat(now),
+            Phase::Live | Phase::Draining { .. } => self.beat(now),
             Phase::Settling { code, until } if now.mono >= until => self.close(now, code),
             Phase::Closing { until, .. } if now.mono >= until => self.end(Code::ConnectionLost),
             Phase::Dialing { .. }
@@ -403,8 +401,8 @@ impl Link {
             Phase::Dialing { .. }
             | Phase::Greeting { .. }
             | Phase::Settling { .. }
-            | Phase::Closing { .. } => {}
-            Phase::Dead => {}
+            | Phase::Closing { .. }
+            | Phase::Dead => {}
         }
     }
 

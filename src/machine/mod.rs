@@ -9,5 +9,8 @@ pub mod connection;
 pub mod dice;
 pub mod intensity;
 pub mod link;
+
+#[cfg(test)]
+mod together;
 pub mod seq;
 pub mod window;

@@ -47,7 +47,7 @@ impl Connection {
             Input::OpenFailed(generation, failure) => self.open_failed(generation, failure),
             Input::LinkOpened(generation) => self.link_opened(generation),
             Input::LinkUp(generation, hello) => self.link_up(generation, hello),
-            Input::LinkDraining(generation, code, _) => self.link_draining(generation, code),
+            Input::LinkDraining(generation, ..) => self.link_draining(generation),
             Input::LinkDown(generation, code) => self.link_down(generation, code),
             // Time itself changes nothing here: the plan looks at it.
             Input::Timeout => {}
@@ -281,7 +281,7 @@ impl Connection {
         let lifetime = lifetime.filter(|lifetime| *lifetime >= SHORTEST_LIFETIME);
         let refresh_in = lifetime.map(|lifetime| {
             let late = (lifetime / 20).clamp(Duration::from_secs(3), Duration::from_secs(150));
-            let early = (lifetime / 5).clamp(late, Duration::from_secs(600));
+            let early = (lifetime / 5).clamp(late, Duration::from_mins(10));
             lifetime.saturating_sub(self.dice.between(late, early)).max(self.settings.timing.brief)
         });
         Live {
@@ -292,14 +292,13 @@ impl Connection {
         }
     }
 
-    fn link_draining(&mut self, generation: Generation, code: Code) {
+    fn link_draining(&mut self, generation: Generation) {
         let brief = self.settings.timing.brief;
         let Some(slot) = self.slots.get(generation) else { return };
         match slot.phase {
             Phase::Live(live) => {
                 slot.phase = Phase::Draining;
                 let was_brief = self.seen.mono.saturating_sub(live.since) < brief;
-                self.cause = Some(code);
                 if live.leaving.is_none() && was_brief {
                     self.tries.lived_briefly(self.seen.mono, &mut self.dice);
                 }

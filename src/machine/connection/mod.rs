@@ -163,7 +163,8 @@ pub enum Which {
 }
 
 /// What the shell is to do. Each `Open` is answered by `UrlIssued` or `OpenFailed` unless abandoned, and each `Dial` by
-/// `LinkDown` in the end.
+/// `LinkDown` in the end: the shell sets the deadline for the first, for it also makes openings wait for their turn, and
+/// the link the one for the second.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Ask Slack for an address for a new link.
@@ -273,8 +274,11 @@ impl Connection {
     /// Takes in what happened. Afterwards poll the actions, then the timeout; the status may have changed even where
     /// no [`Action::Changed`] comes out.
     pub fn handle(&mut self, now: Now, input: Input) {
+        let about = input.generation();
+        if about.is_some_and(|generation| self.slots.get(generation).is_none()) {
+            return;
+        }
         self.seen = now;
-        let about = input.generation().filter(|generation| self.slots.get(*generation).is_some());
         self.take(input);
         self.plan();
         self.tell_change(about);

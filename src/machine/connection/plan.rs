@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::slots::{Phase, Slot};
+use super::tries::Tries;
 use super::{Action, Connection, Probe, Which};
 use crate::ids::Generation;
 use crate::status::Code;
@@ -36,7 +37,7 @@ impl Connection {
             Probe::At(at) => Some(at),
             Probe::None | Probe::Unplanned => None,
         });
-        let candidate = self.candidate.as_ref().and_then(|tries| tries.next_at());
+        let candidate = self.candidate.as_ref().and_then(Tries::next_at);
         [self.tries.next_at(), probe, candidate, self.stable_at(), self.oversize_until]
             .into_iter()
             .flatten()
@@ -135,9 +136,11 @@ impl Connection {
     }
 
     fn try_candidate(&mut self) {
-        let now = self.seen.mono;
+        if self.halt.is_some_and(|halt| !halt.token_may_help) {
+            return;
+        }
         let Some(tries) = &mut self.candidate else { return };
-        let may = tries.open_now(now);
+        let may = tries.open_now(self.seen.mono);
         if may && !self.slots.any(|slot| slot.is_opening() && slot.token == Which::Candidate) {
             self.open(Which::Candidate);
         }
@@ -183,11 +186,14 @@ impl Connection {
     }
 
     /// Opens a link if there is room: one more than wanted, so that a successor can come up first. If there is none, the
-    /// oldest draining link makes room: its successor is up, or it would not be the oldest of several.
+    /// oldest draining link makes room, unless events would then flow over fewer links than wanted.
     fn open(&mut self, token: Which) -> bool {
         if self.slots.len() > self.wanted() {
+            let can_spare = self.slots.count(Slot::is_serving) > self.wanted();
             let being_made = self.slots.any(|slot| slot.phase == Phase::Stopping);
-            if let Some(generation) = self.slots.oldest(Slot::is_draining).filter(|_| !being_made) {
+            if let Some(generation) =
+                self.slots.oldest(Slot::is_draining).filter(|_| can_spare && !being_made)
+            {
                 self.stop(generation);
             }
             return false;

@@ -59,7 +59,7 @@ const SLOW_STEPS: [Duration; 5] = [
     Duration::from_secs(3),
     Duration::from_secs(10),
     Duration::from_secs(30),
-    Duration::from_secs(60),
+    Duration::from_mins(1),
 ];
 
 #[derive(Debug)]
@@ -136,7 +136,7 @@ impl Tries {
         self.gate = self.gate.and_then(|gate| gate.floor.map(|at| Gate { at, ..gate }));
     }
 
-    /// All is well: as if nothing had ever failed.
+    /// All is well: the next wait is the first again. One that runs runs on.
     pub(super) fn clear(&mut self) {
         self.transient.clear();
         self.unknown.clear();
@@ -144,7 +144,6 @@ impl Tries {
         self.slow = 0;
         self.failed = 0;
         self.brief = 0;
-        self.gate = None;
     }
 
     /// May an attempt begin? Forgets the gate once it is passed.

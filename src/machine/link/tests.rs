@@ -245,6 +245,27 @@ fn a_retired_link_never_stays_longer_than_it_may_already() {
 }
 
 #[test]
+fn a_retired_link_whose_end_slack_announces_stays_sixty_seconds_past_that() {
+    let mut socket = Socket::live();
+    socket.give(Input::Retire { within: 600 * SECOND });
+    assert_eq!(socket.give(Input::Disconnect(DisconnectReason::Warning)), [], "its successor is up already");
+    socket.chat_until(70 * SECOND);
+    assert_eq!(socket.at(70 * SECOND, Input::Timeout), [Action::SendClose]);
+    assert_eq!(socket.give(Input::PeerClosed), down(Code::PlannedRefresh));
+}
+
+#[test]
+fn hello_and_disconnect_are_signs_of_life_themselves() {
+    for sign in [Input::Hello, Input::Disconnect(DisconnectReason::Warning)] {
+        let mut socket = Socket::live();
+        socket.until(29 * SECOND);
+        socket.at(29 * SECOND, sign);
+        assert!(socket.until(59 * SECOND).iter().all(|action| *action == Action::Ping), "{sign:?}");
+        assert_eq!(socket.at(59 * SECOND, Input::Timeout), [Action::SendClose]);
+    }
+}
+
+#[test]
 fn a_link_that_is_not_up_has_nothing_to_retire_with() {
     assert_eq!(Socket::dialing().give(Input::Retire { within: SECOND }), down(Code::OperatorDisconnect));
 }
@@ -391,7 +412,7 @@ impl Socket {
     }
 
     fn at(&mut self, mono: Duration, input: Input) -> Vec<Action> {
-        self.now = self.now.after(mono - self.now.mono);
+        self.now = self.now.after(mono.saturating_sub(self.now.mono));
         self.give(input)
     }
 
