@@ -9,13 +9,17 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadToken {
     /// Not an app-level token.
-    #[error("an app-level token starts with 'xapp-' (Basic Information → App-Level Tokens); this one does not")]
+    #[error(
+        "an app-level token starts with 'xapp-' (Basic Information → App-Level Tokens); this one does not"
+    )]
     NotAppLevel,
     /// Not a bot token.
     #[error("a bot token starts with 'xoxb-' (OAuth & Permissions); this one does not")]
     NotBot,
     /// Something no token and no HTTP header holds.
-    #[error("a token has no blanks, line breaks or non-ASCII characters and at most 1000 characters; this one does")]
+    #[error(
+        "a token has no blanks, line breaks or non-ASCII characters and at most 1000 characters; this one does"
+    )]
     Malformed,
 }
 

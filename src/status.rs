@@ -221,7 +221,13 @@ pub struct Reason {
 
 impl From<Code> for Reason {
     fn from(code: Code) -> Self {
-        Self { code, source: code.source(), actor: code.actor(), message: code.message(), action: code.action() }
+        Self {
+            code,
+            source: code.source(),
+            actor: code.actor(),
+            message: code.message(),
+            action: code.action(),
+        }
     }
 }
 

@@ -53,7 +53,11 @@ impl KeyBytes {
     pub(super) fn parse(text: &str, origin: &str) -> Result<Self, StoreError> {
         let text = text.trim();
         let bytes = decode_hex(text)
-            .or_else(|| [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].iter().find_map(|e| e.decode(text).ok()))
+            .or_else(|| {
+                [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD]
+                    .iter()
+                    .find_map(|e| e.decode(text).ok())
+            })
             .ok_or_else(|| {
                 StoreError::Setup(format!(
                     "the key in {origin} is neither base64 nor hex; `tautline key generate` makes a good one"
@@ -71,7 +75,8 @@ impl KeyBytes {
     /// The key in a file that only its owner may read.
     pub(super) fn read(path: &Path) -> Result<Self, StoreError> {
         let shown = path.display();
-        let cannot = |error: std::io::Error| StoreError::Setup(format!("cannot read the key file {shown}: {error}"));
+        let cannot =
+            |error: std::io::Error| StoreError::Setup(format!("cannot read the key file {shown}: {error}"));
         let file = File::open(path).map_err(cannot)?;
         let mode = file.metadata().map_err(cannot)?.permissions().mode();
         if mode & 0o077 != 0 {
@@ -90,9 +95,10 @@ impl KeyBytes {
     pub(super) fn create(path: &Path) -> Result<Self, StoreError> {
         let key = Self::generate();
         write_new(path, &key).map_err(|error| {
-            StoreError::Setup(match error.kind() {
-                ErrorKind::AlreadyExists => format!("the key file {} was made by somebody else just now", path.display()),
-                _ => format!("cannot make the key file {}: {error}", path.display()),
+            StoreError::Setup(if error.kind() == ErrorKind::AlreadyExists {
+                format!("the key file {} was made by somebody else just now", path.display())
+            } else {
+                format!("cannot make the key file {}: {error}", path.display())
             })
         })?;
         Ok(key)
@@ -105,7 +111,8 @@ fn write_new(path: &Path, key: &KeyBytes) -> std::io::Result<()> {
     file.write_all(text.expose_secret().as_bytes())?;
     file.sync_all()?;
     // The name of the file is on disk only when its directory is.
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(parent)?.sync_all()
 }
 
@@ -123,7 +130,7 @@ mod tests {
     #[test]
     fn a_key_is_read_from_hex_and_from_every_base64() {
         let bytes: [u8; 32] = std::array::from_fn(|i| 255 - u8::try_from(i).unwrap() * 7);
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+        let hex = crate::store::vault::hex(&bytes).to_uppercase();
         let spellings =
             [hex, STANDARD.encode(bytes) + "\n", URL_SAFE.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)];
         for text in spellings {

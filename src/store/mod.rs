@@ -52,7 +52,11 @@ pub enum StoreError {
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Living workspaces in the order of their names, those after `after`, at most `limit`.
-    async fn workspaces(&self, after: Option<&WorkspaceName>, limit: u32) -> Result<Vec<Workspace>, StoreError>;
+    async fn workspaces(
+        &self,
+        after: Option<&WorkspaceName>,
+        limit: u32,
+    ) -> Result<Vec<Workspace>, StoreError>;
 
     /// One living workspace.
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError>;
@@ -60,10 +64,19 @@ pub trait Store: Send + Sync + 'static {
     /// Creates or replaces a workspace. A token whose app is known (same token, or same Slack app id) seats the workspace
     /// on that app; a new token of the app in place is stored as its candidate. Two living workspaces of one app with the same team are a
     /// [`StoreError::Conflict`].
-    async fn put_workspace(&self, name: &WorkspaceName, spec: &WorkspaceSpec, now_ms: i64) -> Result<Put, StoreError>;
+    async fn put_workspace(
+        &self,
+        name: &WorkspaceName,
+        spec: &WorkspaceSpec,
+        now_ms: i64,
+    ) -> Result<Put, StoreError>;
 
     /// Removes a workspace and erases its tokens, and the app's when it was the last on it. None when there is none.
-    async fn remove_workspace(&self, name: &WorkspaceName, now_ms: i64) -> Result<Option<Workspace>, StoreError>;
+    async fn remove_workspace(
+        &self,
+        name: &WorkspaceName,
+        now_ms: i64,
+    ) -> Result<Option<Workspace>, StoreError>;
 
     /// The bot token of a living workspace.
     async fn bot_token(&self, workspace: WorkspaceId) -> Result<Option<BotToken>, StoreError>;
@@ -81,7 +94,8 @@ pub trait Store: Send + Sync + 'static {
     async fn drop_candidate(&self, app: AppId, now_ms: i64) -> Result<(), StoreError>;
 
     /// Slack's id of the app, learnt from hello.
-    async fn learn_slack_app_id(&self, app: AppId, slack_app_id: &str, now_ms: i64) -> Result<(), StoreError>;
+    async fn learn_slack_app_id(&self, app: AppId, slack_app_id: &str, now_ms: i64)
+    -> Result<(), StoreError>;
 
     /// The workspace's team and organisation, learnt from `auth.test` or its first event.
     async fn learn_team(
@@ -104,7 +118,12 @@ pub trait Store: Send + Sync + 'static {
     /// One group in one transaction: events, payloads, what has been seen, and how far the writer has settled. The result has
     /// one entry an event, in order. The same group with the same seqs may be given again when the outcome of the first try is
     /// unknown: an event found under its own seq is [`Taken::Fresh`]. Duplicates inside the group are found too.
-    async fn append(&self, writer: WriterId, group: &[Arc<Event>], settled_to: Seq) -> Result<Vec<Taken>, StoreError>;
+    async fn append(
+        &self,
+        writer: WriterId,
+        group: &[Arc<Event>],
+        settled_to: Seq,
+    ) -> Result<Vec<Taken>, StoreError>;
 
     /// Everything of this writer up to and including `settled_to` is done.
     async fn settle(&self, writer: WriterId, settled_to: Seq) -> Result<(), StoreError>;

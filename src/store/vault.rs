@@ -97,7 +97,8 @@ impl Vault {
         let (head, rest) = sealed.split_at_mut_checked(HEAD_LEN).ok_or_else(refused)?;
         let body_len = rest.len().checked_sub(TAG_LEN).ok_or_else(refused)?;
         let (body, tag) = rest.split_at_mut(body_len);
-        let nonce = head.get(1 + KEY_ID_LEN..).and_then(|nonce| XNonce::try_from(nonce).ok()).ok_or_else(refused)?;
+        let nonce =
+            head.get(1 + KEY_ID_LEN..).and_then(|nonce| XNonce::try_from(nonce).ok()).ok_or_else(refused)?;
         let tag = Tag::try_from(&*tag).map_err(|_| refused())?;
         self.cipher
             .decrypt_inout_detached(&nonce, &place.associated_data(), InOutBuf::from(body), &tag)
@@ -122,8 +123,12 @@ fn key_id_of(sealed: &[u8]) -> Option<String> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 #[cfg(test)]

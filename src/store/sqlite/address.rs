@@ -14,7 +14,9 @@ pub(super) fn database_path(address: &str) -> Result<PathBuf, StoreError> {
     let path = match address.split_once("://") {
         Some(("sqlite", rest)) => rest,
         Some((scheme, _)) => {
-            return Err(StoreError::Setup(format!("the database address starts with '{scheme}://', not with 'sqlite://'")));
+            return Err(StoreError::Setup(format!(
+                "the database address starts with '{scheme}://', not with 'sqlite://'"
+            )));
         }
         None => address.strip_prefix("sqlite:").unwrap_or(address),
     };
@@ -37,7 +39,10 @@ pub(super) fn database_exists(path: &Path) -> Result<bool, StoreError> {
     let dir = directory_of(path);
     match fs::metadata(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return setup(format!("the directory {} of the database does not exist; make it first", dir.display()));
+            return setup(format!(
+                "the directory {} of the database does not exist; make it first",
+                dir.display()
+            ));
         }
         Err(error) => return setup(format!("cannot look into the directory {}: {error}", dir.display())),
         Ok(meta) if !meta.is_dir() => return setup(format!("{} is no directory", dir.display())),
@@ -98,7 +103,14 @@ mod tests {
 
     #[test]
     fn memory_other_schemes_and_parameters_are_refused() {
-        for bad in ["sqlite::memory:", "sqlite://:memory:", "sqlite://", "", "postgres://host/db", "sqlite://t.db?mode=ro"] {
+        for bad in [
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite://",
+            "",
+            "postgres://host/db",
+            "sqlite://t.db?mode=ro",
+        ] {
             assert!(matches!(database_path(bad), Err(StoreError::Setup(_))), "{bad}");
         }
     }

@@ -56,12 +56,14 @@ impl Fault {
 /// The codes are those of <https://www.sqlite.org/rescode.html>.
 fn tell_sql(error: &sqlx::Error, path: &Path) -> StoreError {
     let file = path.display();
-    let unavailable = |text: String| StoreError::Unavailable(text);
+    let unavailable = StoreError::Unavailable;
     let sqlx::Error::Database(database) = error else {
-        return unavailable(match error {
-            sqlx::Error::PoolTimedOut => format!("every reader of {file} is busy; try again"),
-            sqlx::Error::PoolClosed => format!("{file} is closed: the node is stopping"),
-            other => format!("{file}: {other}"),
+        return unavailable(if matches!(error, sqlx::Error::PoolTimedOut) {
+            format!("every reader of {file} is busy; try again")
+        } else if matches!(error, sqlx::Error::PoolClosed) {
+            format!("{file} is closed: the node is stopping")
+        } else {
+            format!("{file}: {error}")
         });
     };
     let message = database.message();
@@ -70,14 +72,20 @@ fn tell_sql(error: &sqlx::Error, path: &Path) -> StoreError {
         Some(5 | 6) => unavailable(format!(
             "another program holds the write lock of {file}; end it (a backup, a database shell), it is tried again"
         )),
-        Some(8) => unavailable(format!("{file} is read-only; give the node write permission to it and its directory")),
+        Some(8) => unavailable(format!(
+            "{file} is read-only; give the node write permission to it and its directory"
+        )),
         Some(9) => unavailable(format!("a read of {file} took too long and was cut; ask for less")),
         Some(10) => unavailable(format!("reading or writing {file} failed ({message}); look at the disk")),
-        Some(11 | 26) => {
-            unavailable(format!("{file} is damaged ({message}); stop the node, keep a copy and restore a backup"))
+        Some(11 | 26) => unavailable(format!(
+            "{file} is damaged ({message}); stop the node, keep a copy and restore a backup"
+        )),
+        Some(13) => {
+            unavailable(format!("there is no room left for {file}; free some, the node goes on by itself"))
         }
-        Some(13) => unavailable(format!("there is no room left for {file}; free some, the node goes on by itself")),
-        Some(14) => unavailable(format!("{file} cannot be opened ({message}); is it there, are files left to open?")),
+        Some(14) => {
+            unavailable(format!("{file} cannot be opened ({message}); is it there, are files left to open?"))
+        }
         Some(_) | None => unavailable(format!("{file}: {message}")),
     }
 }

@@ -13,12 +13,15 @@ mod history;
 mod journal;
 mod lock;
 mod open;
+mod pragmas;
+mod reading;
 mod rows;
 mod seating;
 #[cfg(test)]
 mod tests;
 mod workspaces;
-mod writer;
+mod write_side;
+mod writers;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -48,7 +51,7 @@ const READ_LIMIT_STEPS: i32 = 10_000;
 pub struct SqliteStore {
     path: PathBuf,
     vault: Vault,
-    writer: writer::Writer,
+    write_side: write_side::WriteSide,
     readers: SqlitePool,
     /// Only for cutting reads: what is stored is dated by the caller.
     clock: Clock,
@@ -77,7 +80,11 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn workspaces(&self, after: Option<&WorkspaceName>, limit: u32) -> Result<Vec<Workspace>, StoreError> {
+    async fn workspaces(
+        &self,
+        after: Option<&WorkspaceName>,
+        limit: u32,
+    ) -> Result<Vec<Workspace>, StoreError> {
         self.told(self.list_workspaces(after, limit).await)
     }
 
@@ -85,11 +92,20 @@ impl Store for SqliteStore {
         self.told(self.find_workspace(name).await)
     }
 
-    async fn put_workspace(&self, name: &WorkspaceName, spec: &WorkspaceSpec, now_ms: i64) -> Result<Put, StoreError> {
+    async fn put_workspace(
+        &self,
+        name: &WorkspaceName,
+        spec: &WorkspaceSpec,
+        now_ms: i64,
+    ) -> Result<Put, StoreError> {
         self.told(self.put(name, spec, now_ms).await)
     }
 
-    async fn remove_workspace(&self, name: &WorkspaceName, now_ms: i64) -> Result<Option<Workspace>, StoreError> {
+    async fn remove_workspace(
+        &self,
+        name: &WorkspaceName,
+        now_ms: i64,
+    ) -> Result<Option<Workspace>, StoreError> {
         self.told(self.remove(name, now_ms).await)
     }
 
@@ -113,7 +129,12 @@ impl Store for SqliteStore {
         self.told(self.forget_candidate(app, now_ms).await)
     }
 
-    async fn learn_slack_app_id(&self, app: AppId, slack_app_id: &str, now_ms: i64) -> Result<(), StoreError> {
+    async fn learn_slack_app_id(
+        &self,
+        app: AppId,
+        slack_app_id: &str,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
         self.told(self.set_slack_app_id(app, slack_app_id, now_ms).await)
     }
 
@@ -139,7 +160,12 @@ impl Store for SqliteStore {
         self.told(self.start_writer(node, now_ms).await)
     }
 
-    async fn append(&self, writer: WriterId, group: &[Arc<Event>], settled_to: Seq) -> Result<Vec<Taken>, StoreError> {
+    async fn append(
+        &self,
+        writer: WriterId,
+        group: &[Arc<Event>],
+        settled_to: Seq,
+    ) -> Result<Vec<Taken>, StoreError> {
         self.told(self.append_group(writer, group, settled_to).await)
     }
 
@@ -169,7 +195,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.readers.close().await;
-        self.writer.close().await;
+        self.write_side.close().await;
         let lock = self.lock.lock().map(|mut lock| lock.take());
         drop(lock);
     }

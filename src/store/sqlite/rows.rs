@@ -109,7 +109,12 @@ impl AppRow {
             if desired(&wanted)? == Desired::Connected {
                 app.desired = Desired::Connected;
             }
-            app.seats.push(Seat { workspace: WorkspaceId(id), name: name(&workspace)?, team_id, enterprise_id });
+            app.seats.push(Seat {
+                workspace: WorkspaceId(id),
+                name: name(&workspace)?,
+                team_id,
+                enterprise_id,
+            });
         }
         Ok(app)
     }
@@ -160,8 +165,9 @@ pub(super) const fn bot_place(workspace: WorkspaceId) -> Place {
 /// Opens an app-level token.
 pub(super) fn open_token(vault: &Vault, place: Place, sealed: Vec<u8>) -> Result<AppToken, StoreError> {
     let text = secrecy::SecretString::from(vault.open_text(place, sealed)?);
-    AppToken::parse(secrecy::ExposeSecret::expose_secret(&text))
-        .map_err(|error| StoreError::Data(format!("{}.{}, row {}: {error}", place.table, place.column, place.row)))
+    AppToken::parse(secrecy::ExposeSecret::expose_secret(&text)).map_err(|error| {
+        StoreError::Data(format!("{}.{}, row {}: {error}", place.table, place.column, place.row))
+    })
 }
 
 /// A value that some other version, or somebody else, wrote.
@@ -174,7 +180,8 @@ fn name(text: &str) -> Result<WorkspaceName, Fault> {
 }
 
 fn desired(text: &str) -> Result<Desired, Fault> {
-    let known = [Desired::Connected, Desired::Disconnected].into_iter().find(|desired| desired.as_str() == text);
+    let known =
+        [Desired::Connected, Desired::Disconnected].into_iter().find(|desired| desired.as_str() == text);
     known.ok_or_else(|| unknown("workspaces.desired", text))
 }
 
@@ -197,5 +204,6 @@ fn token_hint(hint: Option<String>, at: Option<i64>) -> Option<TokenHint> {
 }
 
 fn json<T: serde::de::DeserializeOwned>(table: &str, text: &str) -> Result<T, Fault> {
-    serde_json::from_str(text).map_err(|error| StoreError::Unavailable(format!("cannot read {table}: {error}")).into())
+    serde_json::from_str(text)
+        .map_err(|error| StoreError::Unavailable(format!("cannot read {table}: {error}")).into())
 }

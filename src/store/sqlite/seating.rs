@@ -32,7 +32,9 @@ pub(super) async fn seat(
     let token = match (token, current) {
         (Secret::Set(token), _) => token,
         (Secret::Keep, Some(app)) => return Ok(Seating { app, changed: false }),
-        (Secret::Remove, Some(app)) => return Ok(Seating { app, changed: erase_tokens(db, app, now_ms).await? }),
+        (Secret::Remove, Some(app)) => {
+            return Ok(Seating { app, changed: erase_tokens(db, app, now_ms).await? });
+        }
         (Secret::Keep | Secret::Remove, None) => {
             return Ok(Seating { app: insert_app(db, None, now_ms).await?, changed: true });
         }
@@ -92,7 +94,11 @@ pub(super) async fn put_in_force(
 }
 
 /// Forgets the candidate; was there one?
-pub(super) async fn forget_candidate(db: &mut SqliteConnection, app: AppId, now_ms: i64) -> Result<bool, Fault> {
+pub(super) async fn forget_candidate(
+    db: &mut SqliteConnection,
+    app: AppId,
+    now_ms: i64,
+) -> Result<bool, Fault> {
     let done = sqlx::query(
         "update apps set candidate_fp = null, candidate_sealed = null, candidate_hint = null, updated_at = $2 \
          where id = $1 and candidate_sealed is not null",
@@ -104,10 +110,14 @@ pub(super) async fn forget_candidate(db: &mut SqliteConnection, app: AppId, now_
     Ok(done.rows_affected() > 0)
 }
 
+/// The living app of a token: the same token counts for more than the same Slack app. One arm an index.
 async fn app_of_token(db: &mut SqliteConnection, token: &AppToken) -> Result<Option<AppId>, Fault> {
     let found: Option<i64> = sqlx::query_scalar(
-        "select id from apps where deleted_at is null and (token_fp = $1 or candidate_fp = $1 or slack_app_id = $2) \
-         order by slack_app_id is $2 limit 1",
+        "select id from ( \
+         select id, 1 as rank from apps where token_fp = $1 and deleted_at is null \
+         union all select id, 2 from apps where candidate_fp = $1 and deleted_at is null \
+         union all select id, 3 from apps where slack_app_id = $2 and deleted_at is null \
+         ) order by rank limit 1",
     )
     .bind(token.fingerprint())
     .bind(token.slack_app_id())
@@ -124,7 +134,8 @@ async fn may_be_of(db: &mut SqliteConnection, app: AppId, token: &AppToken) -> R
     .bind(app.0)
     .fetch_one(db)
     .await?;
-    let names_another = token.slack_app_id().zip(slack_app_id.as_deref()).is_some_and(|(new, old)| new != old);
+    let names_another =
+        token.slack_app_id().zip(slack_app_id.as_deref()).is_some_and(|(new, old)| new != old);
     Ok(seats == 1 && !names_another)
 }
 
@@ -166,7 +177,11 @@ async fn offer(
     Ok(true)
 }
 
-async fn insert_app(db: &mut SqliteConnection, slack_app_id: Option<&str>, now_ms: i64) -> Result<AppId, Fault> {
+async fn insert_app(
+    db: &mut SqliteConnection,
+    slack_app_id: Option<&str>,
+    now_ms: i64,
+) -> Result<AppId, Fault> {
     let id = sqlx::query_scalar(
         "insert into apps (slack_app_id, created_at, updated_at) values ($1, $2, $2) returning id",
     )

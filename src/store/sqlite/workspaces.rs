@@ -31,11 +31,18 @@ impl SqliteStore {
         find(&mut *self.reader().await?, name).await
     }
 
-    pub(super) async fn put(&self, name: &WorkspaceName, spec: &WorkspaceSpec, now_ms: i64) -> Result<Put, Fault> {
-        let mut tx = self.writer.begin().await?;
+    pub(super) async fn put(
+        &self,
+        name: &WorkspaceName,
+        spec: &WorkspaceSpec,
+        now_ms: i64,
+    ) -> Result<Put, Fault> {
+        let mut tx = self.write_side.begin().await?;
         let before = find(tx.db(), name).await?;
         let labels = labels_by_key(&spec.labels);
-        let seating = seat(tx.db(), &self.vault, before.as_ref().map(|before| before.app), &spec.app_token, now_ms).await?;
+        let seating =
+            seat(tx.db(), &self.vault, before.as_ref().map(|before| before.app), &spec.app_token, now_ms)
+                .await?;
         let bot_changes = bot_changes(tx.db(), &self.vault, before.as_ref(), &spec.bot_token).await?;
         if let Some(before) = &before {
             let same = !seating.changed
@@ -71,7 +78,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn remove(&self, name: &WorkspaceName, now_ms: i64) -> Result<Option<Workspace>, Fault> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.write_side.begin().await?;
         let found = find(tx.db(), name).await?;
         if let Some(workspace) = &found {
             sqlx::query(
@@ -100,7 +107,7 @@ impl SqliteStore {
         enterprise_id: Option<&str>,
         now_ms: i64,
     ) -> Result<(), Fault> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.write_side.begin().await?;
         sqlx::query(
             "update workspaces set team_id = coalesce($2, team_id), enterprise_id = coalesce($3, enterprise_id), \
              updated_at = $4 where id = $1 and deleted_at is null \
@@ -181,7 +188,11 @@ async fn update(
     Ok(())
 }
 
-async fn set_labels(db: &mut SqliteConnection, id: WorkspaceId, labels: &[(String, String)]) -> Result<(), Fault> {
+async fn set_labels(
+    db: &mut SqliteConnection,
+    id: WorkspaceId,
+    labels: &[(String, String)],
+) -> Result<(), Fault> {
     sqlx::query("delete from workspace_labels where workspace_id = $1").bind(id.0).execute(&mut *db).await?;
     for (key, value) in labels {
         sqlx::query("insert into workspace_labels (workspace_id, key, value) values ($1, $2, $3)")
@@ -204,7 +215,9 @@ async fn set_bot(
     let (sealed, hint) = match bot {
         Secret::Keep => return Ok(()),
         Secret::Remove => (None, None),
-        Secret::Set(token) => (Some(vault.seal(bot_place(id), token.expose().as_bytes())?), Some(token.hint())),
+        Secret::Set(token) => {
+            (Some(vault.seal(bot_place(id), token.expose().as_bytes())?), Some(token.hint()))
+        }
     };
     sqlx::query("update workspaces set bot_sealed = $2, bot_hint = $3, bot_at = $4 where id = $1")
         .bind(id.0)
