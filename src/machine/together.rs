@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::connection::{self, Connection, Hello, Timing};
+use super::connection::{self, Connection, Timing};
+use crate::protocol::hello::Hello;
 use super::link::{self, Link, Told};
 use crate::clock::Now;
 use crate::ids::{Generation, Generations};
