@@ -7,6 +7,7 @@
 pub mod actors;
 pub mod admin;
 pub mod clock;
+pub mod commands;
 pub mod event;
 pub mod handlers;
 pub mod ids;
