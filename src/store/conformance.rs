@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::event::{DedupeKey, Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
-use crate::store::{Change, Desired, Inbox as _, Put, Secret, Store, WorkspaceSpec, Workspaces as _};
+use crate::store::{Change, Desired, Put, Secret, Store, WorkspaceSpec};
 
 /// A place where a store lives and can be opened again after it was closed.
 pub(in crate::store) trait Ground {
