@@ -1,0 +1,1 @@
+//! What the admin API says is what is.

@@ -1,0 +1,1 @@
+//! What Slack and the network do to a connection.

@@ -1,0 +1,1 @@
+//! A node and a Slack in this process, for one test.

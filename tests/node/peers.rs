@@ -1,0 +1,1 @@
+//! Slack's own SDKs against the simulator.

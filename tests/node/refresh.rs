@@ -1,0 +1,1 @@
+//! No gap when a link is replaced.
