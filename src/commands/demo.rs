@@ -125,7 +125,7 @@ async fn refresh_in_turn(slack: &Handle) {
     for number in (0..CUSTOMERS.len()).cycle() {
         tokio::time::sleep(REFRESH_EVERY).await;
         let refresh = Act::Disconnect { reason: "refresh_requested".into(), after_ms: None, then: None };
-        match slack.act(Some(&format!("A0DEMO{number}")), Which::Newest, refresh) {
+        match slack.act(Some(&format!("A0DEMO{number}")), Which::Newest, &refresh) {
             Ok(_) => tracing::info!(workspace = CUSTOMERS.get(number), "Slack asks for a fresh socket"),
             Err(error) => tracing::warn!(%error, "no socket to refresh"),
         }

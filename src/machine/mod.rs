@@ -10,7 +10,7 @@ pub mod dice;
 pub mod intensity;
 pub mod link;
 
+pub mod seq;
 #[cfg(test)]
 mod together;
-pub mod seq;
 pub mod window;

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::connection::{self, Connection, Hello, Timing};
+use super::connection::{self, Connection, Timing};
 use super::link::{self, Link, Told};
 use crate::clock::Now;
 use crate::ids::{Generation, Generations};
 use crate::protocol::disconnect::DisconnectReason;
+use crate::protocol::hello::Hello;
 use crate::status::{Code, Health, State};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -104,16 +104,11 @@ pub(super) struct ResponseUrl {
 }
 
 impl State {
-    pub(super) fn new(
-        options: &Options,
-        alarm: Arc<Notify>,
-        address: SocketAddr,
-        started_at_ms: i64,
-    ) -> Self {
+    pub(super) fn new(options: Options, alarm: Arc<Notify>, address: SocketAddr, started_at_ms: i64) -> Self {
         let mut lot = StdRng::seed_from_u64(options.seed.unwrap_or_else(rand::random));
         Self {
             address,
-            rules: options.rules.clone(),
+            rules: options.rules,
             recording: options.record,
             auto_register: options.auto_register,
             apps: Vec::new(),
@@ -131,9 +126,9 @@ impl State {
         }
     }
 
-    /// A time of ours by the wall clock, in seconds since 1970.
-    pub(super) fn wall_seconds(&self, now: Duration) -> f64 {
-        self.record.started_at_ms as f64 / 1000.0 + now.as_secs_f64()
+    /// A time of ours by the wall clock, since 1970.
+    pub(super) fn wall(&self, now: Duration) -> Duration {
+        Duration::from_millis(self.record.started_at_ms.unsigned_abs()) + now
     }
 
     /// A new `response_url` for an event.
@@ -322,7 +317,7 @@ const KEPT_RESPONSES: usize = 100_000;
 /// A `response_url` is good for five uses (docs: handling user interaction).
 pub(super) const RESPONSE_USES: u32 = 5;
 /// And for thirty minutes.
-pub(super) const RESPONSE_LIFE: Duration = Duration::from_secs(1_800);
+pub(super) const RESPONSE_LIFE: Duration = Duration::from_mins(30);
 
 /// The id a token's text names, else one made from the token.
 fn id_of(token: &AppToken) -> String {
@@ -333,5 +328,5 @@ fn id_of(token: &AppToken) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -90,7 +90,7 @@ impl Outgoing {
 }
 
 /// A steady stream of events.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Load {
     /// Events a second. Give this or `window`.
@@ -246,7 +246,7 @@ impl Control {
     }
 
     /// Does something to live sockets of an app, or of all, and tells to how many.
-    pub fn act(&self, app: Option<&str>, which: Which, act: Act) -> Result<usize, ControlError> {
+    pub fn act(&self, app: Option<&str>, which: Which, act: &Act) -> Result<usize, ControlError> {
         let mut state = self.shared.state();
         let index = app.map(|app| find(&state, app)).transpose()?;
         let mut numbers: Vec<u64> = Vec::new();
@@ -257,7 +257,7 @@ impl Control {
                     Which::Newest => numbers.extend(app.registered.last()),
                     Which::Oldest => numbers.extend(app.registered.first()),
                     Which::Id(number) => {
-                        numbers.extend(app.registered.iter().filter(|known| **known == number))
+                        numbers.extend(app.registered.iter().filter(|known| **known == number));
                     }
                 }
             }
@@ -287,7 +287,7 @@ impl Control {
         let error = self.rules().disabled_error;
         self.refuse(app, Some(&error))?;
         let act = Act::Disconnect { reason: "link_disabled".into(), after_ms: None, then: None };
-        self.act(Some(app), Which::All, act).map(|_| ())
+        self.act(Some(app), Which::All, &act).map(|_| ())
     }
 
     /// So many dead registrations count against the app's limit and in `num_connections`.

@@ -115,7 +115,7 @@ struct Outage {
 
 fn act(control: &Control, app: Option<&str>, request: &Request) -> Result<Value, ControlError> {
     let ActOn { socket, act } = body(request)?;
-    Ok(json!({"sockets": control.act(app, socket, act)?}))
+    Ok(json!({"sockets": control.act(app, socket, &act)?}))
 }
 
 fn body<T: DeserializeOwned>(request: &Request) -> Result<T, ControlError> {

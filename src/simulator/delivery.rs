@@ -203,16 +203,14 @@ impl State {
         }
         let attempt = Attempt { retry, at: At(now), socket: None, envelope_id: String::new() };
         self.with_event(app, event, |record| record.attempts.push(attempt));
-        match socket.or_else(|| self.pick(app)) {
-            Some(socket) => self.put(now, number, socket),
-            None => {
-                if let Some(owner) = self.apps.get_mut(app) {
-                    owner.waiting.push_back(number);
-                }
-                let deadline = now + self.rules.ack_deadline();
-                self.delivery.set(deadline, Timer::Waiting(number, retry));
-            }
+        if let Some(socket) = socket.or_else(|| self.pick(app)) {
+            return self.put(now, number, socket);
         }
+        if let Some(owner) = self.apps.get_mut(app) {
+            owner.waiting.push_back(number);
+        }
+        let deadline = now + self.rules.ack_deadline();
+        self.delivery.set(deadline, Timer::Waiting(number, retry));
     }
 
     /// A socket of the app is live: what waits for one goes out.
@@ -230,10 +228,9 @@ impl State {
     fn put(&mut self, now: Duration, number: u64, socket: u64) {
         let Some(job) = self.delivery.jobs.get(&number) else { return };
         let app = job.app;
-        let fault = self.faults.take(Some(app), now, |fault| match fault {
-            Fault::Shape(shape) => Some(*shape),
-            _ => None,
-        });
+        let fault = self
+            .faults
+            .take(Some(app), now, |fault| if let Fault::Shape(shape) = fault { Some(*shape) } else { None });
         let shape = job.shape.or(fault.unwrap_or_default());
         for copy in 0..shape.copies.unwrap_or(1).max(1) {
             self.put_once(now, number, socket, shape, copy > 0);

@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_masked_frame_is_read_when_its_last_byte_is_there_and_not_before() {
         for length in [0, 1, 125, 126, 65_535, 65_536] {
-            let payload: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+            let payload: Vec<u8> = (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect();
             let mut whole = BytesMut::new();
             put_masked(&mut whole, FIN | TEXT, &payload);
             let mut read = BytesMut::from(&whole[..whole.len() - 1]);
@@ -150,7 +150,7 @@ mod tests {
         assert!(refused(&[FIN | 0x3, 0x80]), "reserved opcode");
         assert!(refused(&[PING, 0x80]), "ping in parts");
         assert!(refused(&[FIN | PING, 0xFE, 0, 126]), "long ping");
-        assert!(refused(&[FIN | TEXT, 0x80 | 11]), "too long");
+        assert!(refused(&[FIN | TEXT, 0x8B]), "too long");
     }
 
     #[test]

@@ -78,9 +78,10 @@ impl Response {
         let connection = if keep_alive { "keep-alive" } else { "close" };
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            head.extend([*name, ": ", value, "\r\n"]);
         }
-        head.push_str(&format!("Content-Length: {}\r\nConnection: {connection}\r\n\r\n", self.body.len()));
+        let length = self.body.len().to_string();
+        head.extend(["Content-Length: ", &length, "\r\nConnection: ", connection, "\r\n\r\n"]);
         wire.write(head.as_bytes());
         wire.write(&self.body);
     }
@@ -165,28 +166,13 @@ async fn upgrade(shared: Arc<Shared>, mut wire: Wire, request: Request) {
     let Some(ticket) = used else {
         return refuse(wire, Response::json(401, &json!({"ok": false, "error": "invalid_ticket"}))).await;
     };
-    let delay = shared.state().faults.take(Some(ticket.app), now, |fault| match fault {
-        Fault::DialDelay { ms } => Some(Duration::from_millis(*ms)),
-        _ => None,
+    let delay = shared.state().faults.take(Some(ticket.app), now, |fault| {
+        if let Fault::DialDelay { ms } = fault { Some(Duration::from_millis(*ms)) } else { None }
     });
     if let Some(delay) = delay {
         tokio::time::sleep(delay).await;
     }
-    let fault = shared.state().faults.take(Some(ticket.app), now, |fault| match fault {
-        Fault::DialStatus { status, body } => {
-            let response = match body {
-                Some(body) => Response::new(*status, "text/plain", body.as_str()),
-                None if *status == 200 => Response::html(200),
-                None => {
-                    Response { status: *status, headers: vec![("Server", "envoy".into())], body: Vec::new() }
-                }
-            };
-            Some(Answer::Now(response))
-        }
-        Fault::DialHang => Some(Answer::Never),
-        Fault::DialReset => Some(Answer::Reset),
-        _ => None,
-    });
+    let fault = shared.state().faults.take(Some(ticket.app), now, dial_answer);
     match fault {
         Some(Answer::Now(response)) => return refuse(wire, response).await,
         Some(Answer::Never) => return wire.drain().await,
@@ -208,8 +194,23 @@ async fn upgrade(shared: Arc<Shared>, mut wire: Wire, request: Request) {
         .as_bytes(),
     );
     // The docs' way to see a refresh soon (ASM: about 360 s).
-    let life = (request.query("debug_reconnects") == Some("true")).then_some(Duration::from_secs(360));
+    let life = (request.query("debug_reconnects") == Some("true")).then_some(Duration::from_mins(6));
     socket::run(shared, wire, ticket.app, life).await;
+}
+
+/// What an armed fault makes of an upgrade.
+#[expect(clippy::wildcard_enum_match_arm, reason = "other faults are other places' business")]
+fn dial_answer(fault: &Fault) -> Option<Answer> {
+    match fault {
+        Fault::DialStatus { status, body } => Some(Answer::Now(match body {
+            Some(body) => Response::new(*status, "text/plain", body.as_str()),
+            None if *status == 200 => Response::html(200),
+            None => Response { status: *status, headers: vec![("Server", "envoy".into())], body: Vec::new() },
+        })),
+        Fault::DialHang => Some(Answer::Never),
+        Fault::DialReset => Some(Answer::Reset),
+        _ => None,
+    }
 }
 
 async fn refuse(mut wire: Wire, response: Response) {

@@ -13,8 +13,9 @@ use super::{
 /// A stream by rate.
 pub(super) struct Running {
     app: usize,
-    rate: f64,
-    started: Duration,
+    /// The time from one event to the next.
+    pace: Duration,
+    next: Duration,
     sent: u64,
     limit: Limit,
     made: Made,
@@ -79,7 +80,8 @@ impl State {
         let limit = Limit { count: load.count, until };
         match (load.rate, load.window) {
             (Some(rate), None) if rate > 0.0 => {
-                self.loads.push(Running { app, rate, started: now, sent: 0, limit, made });
+                let pace = Duration::from_secs_f64((1.0 / rate).clamp(1e-9, 1e9));
+                self.loads.push(Running { app, pace, next: now, sent: 0, limit, made });
                 self.delivery.wake_before(now);
             }
             (None, Some(size)) if size > 0 => {
@@ -108,17 +110,16 @@ impl State {
     pub(super) fn load_due(&mut self, now: Duration) -> Option<Duration> {
         let mut loads = std::mem::take(&mut self.loads);
         for load in &mut loads {
-            let owed = (now.saturating_sub(load.started).as_secs_f64() * load.rate) as u64 + 1;
-            while load.sent < owed && !load.limit.is_reached(load.sent, now) {
+            while load.next <= now && !load.limit.is_reached(load.sent, now) {
                 load.sent += 1;
+                load.next += load.pace;
                 let id = self.delivery.event_id();
                 let what = load.made.submission(id);
                 self.submit(now, load.app, what, None);
             }
         }
         loads.retain(|load| !load.limit.is_reached(load.sent, now));
-        let next = |load: &Running| load.started + Duration::from_secs_f64(load.sent as f64 / load.rate);
-        let due = loads.iter().map(next).min();
+        let due = loads.iter().map(|load| load.next).min();
         self.loads = loads;
         due
     }

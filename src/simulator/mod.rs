@@ -94,7 +94,7 @@ impl Simulator {
         let alarm = Arc::new(Notify::new());
         let (outages, asked) = mpsc::channel(8);
         let address = listener.local_addr()?;
-        let state = State::new(&options, Arc::clone(&alarm), address, clock.now().wall_ms);
+        let state = State::new(options, Arc::clone(&alarm), address, clock.now().wall_ms);
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             clock,

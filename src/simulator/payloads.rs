@@ -50,8 +50,8 @@ pub(super) struct Filling<'a> {
     pub(super) event_id: &'a str,
     pub(super) text: Option<&'a str>,
     pub(super) response_url: &'a str,
-    /// Seconds since 1970, with a fraction.
-    pub(super) time: f64,
+    /// Since 1970.
+    pub(super) time: Duration,
 }
 
 impl Template {
@@ -98,16 +98,16 @@ impl Template {
     /// The payload.
     pub(super) fn payload(self, with: &Filling<'_>) -> Value {
         match self {
-            Self::Message => event(with, message(with, "message")),
-            Self::AppMention => event(with, message(with, "app_mention")),
-            Self::AppUninstalled => event(with, json!({"type": "app_uninstalled"})),
+            Self::Message => event(with, &message(with, "message")),
+            Self::AppMention => event(with, &message(with, "app_mention")),
+            Self::AppUninstalled => event(with, &json!({"type": "app_uninstalled"})),
             Self::TokensRevoked => event(
                 with,
-                json!({"type": "tokens_revoked", "tokens": {"oauth": [], "bot": [with.bot_user_id]}}),
+                &json!({"type": "tokens_revoked", "tokens": {"oauth": [], "bot": [with.bot_user_id]}}),
             ),
             Self::AppRateLimited => json!({
                 "token": VERIFICATION, "type": "app_rate_limited", "team_id": with.team_id,
-                "minute_rate_limited": (with.time as i64) / 60 * 60, "api_app_id": with.app_id,
+                "minute_rate_limited": with.time.as_secs() / 60 * 60, "api_app_id": with.app_id,
             }),
             Self::SlashCommand => slash_command(with),
             Self::BlockActions => interaction(
@@ -165,12 +165,12 @@ const VERIFICATION: &str = "verification-token";
 const CHANNEL: &str = "C0SIMULATED";
 const USER: &str = "U0SIMULATED";
 
-fn event(with: &Filling<'_>, inner: Value) -> Value {
+fn event(with: &Filling<'_>, inner: &Value) -> Value {
     let name = inner.get("type").and_then(Value::as_str).unwrap_or("message");
     json!({
         "token": VERIFICATION, "team_id": with.team_id, "context_team_id": with.team_id,
         "context_enterprise_id": with.enterprise_id, "api_app_id": with.app_id,
-        "type": "event_callback", "event_id": with.event_id, "event_time": with.time as i64,
+        "type": "event_callback", "event_id": with.event_id, "event_time": with.time.as_secs(),
         "authorizations": [{"enterprise_id": with.enterprise_id, "team_id": with.team_id, "user_id": with.bot_user_id,
             "is_bot": true, "is_enterprise_install": false}],
         "is_ext_shared_channel": false,
@@ -235,11 +235,16 @@ fn view(with: &Filling<'_>) -> Value {
 }
 
 fn ts(with: &Filling<'_>) -> String {
-    format!("{:.6}", with.time)
+    timestamp(with.time)
+}
+
+/// A message's `ts`.
+pub(super) fn timestamp(time: Duration) -> String {
+    format!("{}.{:06}", time.as_secs(), time.subsec_micros())
 }
 
 fn trigger(with: &Filling<'_>) -> String {
-    format!("{}.{}.{}", with.time as i64, with.team_id.len(), with.event_id.to_ascii_lowercase())
+    format!("{}.{}.{}", with.time.as_secs(), with.team_id.len(), with.event_id.to_ascii_lowercase())
 }
 
 /// A payload as it goes out: text around an event id that may be another for each event.
@@ -287,7 +292,7 @@ impl State {
     ) -> Value {
         let response_url =
             if template.has_response_url() { self.response_url(app, event_id, now) } else { String::new() };
-        let time = self.wall_seconds(now);
+        let time = self.wall(now);
         let Some(owner) = self.apps.get(app) else { return Value::Null };
         let team = match team_id {
             None => owner.teams.first(),
@@ -295,7 +300,7 @@ impl State {
         };
         template.payload(&Filling {
             app_id: &owner.id,
-            team_id: team_id.or(team.map(|team| team.team_id.as_str())).unwrap_or_default(),
+            team_id: team_id.or_else(|| team.map(|team| team.team_id.as_str())).unwrap_or_default(),
             enterprise_id: team.and_then(|team| team.enterprise_id.as_deref()),
             bot_user_id: &team.map(bot_user_id).unwrap_or_default(),
             event_id,
@@ -369,7 +374,7 @@ mod tests {
             event_id: "EvSIM00000001",
             text: None,
             response_url: "http://localhost/response/1",
-            time: 1_610_241_741.000_2,
+            time: Duration::from_secs(1_610_241_741),
         }
     }
 }

@@ -14,6 +14,13 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At(pub Duration);
 
+impl At {
+    /// How long after an earlier moment this one is.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
 impl Serialize for At {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(self.0.as_secs_f64() * 1000.0)
@@ -57,7 +64,7 @@ pub struct AppRecord {
     pub events: VecDeque<EventRecord>,
     /// Its other Web API calls.
     pub calls: VecDeque<Call>,
-    /// What was POSTed to its `response_url`s.
+    /// What was posted to its `response_url`s.
     pub responses: VecDeque<ResponsePost>,
     /// What a well-behaved client does not do.
     pub anomalies: VecDeque<Anomaly>,
@@ -89,7 +96,7 @@ pub struct Counts {
     pub sockets: u64,
     /// The most sockets registered at one time.
     pub max_sockets: u64,
-    /// Acked ones by the socket's number of the ack; bounded like the list of sockets.
+    /// How often each kind of anomaly was seen.
     pub anomalies: BTreeMap<&'static str, u64>,
 }
 
@@ -308,12 +315,12 @@ impl AppRecord {
         let mut gaps: Vec<Gap> = lives
             .iter()
             .zip(lives.iter().skip(1))
-            .map(|(before, after)| Gap { start: before.1, length: At(after.0.0 - before.1.0), over: true })
+            .map(|(before, after)| Gap { start: before.1, length: At(after.0.since(before.1)), over: true })
             .collect();
         if let Some(last) = lives.last()
             && last.1 < now
         {
-            gaps.push(Gap { start: last.1, length: At(now.0 - last.1.0), over: false });
+            gaps.push(Gap { start: last.1, length: At(now.since(last.1)), over: false });
         }
         gaps
     }
@@ -368,6 +375,26 @@ pub(super) fn push_bounded<T>(list: &mut VecDeque<T>, entry: T) {
     list.push_back(entry);
 }
 
+impl SocketRecord {
+    /// A socket that was just upgraded.
+    pub(super) fn new(id: u64, opened_at: At) -> Self {
+        Self {
+            id,
+            opened_at,
+            hello_at: None,
+            announced: Vec::new(),
+            live_until: None,
+            end: None,
+            tcp_closed_at: None,
+            delivered: 0,
+            acked: 0,
+            pings: 0,
+            pongs: 0,
+            client_pings: 0,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,25 +434,5 @@ mod tests {
 
     fn socket(id: u64) -> SocketRecord {
         SocketRecord::new(id, ms(0))
-    }
-}
-
-impl SocketRecord {
-    /// A socket that was just upgraded.
-    pub(super) fn new(id: u64, opened_at: At) -> Self {
-        Self {
-            id,
-            opened_at,
-            hello_at: None,
-            announced: Vec::new(),
-            live_until: None,
-            end: None,
-            tcp_closed_at: None,
-            delivered: 0,
-            acked: 0,
-            pings: 0,
-            pongs: 0,
-            client_pings: 0,
-        }
     }
 }

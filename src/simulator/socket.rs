@@ -1,9 +1,8 @@
 //! One socket, from its upgrade to the end of its TCP connection.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
     sync::Notify,
@@ -14,15 +13,17 @@ use super::{
     Shared,
     apps::{Out, State},
     faults::{Act, Ending, Fault},
-    frame::{self, BadFrame, Frame},
-    options::{Recording, Rules},
+    frame,
+    options::Rules,
     record::{Announced, At, How, Side, SocketEnd, SocketRecord},
     wire::{Turn, Wire},
 };
 
+mod inbound;
+
 /// Serves an upgraded socket until it is over.
 pub(super) async fn run(shared: Arc<Shared>, wire: Wire, app: usize, life: Option<Duration>) {
-    let (mut session, refused) = Session::open(Arc::clone(&shared), wire, app, life);
+    let (mut session, refused) = Session::open(&shared, wire, app, life);
     let finish = match refused {
         Some(finish) => finish,
         None => session.serve().await,
@@ -107,16 +108,14 @@ enum Finish {
 /// How long a close frame waits for its answer.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long TCP is left to a client that has said goodbye.
-const GOODBYE: Duration = Duration::from_secs(600);
-/// Longer frames are not read at all.
-const MAX_READ: u64 = 16 << 20;
+const GOODBYE: Duration = Duration::from_mins(10);
 /// A flood keeps so much waiting, not more.
 const FLOOD_AHEAD: usize = 1 << 20;
 const HOST: &str = "applink-1";
 
 impl Session {
     /// Takes the socket up; one too many is over already.
-    fn open(shared: Arc<Shared>, wire: Wire, app: usize, life: Option<Duration>) -> (Self, Option<Finish>) {
+    fn open(shared: &Arc<Shared>, wire: Wire, app: usize, life: Option<Duration>) -> (Self, Option<Finish>) {
         let now = shared.now();
         let wake = Arc::new(Notify::new());
         let mut state = shared.state();
@@ -126,10 +125,10 @@ impl Session {
         }
         let too_many = state.add_socket(app, number, Arc::clone(&wake));
         let mut session = Self {
-            seat: Seat { shared: Arc::clone(&shared), number, app },
+            seat: Seat { shared: Arc::clone(shared), number, app },
             wire,
             wake,
-            life: life.unwrap_or(Duration::from_secs(state.rules.approximate_connection_time)),
+            life: life.unwrap_or_else(|| Duration::from_secs(state.rules.approximate_connection_time)),
             phase: Phase::Open,
             timers: Timers::default(),
             flood: None,
@@ -227,24 +226,22 @@ impl Session {
     }
 
     fn hello_time(&self, state: &mut State, now: Duration) -> Option<Duration> {
-        let fault = state.faults.take(Some(self.seat.app), now, |fault| match fault {
-            Fault::NoHello => Some(None),
-            Fault::LateHello { ms } => Some(Some(*ms)),
-            _ => None,
-        });
-        match fault {
-            None => Some(now),
-            Some(ms) => ms.map(|ms| now + Duration::from_millis(ms)),
+        let app = Some(self.seat.app);
+        if state.faults.take(app, now, |fault| matches!(fault, Fault::NoHello).then_some(())).is_some() {
+            return None;
         }
+        let late = state
+            .faults
+            .take(app, now, |fault| if let Fault::LateHello { ms } = fault { Some(*ms) } else { None });
+        Some(now + Duration::from_millis(late.unwrap_or_default()))
     }
 
     fn hello(&mut self, state: &mut State, now: Duration) {
         let app = Some(self.seat.app);
         let bare =
             state.faults.take(app, now, |fault| matches!(fault, Fault::HelloWithoutDebugInfo).then_some(()));
-        let other = state.faults.take(app, now, |fault| match fault {
-            Fault::HelloOfApp { app_id } => Some(app_id.clone()),
-            _ => None,
+        let other = state.faults.take(app, now, |fault| {
+            if let Fault::HelloOfApp { app_id } = fault { Some(app_id.clone()) } else { None }
         });
         let Some(id) = other.or_else(|| state.apps.get(self.seat.app).map(|app| app.id.clone())) else {
             return;
@@ -266,9 +263,8 @@ impl Session {
         let warning = self.life.saturating_sub(Duration::from_millis(state.rules.warning_to_close_ms));
         self.timers.warning = Some(now + warning);
         state.send_waiting(now, self.seat.app);
-        let act = state.faults.take(app, now, |fault| match fault {
-            Fault::AfterHello { act } => Some(act.clone()),
-            _ => None,
+        let act = state.faults.take(app, now, |fault| {
+            if let Fault::AfterHello { act } = fault { Some(act.clone()) } else { None }
         });
         if let (Some(act), Some(socket)) = (act, state.sockets.get_mut(&self.seat.number)) {
             socket.out.push_back(Out::Do(act));
@@ -281,10 +277,9 @@ impl Session {
         if state.faults.take(app, now, |fault| matches!(fault, Fault::NoPings).then_some(())).is_some() {
             return;
         }
-        let bytes = state.faults.take(app, now, |fault| match fault {
-            Fault::PingBytes { bytes } => Some(*bytes),
-            _ => None,
-        });
+        let bytes = state
+            .faults
+            .take(app, now, |fault| if let Fault::PingBytes { bytes } = fault { Some(*bytes) } else { None });
         match bytes {
             Some(bytes) => self.send_ping(state, &b"x".repeat(bytes.min(125))),
             None => self.send_ping(state, format!("Ping from {HOST}").as_bytes()),
@@ -318,7 +313,7 @@ impl Session {
             socket.announced = true;
         }
         self.with_record(state, |record| {
-            record.announced.push(Announced { at: At(now), reason: reason.into() })
+            record.announced.push(Announced { at: At(now), reason: reason.into() });
         });
         let (ms, ending) = usual_end(&state.rules, reason);
         self.timers.warning = None;
@@ -401,135 +396,6 @@ impl Session {
         }
     }
 
-    fn read(&mut self, now: Duration) -> Option<Finish> {
-        if self.phase == Phase::Deaf {
-            self.wire.read.clear();
-            return None;
-        }
-        let shared = Arc::clone(&self.seat.shared);
-        let mut state = shared.state();
-        loop {
-            let finish = match frame::take(&mut self.wire.read, MAX_READ) {
-                Ok(None) => return None,
-                Ok(Some(frame)) => self.frame(&mut state, now, frame),
-                Err(BadFrame::Protocol(what)) => self.reject(&mut state, now, "protocol_error", what, 1002),
-                Err(BadFrame::TooLong(bytes)) => {
-                    self.reject(&mut state, now, "oversized_frame", &format!("{bytes} bytes"), 1009)
-                }
-            };
-            if finish.is_some() || self.phase == Phase::Deaf {
-                return finish;
-            }
-        }
-    }
-
-    fn frame(&mut self, state: &mut State, now: Duration, frame: Frame) -> Option<Finish> {
-        match frame.opcode {
-            frame::CLOSE => return self.client_close(state, now, &frame.payload),
-            _ if self.phase == Phase::Closed => {}
-            frame::PING => {
-                self.with_record(state, |record| record.client_pings += 1);
-                let app = Some(self.seat.app);
-                let none = state.faults.take(app, now, |fault| matches!(fault, Fault::NoPongs).then_some(()));
-                if none.is_none() {
-                    self.put(frame::PONG, &frame.payload);
-                }
-            }
-            frame::PONG => self.with_record(state, |record| record.pongs += 1),
-            frame::TEXT if frame.last => return self.text(state, now, &frame.payload),
-            frame::BINARY => state.odd(self.seat.app, At(now), "binary_frame", self.seat.number, ""),
-            // Slack does not put parts together; neither does this.
-            _ => {
-                if !self.in_parts {
-                    state.odd(
-                        self.seat.app,
-                        At(now),
-                        "fragmented_frame",
-                        self.seat.number,
-                        "sent in parts, ignored",
-                    );
-                }
-                self.in_parts = !frame.last;
-            }
-        }
-        None
-    }
-
-    fn text(&mut self, state: &mut State, now: Duration, payload: &BytesMut) -> Option<Finish> {
-        if payload.len() >= state.rules.max_frame_bytes {
-            let detail = format!("{} bytes", payload.len());
-            return self.reject(state, now, "oversized_frame", &detail, 1009);
-        }
-        let Ok(text) = std::str::from_utf8(payload) else {
-            return self.reject(state, now, "invalid_utf8", "", 1007);
-        };
-        match parse_ack(text) {
-            Some(ack) => {
-                let payload = if state.recording == Recording::Full { ack.payload } else { None };
-                state.acked(now, self.seat.number, &ack.envelope_id, payload);
-            }
-            None => state.odd(self.seat.app, At(now), "malformed_ack", self.seat.number, text),
-        }
-        None
-    }
-
-    /// The client did what ends a socket at once: it is told why by a close frame, and heard no more.
-    fn reject(
-        &mut self,
-        state: &mut State,
-        now: Duration,
-        what: &'static str,
-        detail: &str,
-        code: u16,
-    ) -> Option<Finish> {
-        state.odd(self.seat.app, At(now), what, self.seat.number, detail);
-        let reason = if code == 1009 { "Max frame length of 20480 has been exceeded." } else { "" };
-        self.put(frame::CLOSE, &frame::close_payload(Some(code), reason));
-        state.retire(self.seat.number, At(now));
-        self.with_record(state, |record| {
-            record.end.get_or_insert(SocketEnd {
-                by: Side::Slack,
-                how: How::CloseFrame,
-                code: Some(code),
-                answered: false,
-            });
-        });
-        self.timers = Timers { drop: Some(now + CLOSE_PATIENCE), ..Timers::default() };
-        self.phase = Phase::Deaf;
-        None
-    }
-
-    fn client_close(&mut self, state: &mut State, now: Duration, payload: &[u8]) -> Option<Finish> {
-        if let Phase::Closing { hold } = self.phase {
-            self.with_record(state, |record| {
-                if let Some(end) = &mut record.end {
-                    end.answered = true;
-                }
-            });
-            self.phase = Phase::Closed;
-            self.timers.drop = Some(now + hold);
-            return if hold.is_zero() { Some(Finish::Fin) } else { None };
-        }
-        if self.phase == Phase::Closed {
-            return None;
-        }
-        let app = Some(self.seat.app);
-        let ignored =
-            state.faults.take(app, now, |fault| matches!(fault, Fault::CloseUnanswered).then_some(()));
-        let answered = ignored.is_none();
-        let code = frame::close_code(payload);
-        if answered {
-            self.put(frame::CLOSE, &frame::close_payload(code, ""));
-        }
-        state.retire(self.seat.number, At(now));
-        self.with_record(state, |record| {
-            record.end.get_or_insert(SocketEnd { by: Side::Client, how: How::CloseFrame, code, answered });
-        });
-        self.timers = Timers { drop: Some(now + GOODBYE), ..Timers::default() };
-        self.phase = Phase::Closed;
-        if answered && !state.rules.keep_tcp_after_close { Some(Finish::Fin) } else { None }
-    }
-
     /// The client closed or lost its TCP connection.
     fn client_gone(&mut self, now: Duration, how: How) -> Finish {
         let shared = Arc::clone(&self.seat.shared);
@@ -600,25 +466,6 @@ fn usual_end(rules: &Rules, reason: &str) -> (u64, Ending) {
         "too_many_websockets" => (0, Ending::Fin),
         _ => (rules.warning_to_close_ms, close),
     }
-}
-
-#[derive(Deserialize)]
-struct Ack<'a> {
-    #[serde(borrow)]
-    envelope_id: Cow<'a, str>,
-    #[serde(default)]
-    payload: Option<Value>,
-}
-
-/// Reads an ack; the bare one, by far the most frequent, without a JSON parser.
-fn parse_ack(text: &str) -> Option<Ack<'_>> {
-    let bare = text.strip_prefix("{\"envelope_id\":\"").and_then(|rest| rest.strip_suffix("\"}"));
-    if let Some(id) = bare
-        && !id.contains(['"', '\\'])
-    {
-        return Some(Ack { envelope_id: id.into(), payload: None });
-    }
-    serde_json::from_str(text).ok()
 }
 
 /// A JSON object of this size.

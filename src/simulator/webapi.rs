@@ -10,6 +10,7 @@ use super::{
     control::Team,
     faults::Fault,
     http::{Answer, Request, Response},
+    payloads::timestamp,
     record::{At, Call, Open, ResponsePost, push_bounded},
 };
 
@@ -41,12 +42,16 @@ pub(super) async fn call(shared: &Shared, request: &Request) -> Answer {
     let caller = {
         let mut state = shared.state();
         // Only this method insists on the header.
-        let token = request.bearer().or(if method == OPEN { None } else { in_args.as_deref() });
+        let token = request.bearer().or_else(|| in_args.as_deref().filter(|_| method != OPEN));
         caller(&mut state, token)
     };
-    let delay = shared.state().faults.take(caller.app(), at.0, |fault| match fault {
-        Fault::ApiDelay { method: of, ms } if is_of(of, method) => Some(Duration::from_millis(*ms)),
-        _ => None,
+    let delay = shared.state().faults.take(caller.app(), at.0, |fault| {
+        if let Fault::ApiDelay { method: of, ms } = fault
+            && is_of(of.as_deref(), method)
+        {
+            return Some(Duration::from_millis(*ms));
+        }
+        None
     });
     if let Some(delay) = delay {
         tokio::time::sleep(delay).await;
@@ -96,14 +101,15 @@ fn error(code: &str) -> Answer {
     Response::json(200, &json!({"ok": false, "error": code})).into()
 }
 
-fn is_of(of: &Option<String>, method: &str) -> bool {
-    of.as_deref().unwrap_or(OPEN) == method
+fn is_of(of: Option<&str>, method: &str) -> bool {
+    of.unwrap_or(OPEN) == method
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "other faults are other places' business")]
 /// What an armed fault makes of a call of `method`, and the word for it.
 fn faulty(fault: &Fault, method: &str) -> Option<(Answer, String)> {
     match fault {
-        Fault::ApiStatus { method: of, status, retry_after, body } if is_of(of, method) => {
+        Fault::ApiStatus { method: of, status, retry_after, body } if is_of(of.as_deref(), method) => {
             let mut response = body
                 .as_ref()
                 .map_or_else(|| Response::html(*status), |body| Response::new(*status, JSON, body.as_str()));
@@ -112,12 +118,16 @@ fn faulty(fault: &Fault, method: &str) -> Option<(Answer, String)> {
             }
             Some((response.into(), format!("status {status}")))
         }
-        Fault::ApiError { method: of, error: code } if is_of(of, method) => Some((error(code), code.clone())),
-        Fault::ApiGarbage { method: of } if is_of(of, method) => {
+        Fault::ApiError { method: of, error: code } if is_of(of.as_deref(), method) => {
+            Some((error(code), code.clone()))
+        }
+        Fault::ApiGarbage { method: of } if is_of(of.as_deref(), method) => {
             Some((Response::new(200, JSON, "{\"ok\":tru\u{0}").into(), "garbage".into()))
         }
-        Fault::ApiHang { method: of } if is_of(of, method) => Some((Answer::Never, "hang".into())),
-        Fault::ApiReset { method: of } if is_of(of, method) => Some((Answer::Reset, "reset".into())),
+        Fault::ApiHang { method: of } if is_of(of.as_deref(), method) => Some((Answer::Never, "hang".into())),
+        Fault::ApiReset { method: of } if is_of(of.as_deref(), method) => {
+            Some((Answer::Reset, "reset".into()))
+        }
         _ => None,
     }
 }
@@ -205,7 +215,7 @@ fn post_message(
     if !["text", "blocks", "attachments", "markdown_text"].iter().any(|what| args.contains_key(*what)) {
         return Err("no_text");
     }
-    let ts = format!("{:.6}", state.wall_seconds(now));
+    let ts = timestamp(state.wall(now));
     let mut message = json!({
         "type": "message", "subtype": "bot_message", "user": bot_user_id(team), "team": team.team_id,
         "text": args.get("text").cloned().unwrap_or_default(), "ts": ts,

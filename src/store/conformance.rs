@@ -1,1 +1,142 @@
+//! What every store promises, as tests. A database joins by saying how it is opened: see [`Ground`].
 
+pub(in crate::store) mod apps;
+pub(in crate::store) mod events;
+pub(in crate::store) mod workspaces;
+
+use std::sync::Arc;
+
+use crate::event::{DedupeKey, Event, Kind};
+use crate::ids::{AppId, Seq, WorkspaceName, WriterId};
+use crate::secret::{AppToken, BotToken};
+use crate::store::{Change, Desired, Put, Secret, Store, WorkspaceSpec};
+
+/// A place where a store lives and can be opened again after it was closed.
+pub(in crate::store) trait Ground {
+    /// Opens the store of this place.
+    async fn open(&self) -> Box<dyn Store>;
+}
+
+/// Runs the suite on a [`Ground`]: one test for each promise.
+macro_rules! conformance {
+    ($ground:expr) => {
+        $crate::store::conformance::run! { $ground;
+            workspaces: a_workspace_is_created_updated_and_left_alone_by_the_same_body;
+            workspaces: an_absent_secret_is_kept_and_null_removes_it;
+            workspaces: names_come_sorted_and_in_pages;
+            workspaces: a_removed_workspace_is_gone_with_its_tokens_and_its_name_is_free;
+            workspaces: two_workspaces_of_one_app_and_team_are_a_conflict;
+            workspaces: a_learnt_team_stays_until_another_is_learnt;
+            workspaces: all_of_it_is_there_after_reopening;
+            apps: a_token_already_known_seats_the_workspace_on_its_app;
+            apps: a_second_token_of_the_same_slack_app_becomes_the_candidate;
+            apps: a_new_token_of_a_workspaces_own_app_is_a_candidate_until_promoted_or_dropped;
+            apps: the_token_in_force_put_again_ends_a_candidacy;
+            apps: a_token_of_another_slack_app_moves_the_workspace_to_a_fresh_app;
+            apps: an_unknown_token_for_a_shared_app_moves_only_its_own_workspace;
+            apps: an_app_is_wanted_on_while_one_of_its_workspaces_is_and_has_the_most_links_asked_for;
+            apps: removed_tokens_are_gone_and_a_later_one_is_in_force_at_once;
+            apps: a_slack_app_id_is_learnt_once_and_never_by_two_apps;
+            apps: an_app_without_living_workspaces_is_none;
+            apps: history_is_newest_first_and_keeps_a_thousand_an_app;
+            events: events_come_back_as_they_went_in_odd_bytes_included;
+            events: a_key_seen_before_is_a_duplicate_and_not_stored_again;
+            events: duplicates_inside_a_group_are_found;
+            events: the_same_group_with_the_same_seqs_is_fresh_again_and_stored_once;
+            events: a_group_of_any_size_is_taken_whole;
+            events: a_row_no_database_takes_is_a_data_error_and_leaves_nothing_behind;
+            events: another_events_seq_is_never_overwritten;
+            events: reading_goes_by_seq_and_stops_at_the_limit_and_at_the_bytes;
+            events: a_writer_that_never_ended_is_taken_over_from_where_it_had_settled;
+            events: a_writer_that_ended_in_order_leaves_nothing_to_take_over;
+            events: what_is_settled_never_moves_back;
+            events: a_writer_that_never_began_is_refused;
+            events: what_was_seen_long_ago_is_forgotten_in_bounded_steps;
+            events: a_poison_event_can_be_put_aside;
+            events: the_journal_is_there_after_reopening;
+            events: a_ping_reads_and_writes;
+        }
+    };
+}
+
+macro_rules! run {
+    ($ground:expr; $($file:ident: $name:ident;)+) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                $crate::store::conformance::$file::$name(&$ground).await;
+            }
+        )+
+    };
+}
+
+pub(in crate::store) use {conformance, run};
+
+fn name(text: &str) -> WorkspaceName {
+    WorkspaceName::parse(text).unwrap()
+}
+
+fn app_token(text: &str) -> Secret<AppToken> {
+    Secret::Set(AppToken::parse(text).unwrap())
+}
+
+fn bot_token(text: &str) -> Secret<BotToken> {
+    Secret::Set(BotToken::parse(text).unwrap())
+}
+
+/// A workspace wanted on, with this app-level token.
+fn spec(token: &str) -> WorkspaceSpec {
+    WorkspaceSpec { app_token: app_token(token), ..no_token() }
+}
+
+fn no_token() -> WorkspaceSpec {
+    WorkspaceSpec {
+        title: None,
+        desired: Desired::Connected,
+        links: 1,
+        labels: vec![],
+        app_token: Secret::Keep,
+        bot_token: Secret::Keep,
+    }
+}
+
+async fn put(store: &dyn Store, workspace: &str, spec: &WorkspaceSpec, now_ms: i64) -> Put {
+    store.put_workspace(&name(workspace), spec, now_ms).await.unwrap()
+}
+
+/// Puts a new workspace; the app it sits on.
+async fn seated(store: &dyn Store, workspace: &str, token: &str) -> AppId {
+    let put = put(store, workspace, &spec(token), 1).await;
+    assert_eq!(put.change, Change::Created);
+    put.workspace.app
+}
+
+async fn token_of(store: &dyn Store, app: AppId) -> Option<String> {
+    Some(store.app(app).await.unwrap().unwrap().token?.unwrap().expose().to_owned())
+}
+
+async fn candidate_of(store: &dyn Store, app: AppId) -> Option<String> {
+    Some(store.app(app).await.unwrap().unwrap().candidate?.unwrap().expose().to_owned())
+}
+
+async fn writer(store: &dyn Store) -> WriterId {
+    store.begin_writer("node", 1).await.unwrap().id
+}
+
+/// An event with this seq and a key of its own made from `key`.
+fn event(seq: i64, key: &str, payload: &str) -> Arc<Event> {
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(key.bytes()).for_each(|(to, from)| *to = from);
+    Arc::new(Event {
+        seq: Seq(seq),
+        app: AppId(1),
+        workspace: None,
+        kind: Kind::EventsApi,
+        kind_type: "message".into(),
+        slack_id: key.into(),
+        dedupe: DedupeKey(bytes),
+        retry: 0,
+        received_ms: seq.saturating_mul(10),
+        payload: payload.into(),
+    })
+}

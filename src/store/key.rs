@@ -95,11 +95,10 @@ impl KeyBytes {
     pub(super) fn create(path: &Path) -> Result<Self, StoreError> {
         let key = Self::generate();
         write_new(path, &key).map_err(|error| {
-            StoreError::Setup(match error.kind() {
-                ErrorKind::AlreadyExists => {
-                    format!("the key file {} was made by somebody else just now", path.display())
-                }
-                _ => format!("cannot make the key file {}: {error}", path.display()),
+            StoreError::Setup(if error.kind() == ErrorKind::AlreadyExists {
+                format!("the key file {} was made by somebody else just now", path.display())
+            } else {
+                format!("cannot make the key file {}: {error}", path.display())
             })
         })?;
         Ok(key)
@@ -131,7 +130,7 @@ mod tests {
     #[test]
     fn a_key_is_read_from_hex_and_from_every_base64() {
         let bytes: [u8; 32] = std::array::from_fn(|i| 255 - u8::try_from(i).unwrap() * 7);
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+        let hex = crate::store::vault::hex(&bytes).to_uppercase();
         let spellings =
             [hex, STANDARD.encode(bytes) + "\n", URL_SAFE.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)];
         for text in spellings {

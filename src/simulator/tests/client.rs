@@ -130,7 +130,7 @@ impl Client {
             match self.next().await.expect("the socket is open").expect("a sound frame") {
                 Message::Text(text) => return text.to_string(),
                 Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("{other:?} instead of text"),
+                other @ (Message::Binary(_) | Message::Close(_) | Message::Frame(_)) => panic!("{other:?}"),
             }
         }
     }

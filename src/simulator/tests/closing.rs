@@ -21,7 +21,7 @@ async fn warning_and_refresh_close_with_1000_after_their_time() {
         assert_eq!(client.end().await, Some(1000), "{reason}");
         let record = slack.record();
         let socket = &record.app(APP).unwrap().sockets[0];
-        let waited = socket.live_until.unwrap().0 - socket.announced[0].at.0;
+        let waited = socket.live_until.unwrap().since(socket.announced[0].at);
         assert!(waited >= Duration::from_millis(at_least), "{reason}: {waited:?}");
     }
 }
@@ -31,7 +31,7 @@ async fn after_a_close_frame_that_is_answered_tcp_is_closed() {
     let slack = start(|_| ());
     let mut client = connect(&slack).await;
     let how = Ending::Close { code: Some(1001), hold_ms: 0 };
-    slack.act(Some(APP), Which::All, Act::End { how }).unwrap();
+    slack.act(Some(APP), Which::All, &Act::End { how }).unwrap();
     assert_eq!(client.end().await, Some(1001));
     let end = SocketEnd { by: Side::Slack, how: How::CloseFrame, code: Some(1001), answered: true };
     assert_eq!(ended(&slack).await, end);
@@ -42,14 +42,14 @@ async fn tcp_is_held_open_after_the_close_frame_where_asked() {
     let slack = start(|_| ());
     let mut client = connect(&slack).await;
     let how = Ending::Close { code: Some(1000), hold_ms: 60 };
-    slack.act(Some(APP), Which::All, Act::End { how }).unwrap();
+    slack.act(Some(APP), Which::All, &Act::End { how }).unwrap();
     assert!(matches!(client.next().await, Some(Ok(Message::Close(_)))));
     // The answer to the close frame goes out with the next read.
     drop(client.next().await);
     ended(&slack).await;
     let record = slack.record();
     let socket = &record.app(APP).unwrap().sockets[0];
-    let held = socket.tcp_closed_at.unwrap().0 - socket.live_until.unwrap().0;
+    let held = socket.tcp_closed_at.unwrap().since(socket.live_until.unwrap());
     assert!(held >= Duration::from_millis(60), "{held:?}");
 }
 
@@ -57,7 +57,7 @@ async fn tcp_is_held_open_after_the_close_frame_where_asked() {
 async fn fin_without_a_close_frame_is_the_bare_end() {
     let slack = start(|_| ());
     let mut client = connect(&slack).await;
-    slack.act(Some(APP), Which::All, Act::End { how: Ending::Fin }).unwrap();
+    slack.act(Some(APP), Which::All, &Act::End { how: Ending::Fin }).unwrap();
     assert_eq!(client.end().await, None);
     assert_eq!(ended(&slack).await.how, How::Fin);
 }
@@ -66,7 +66,7 @@ async fn fin_without_a_close_frame_is_the_bare_end() {
 async fn reset_is_seen_as_a_reset() {
     let slack = start(|_| ());
     let client = connect(&slack).await;
-    slack.act(Some(APP), Which::All, Act::End { how: Ending::Reset }).unwrap();
+    slack.act(Some(APP), Which::All, &Act::End { how: Ending::Reset }).unwrap();
     ended(&slack).await;
     let mut tcp = client.ws.into_inner();
     let error = tcp.read(&mut [0; 8]).await.unwrap_err();
@@ -177,7 +177,7 @@ async fn the_time_between_two_sockets_is_a_gap() {
 
 fn announce(slack: &Handle, reason: &str, then: Option<Ending>) {
     let act = Act::Disconnect { reason: reason.into(), after_ms: then.map(|_| 0), then };
-    assert_eq!(slack.act(Some(APP), Which::All, act), Ok(1));
+    assert_eq!(slack.act(Some(APP), Which::All, &act), Ok(1));
 }
 
 /// Waits until the simulator is done with the first socket.

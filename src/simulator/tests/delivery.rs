@@ -49,8 +49,8 @@ async fn an_unacked_event_comes_again_three_times_with_its_event_id_and_is_then_
     let record = slack.record();
     let app = record.app(APP).unwrap();
     assert_eq!((app.counts.retried, app.event(&id).unwrap().outcome), (3, Outcome::GivenUp));
-    let starts: Vec<Duration> = app.event(&id).unwrap().attempts.iter().map(|attempt| attempt.at.0).collect();
-    let pauses: Vec<Duration> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let attempts = &app.event(&id).unwrap().attempts;
+    let pauses: Vec<Duration> = attempts.windows(2).map(|pair| pair[1].at.since(pair[0].at)).collect();
     // 20 ms to the deadline, then 0, 6 and 30 ms.
     assert!(pauses[1] >= Duration::from_millis(26) && pauses[2] >= Duration::from_millis(50), "{pauses:?}");
 }

@@ -103,7 +103,7 @@ async fn an_announced_socket_gets_payloads_only_while_there_is_no_other() {
     let slack = start(|_| ());
     let mut old = connect(&slack).await;
     let warning = Act::Disconnect { reason: "warning".into(), after_ms: None, then: None };
-    slack.act(Some(APP), Which::All, warning).unwrap();
+    slack.act(Some(APP), Which::All, &warning).unwrap();
     assert_eq!(old.json().await["reason"], "warning");
     slack.send(APP, Outgoing::default()).unwrap();
     old.ack_next().await;

@@ -22,7 +22,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn promote(&self, app: AppId, now_ms: i64) -> Result<(), Fault> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.write_side.begin().await?;
         let sealed: Option<Vec<u8>> = sqlx::query_scalar("select candidate_sealed from apps where id = $1")
             .bind(app.0)
             .fetch_optional(tx.db())
@@ -37,7 +37,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn forget_candidate(&self, app: AppId, now_ms: i64) -> Result<(), Fault> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.write_side.begin().await?;
         seating::forget_candidate(tx.db(), app, now_ms).await?;
         tx.commit().await
     }
@@ -48,7 +48,7 @@ impl SqliteStore {
         slack_app_id: &str,
         now_ms: i64,
     ) -> Result<(), Fault> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.write_side.begin().await?;
         sqlx::query(
             "update apps set slack_app_id = $2, updated_at = $3 \
              where id = $1 and deleted_at is null and slack_app_id is not $2",

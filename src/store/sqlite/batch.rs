@@ -15,7 +15,7 @@ pub(super) struct Batch([(usize, Arc<str>); SIZES.len()]);
 /// What each event of a group leaves in `seen`: key, seq.
 pub(super) static SEE: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(|rows| {
-        format!("insert into seen (key, seq) values {} on conflict do nothing", rows_of(2, rows))
+        format!("insert or rollback into seen (key, seq) values {} on conflict do nothing", rows_of(2, rows))
     })
 });
 
@@ -23,9 +23,9 @@ pub(super) static SEE: LazyLock<Batch> = LazyLock::new(|| {
 pub(super) static STORE: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(|rows| {
         format!(
-            "insert into events (seq, writer, app_id, workspace_id, kind, type, slack_id, dedupe, retry, at, bytes) \
+            "insert or rollback into events (seq, writer, app_id, workspace_id, kind, type, slack_id, dedupe, retry, at, bytes) \
              values {} on conflict do nothing; \
-             insert into payloads (seq, payload_sealed) values {} on conflict do nothing",
+             insert or rollback into payloads (seq, payload_sealed) values {} on conflict do nothing",
             rows_of(11, rows),
             rows_of(2, rows)
         )

@@ -56,12 +56,14 @@ impl Fault {
 /// The codes are those of <https://www.sqlite.org/rescode.html>.
 fn tell_sql(error: &sqlx::Error, path: &Path) -> StoreError {
     let file = path.display();
-    let unavailable = |text: String| StoreError::Unavailable(text);
+    let unavailable = StoreError::Unavailable;
     let sqlx::Error::Database(database) = error else {
-        return unavailable(match error {
-            sqlx::Error::PoolTimedOut => format!("every reader of {file} is busy; try again"),
-            sqlx::Error::PoolClosed => format!("{file} is closed: the node is stopping"),
-            other => format!("{file}: {other}"),
+        return unavailable(if matches!(error, sqlx::Error::PoolTimedOut) {
+            format!("every reader of {file} is busy; try again")
+        } else if matches!(error, sqlx::Error::PoolClosed) {
+            format!("{file} is closed: the node is stopping")
+        } else {
+            format!("{file}: {error}")
         });
     };
     let message = database.message();

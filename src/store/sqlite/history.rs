@@ -6,6 +6,7 @@ use super::SqliteStore;
 use super::fault::Fault;
 use super::rows::TransitionRow;
 use crate::ids::AppId;
+use crate::status::Code;
 use crate::store::Transition;
 
 /// Rows kept an app.
@@ -16,7 +17,7 @@ impl SqliteStore {
         if transitions.is_empty() {
             return Ok(());
         }
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.write_side.begin().await?;
         for transition in transitions {
             sqlx::query(
                 "insert into transitions (app_id, n, at, from_state, to_state, code, generation) \
@@ -26,7 +27,7 @@ impl SqliteStore {
             .bind(transition.at_ms)
             .bind(transition.from.as_str())
             .bind(transition.to.as_str())
-            .bind(transition.code.map(|code| code.as_str()))
+            .bind(transition.code.map(Code::as_str))
             .bind(transition.generation.map(|generation| generation.0.cast_signed()))
             .execute(tx.db())
             .await?;

@@ -1,18 +1,19 @@
-//! The journal: groups of events in, events out, and how far each writer has settled.
+//! The journal's way in: groups of events, what has been seen of them before, and what no database would take.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::SqliteStore;
 use super::batch::{SEE, STORE, bind};
 use super::fault::Fault;
-use crate::event::{DedupeKey, Event, Kind};
-use crate::ids::{AppId, Seq, WorkspaceId, WriterId};
+use super::writers::settle;
+use crate::event::Event;
+use crate::ids::{Seq, WriterId};
 use crate::store::vault::{Place, Vault};
-use crate::store::{StoreError, Taken, Writer};
+use crate::store::{StoreError, Taken};
 
 /// An event on its way in, sealed.
 struct Entry<'a> {
@@ -42,7 +43,7 @@ impl SqliteStore {
         settled_to: Seq,
     ) -> Result<Vec<Taken>, Fault> {
         let mut entries = seal_first_of_each_key(&self.vault, group)?;
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.write_side.begin().await?;
         see(tx.db(), &mut entries).await?;
         entries.retain(|entry| entry.found != Found::Other);
         let mut taken = vec![Taken::Duplicate; group.len()];
@@ -57,72 +58,6 @@ impl SqliteStore {
         Ok(taken)
     }
 
-    pub(super) async fn start_writer(&self, node: &str, now_ms: i64) -> Result<Writer, Fault> {
-        let mut tx = self.writer.begin().await?;
-        let (last, owed): (i64, Option<i64>) = sqlx::query_as(
-            "select max(coalesce((select max(seq) from events), 0), coalesce((select max(settled_to) from writers), 0)), \
-             (select min(settled_to) from writers where ended_at is null)",
-        )
-        .fetch_one(tx.db())
-        .await?;
-        let settled_to = owed.unwrap_or(last);
-        sqlx::query("update writers set ended_at = $1 where ended_at is null")
-            .bind(now_ms)
-            .execute(tx.db())
-            .await?;
-        let id = sqlx::query_scalar(
-            "insert into writers (node, started_at, settled_to) values ($1, $2, $3) returning id",
-        )
-        .bind(node)
-        .bind(now_ms)
-        .bind(settled_to)
-        .fetch_one(tx.db())
-        .await?;
-        tx.commit().await?;
-        Ok(Writer { id: WriterId(id), last: Seq(last), settled_to: Seq(settled_to) })
-    }
-
-    pub(super) async fn move_settled(
-        &self,
-        writer: WriterId,
-        settled_to: Seq,
-        ended_ms: Option<i64>,
-    ) -> Result<(), Fault> {
-        let mut tx = self.writer.begin().await?;
-        settle(tx.db(), writer, settled_to, ended_ms).await?;
-        tx.commit().await
-    }
-
-    pub(super) async fn read_journal(
-        &self,
-        after: Seq,
-        limit: u32,
-        max_bytes: usize,
-    ) -> Result<Vec<Event>, Fault> {
-        let mut after = after;
-        loop {
-            let mut db = self.reader().await?;
-            let Some(to) = reach(&mut db, after, limit, max_bytes).await? else {
-                return Ok(Vec::new());
-            };
-            let rows: Vec<EventRow> = sqlx::query_as(
-                "select e.seq, e.app_id, e.workspace_id, e.kind, e.type, e.slack_id, e.dedupe, e.retry, e.at, \
-                 p.payload_sealed from events e left join payloads p on p.seq = e.seq \
-                 where e.seq > $1 and e.seq <= $2 order by e.seq",
-            )
-            .bind(after.0)
-            .bind(to.0)
-            .fetch_all(&mut *db)
-            .await?;
-            let events: Vec<Event> = rows.into_iter().filter_map(|row| row.open(&self.vault)).collect();
-            if !events.is_empty() {
-                return Ok(events);
-            }
-            // None of these can be read; what lies behind them still can.
-            after = to;
-        }
-    }
-
     pub(super) async fn put_aside(&self, event: &Event, error: &str, now_ms: i64) -> Result<(), Fault> {
         let whole = serde_json::json!({
             "workspace": event.workspace,
@@ -135,7 +70,7 @@ impl SqliteStore {
             "payload": event.payload,
         });
         let sealed = self.vault.seal(quarantine_place(event.seq), whole.to_string().as_bytes())?;
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.write_side.begin().await?;
         sqlx::query(
             "insert into quarantine (seq, at, app_id, error, event_sealed) values ($1, $2, $3, $4, $5)",
         )
@@ -151,7 +86,7 @@ impl SqliteStore {
 
     /// Walks the events in their order from where it last stopped, so that `seen` needs neither a time nor an index on it.
     pub(super) async fn forget(&self, before_ms: i64, limit: u32) -> Result<u64, Fault> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.write_side.begin().await?;
         let mark: Option<i64> = sqlx::query_scalar("select value from meta where name = 'seen_forgotten_to'")
             .fetch_optional(tx.db())
             .await?;
@@ -161,8 +96,8 @@ impl SqliteStore {
                 .bind(limit)
                 .fetch_all(tx.db())
                 .await?;
-        let old = next.into_iter().take_while(|(_, at)| *at < before_ms);
-        let Some((to, _)) = old.last() else {
+        // Up to the last old one: an event dated ahead by a clock that was wrong must not hold up those behind it.
+        let Some((to, _)) = next.into_iter().rfind(|(_, at)| *at < before_ms) else {
             tx.commit().await?;
             return Ok(0);
         };
@@ -189,68 +124,13 @@ impl SqliteStore {
         sqlx::query("select value from meta where name = 'key_id'")
             .fetch_one(&mut *self.reader().await?)
             .await?;
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.write_side.begin().await?;
         sqlx::query(
             "insert into meta (name, value) values ('pinged', 1) on conflict (name) do update set value = value + 1",
         )
         .execute(tx.db())
         .await?;
         tx.commit().await
-    }
-}
-
-#[derive(FromRow)]
-struct EventRow {
-    seq: i64,
-    app_id: i64,
-    workspace_id: Option<i64>,
-    kind: String,
-    #[sqlx(rename = "type")]
-    kind_type: String,
-    slack_id: String,
-    dedupe: Vec<u8>,
-    retry: u16,
-    at: i64,
-    payload_sealed: Option<Vec<u8>>,
-}
-
-impl EventRow {
-    /// The event; none, and a line in the log, when its payload is gone or cannot be opened: it must not stop those behind it.
-    fn open(self, vault: &Vault) -> Option<Event> {
-        let payload = match self
-            .payload_sealed
-            .map(|sealed| vault.open_text(payload_place(Seq(self.seq)), sealed))
-        {
-            Some(Ok(payload)) => payload,
-            Some(Err(error)) => {
-                tracing::error!(seq = self.seq, app_id = self.app_id, %error, "an event cannot be read; it is skipped");
-                return None;
-            }
-            None => {
-                tracing::error!(
-                    seq = self.seq,
-                    app_id = self.app_id,
-                    "an event's payload is gone; it is skipped"
-                );
-                return None;
-            }
-        };
-        let Ok(dedupe) = <[u8; 16]>::try_from(self.dedupe) else {
-            tracing::error!(seq = self.seq, app_id = self.app_id, "an event's key is damaged; it is skipped");
-            return None;
-        };
-        Some(Event {
-            seq: Seq(self.seq),
-            app: AppId(self.app_id),
-            workspace: self.workspace_id.map(WorkspaceId),
-            kind: Kind::of(&self.kind),
-            kind_type: self.kind_type.into(),
-            slack_id: self.slack_id.into(),
-            dedupe: DedupeKey(dedupe),
-            retry: self.retry,
-            received_ms: self.at,
-            payload: payload.into(),
-        })
     }
 }
 
@@ -334,53 +214,8 @@ async fn store(db: &mut SqliteConnection, writer: WriterId, entries: Vec<Entry<'
     Ok(())
 }
 
-/// Moves the writer's mark, only ever forward.
-async fn settle(
-    db: &mut SqliteConnection,
-    writer: WriterId,
-    settled_to: Seq,
-    ended_ms: Option<i64>,
-) -> Result<(), Fault> {
-    let done = sqlx::query(
-        "update writers set settled_to = max(settled_to, $2), ended_at = coalesce($3, ended_at) where id = $1",
-    )
-    .bind(writer.0)
-    .bind(settled_to.0)
-    .bind(ended_ms)
-    .execute(db)
-    .await?;
-    if done.rows_affected() == 1 {
-        return Ok(());
-    }
-    Err(StoreError::Conflict(format!("there is no writer {writer}; it has to begin first")).into())
-}
-
-/// Up to which seq a read goes: `limit` events, and as many as fit into `max_bytes`, but one at least. None at the end.
-async fn reach(
-    db: &mut SqliteConnection,
-    after: Seq,
-    limit: u32,
-    max_bytes: usize,
-) -> Result<Option<Seq>, sqlx::Error> {
-    let sizes: Vec<(i64, i64)> =
-        sqlx::query_as("select seq, bytes from events where seq > $1 order by seq limit $2")
-            .bind(after.0)
-            .bind(limit)
-            .fetch_all(db)
-            .await?;
-    let mut to = None;
-    let mut sum = 0_usize;
-    for (seq, bytes) in sizes {
-        sum = sum.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
-        if to.is_some() && sum > max_bytes {
-            break;
-        }
-        to = Some(Seq(seq));
-    }
-    Ok(to)
-}
-
-const fn payload_place(seq: Seq) -> Place {
+/// Where an event's payload is sealed.
+pub(super) const fn payload_place(seq: Seq) -> Place {
     Place::new("payloads", "payload_sealed", seq.0)
 }
 

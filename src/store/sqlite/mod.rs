@@ -13,12 +13,15 @@ mod history;
 mod journal;
 mod lock;
 mod open;
+mod pragmas;
+mod reading;
 mod rows;
 mod seating;
 #[cfg(test)]
 mod tests;
 mod workspaces;
-mod writer;
+mod write_side;
+mod writers;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -50,7 +53,7 @@ const READ_LIMIT_STEPS: i32 = 10_000;
 pub struct SqliteStore {
     path: PathBuf,
     vault: Vault,
-    writer: writer::Writer,
+    write_side: write_side::WriteSide,
     readers: SqlitePool,
     /// Only for cutting reads: what is stored is dated by the caller.
     clock: Clock,
@@ -200,7 +203,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.readers.close().await;
-        self.writer.close().await;
+        self.write_side.close().await;
         let lock = self.lock.lock().map(|mut lock| lock.take());
         drop(lock);
     }

@@ -110,10 +110,14 @@ pub(super) async fn forget_candidate(
     Ok(done.rows_affected() > 0)
 }
 
+/// The living app of a token: the same token counts for more than the same Slack app. One arm an index.
 async fn app_of_token(db: &mut SqliteConnection, token: &AppToken) -> Result<Option<AppId>, Fault> {
     let found: Option<i64> = sqlx::query_scalar(
-        "select id from apps where deleted_at is null and (token_fp = $1 or candidate_fp = $1 or slack_app_id = $2) \
-         order by slack_app_id is $2 limit 1",
+        "select id from ( \
+         select id, 1 as rank from apps where token_fp = $1 and deleted_at is null \
+         union all select id, 2 from apps where candidate_fp = $1 and deleted_at is null \
+         union all select id, 3 from apps where slack_app_id = $2 and deleted_at is null \
+         ) order by rank limit 1",
     )
     .bind(token.fingerprint())
     .bind(token.slack_app_id())

@@ -37,7 +37,7 @@ impl SqliteStore {
         spec: &WorkspaceSpec,
         now_ms: i64,
     ) -> Result<Put, Fault> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.write_side.begin().await?;
         let before = find(tx.db(), name).await?;
         let labels = labels_by_key(&spec.labels);
         let seating =
@@ -78,7 +78,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn remove(&self, name: &WorkspaceName, now_ms: i64) -> Result<Option<Workspace>, Fault> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.write_side.begin().await?;
         let found = find(tx.db(), name).await?;
         if let Some(workspace) = &found {
             sqlx::query(
@@ -107,7 +107,7 @@ impl SqliteStore {
         enterprise_id: Option<&str>,
         now_ms: i64,
     ) -> Result<(), Fault> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.write_side.begin().await?;
         sqlx::query(
             "update workspaces set team_id = coalesce($2, team_id), enterprise_id = coalesce($3, enterprise_id), \
              updated_at = $4 where id = $1 and deleted_at is null \

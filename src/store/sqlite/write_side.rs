@@ -16,7 +16,7 @@ const BUSY_TRIES: u32 = 4;
 
 /// The writer's connection and how to make another.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct WriteSide {
     options: SqliteConnectOptions,
     slot: Mutex<Slot>,
 }
@@ -29,7 +29,7 @@ enum Slot {
     Closed,
 }
 
-impl Writer {
+impl WriteSide {
     pub(super) fn new(options: SqliteConnectOptions, connection: SqliteConnection) -> Self {
         Self { options, slot: Mutex::new(Slot::Ready(connection)) }
     }

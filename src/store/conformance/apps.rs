@@ -1,0 +1,187 @@
+//! Promises about apps: identity, tokens, history.
+
+use super::{Ground, app_token, candidate_of, name, no_token, put, seated, spec, token_of};
+use crate::ids::Generation;
+use crate::status::{Code, State};
+use crate::store::{Change, Desired, Secret, StoreError, Transition, WorkspaceSpec};
+
+pub(in crate::store) async fn a_token_already_known_seats_the_workspace_on_its_app(ground: &impl Ground) {
+    let store = ground.open().await;
+    let app = seated(&*store, "one", "xapp-shared").await;
+    assert_eq!(seated(&*store, "two", "xapp-shared").await, app);
+    let old = seated(&*store, "three", "xapp-other").await;
+    assert_ne!(old, app);
+    let moved = put(&*store, "three", &spec("xapp-shared"), 2).await;
+    assert_eq!((moved.change, moved.workspace.app), (Change::Updated, app));
+    assert!(store.app(old).await.unwrap().is_none());
+
+    let shared = store.app(app).await.unwrap().unwrap();
+    let seats: Vec<_> = shared.seats.iter().map(|seat| seat.name.as_str().to_owned()).collect();
+    assert_eq!(seats, ["one", "two", "three"]);
+    assert!(shared.candidate.is_none());
+    assert_eq!(store.apps().await.unwrap().len(), 1);
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_second_token_of_the_same_slack_app_becomes_the_candidate(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let app = seated(&*store, "one", "xapp-1-A1-1-old").await;
+    assert_eq!(seated(&*store, "two", "xapp-1-A1-2-new").await, app);
+    assert_eq!(token_of(&*store, app).await.as_deref(), Some("xapp-1-A1-1-old"));
+    assert_eq!(candidate_of(&*store, app).await.as_deref(), Some("xapp-1-A1-2-new"));
+    assert_eq!(put(&*store, "two", &spec("xapp-1-A1-2-new"), 3).await.change, Change::Unchanged);
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_new_token_of_a_workspaces_own_app_is_a_candidate_until_promoted_or_dropped(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let app = seated(&*store, "acme", "xapp-first").await;
+    let updated = put(&*store, "acme", &spec("xapp-second"), 2).await;
+    assert_eq!((updated.change, updated.workspace.app), (Change::Updated, app));
+    assert_eq!(token_of(&*store, app).await.as_deref(), Some("xapp-first"));
+
+    store.drop_candidate(app, 3).await.unwrap();
+    store.promote_candidate(app, 3).await.unwrap();
+    assert_eq!(candidate_of(&*store, app).await, None);
+    assert_eq!(token_of(&*store, app).await.as_deref(), Some("xapp-first"));
+
+    put(&*store, "acme", &spec("xapp-1-A1-3-0123456789third"), 4).await;
+    store.promote_candidate(app, 5).await.unwrap();
+    assert_eq!(candidate_of(&*store, app).await, None);
+    assert_eq!(token_of(&*store, app).await.as_deref(), Some("xapp-1-A1-3-0123456789third"));
+    let workspace = store.workspace(&name("acme")).await.unwrap().unwrap();
+    let hint = workspace.app_token.unwrap();
+    assert_eq!((hint.hint.as_str(), hint.updated_ms), ("hird", 5));
+    assert_eq!(workspace.slack_app_id.as_deref(), Some("A1"));
+    assert_eq!(put(&*store, "acme", &spec("xapp-1-A1-3-0123456789third"), 6).await.change, Change::Unchanged);
+    store.close().await;
+}
+
+pub(in crate::store) async fn the_token_in_force_put_again_ends_a_candidacy(ground: &impl Ground) {
+    let store = ground.open().await;
+    let app = seated(&*store, "acme", "xapp-first").await;
+    put(&*store, "acme", &spec("xapp-second"), 2).await;
+    assert_eq!(put(&*store, "acme", &spec("xapp-first"), 3).await.change, Change::Updated);
+    assert_eq!(candidate_of(&*store, app).await, None);
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_token_of_another_slack_app_moves_the_workspace_to_a_fresh_app(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let old = seated(&*store, "acme", "xapp-1-A1-1-x").await;
+    let moved = put(&*store, "acme", &spec("xapp-1-A2-1-y"), 2).await;
+    assert_eq!(moved.change, Change::Updated);
+    assert_ne!(moved.workspace.app, old);
+    assert_eq!(moved.workspace.slack_app_id.as_deref(), Some("A2"));
+    assert_eq!(token_of(&*store, moved.workspace.app).await.as_deref(), Some("xapp-1-A2-1-y"));
+    assert!(store.app(old).await.unwrap().is_none());
+    // The app it left is free for whoever brings its token.
+    assert_ne!(seated(&*store, "other", "xapp-1-A1-1-x").await, old);
+    store.close().await;
+}
+
+pub(in crate::store) async fn an_unknown_token_for_a_shared_app_moves_only_its_own_workspace(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let shared = seated(&*store, "one", "xapp-shared").await;
+    seated(&*store, "two", "xapp-shared").await;
+    let moved = put(&*store, "two", &spec("xapp-own"), 2).await.workspace;
+    assert_ne!(moved.app, shared);
+    assert_eq!(token_of(&*store, shared).await.as_deref(), Some("xapp-shared"));
+    assert_eq!(candidate_of(&*store, shared).await, None);
+    store.close().await;
+}
+
+pub(in crate::store) async fn an_app_is_wanted_on_while_one_of_its_workspaces_is_and_has_the_most_links_asked_for(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let off = WorkspaceSpec { desired: Desired::Disconnected, links: 4, ..spec("xapp-shared") };
+    let app = put(&*store, "off", &off, 1).await.workspace.app;
+    assert_eq!(store.app(app).await.unwrap().unwrap().desired, Desired::Disconnected);
+    seated(&*store, "on", "xapp-shared").await;
+    let both = store.app(app).await.unwrap().unwrap();
+    assert_eq!((both.desired, both.links), (Desired::Connected, 4));
+    store.remove_workspace(&name("off"), 2).await.unwrap();
+    let left = store.app(app).await.unwrap().unwrap();
+    assert_eq!((left.desired, left.links, left.seats.len()), (Desired::Connected, 1, 1));
+    store.close().await;
+}
+
+pub(in crate::store) async fn removed_tokens_are_gone_and_a_later_one_is_in_force_at_once(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let app = seated(&*store, "acme", "xapp-first").await;
+    put(&*store, "acme", &spec("xapp-second"), 2).await;
+    let none = WorkspaceSpec { app_token: Secret::Remove, ..no_token() };
+    let removed = put(&*store, "acme", &none, 3).await;
+    assert_eq!((removed.change, removed.workspace.app_token), (Change::Updated, None));
+    assert_eq!(put(&*store, "acme", &none, 4).await.change, Change::Unchanged);
+    assert_eq!((token_of(&*store, app).await, candidate_of(&*store, app).await), (None, None));
+
+    let back =
+        put(&*store, "acme", &WorkspaceSpec { app_token: app_token("xapp-third"), ..no_token() }, 5).await;
+    assert_eq!(back.workspace.app, app);
+    assert_eq!(token_of(&*store, app).await.as_deref(), Some("xapp-third"));
+    assert_eq!(candidate_of(&*store, app).await, None);
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_slack_app_id_is_learnt_once_and_never_by_two_apps(ground: &impl Ground) {
+    let store = ground.open().await;
+    let one = seated(&*store, "one", "xapp-one").await;
+    let two = seated(&*store, "two", "xapp-two").await;
+    store.learn_slack_app_id(one, "A1", 2).await.unwrap();
+    store.learn_slack_app_id(one, "A1", 3).await.unwrap();
+    let refused = store.learn_slack_app_id(two, "A1", 4).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
+    assert_eq!(store.app(one).await.unwrap().unwrap().slack_app_id.as_deref(), Some("A1"));
+    assert_eq!(store.app(two).await.unwrap().unwrap().slack_app_id, None);
+    // From now on its other tokens are known by their text.
+    assert_eq!(seated(&*store, "three", "xapp-1-A1-9-z").await, one);
+    store.close().await;
+}
+
+pub(in crate::store) async fn an_app_without_living_workspaces_is_none(ground: &impl Ground) {
+    let store = ground.open().await;
+    let app = seated(&*store, "acme", "xapp-first").await;
+    store.remove_workspace(&name("acme"), 2).await.unwrap();
+    assert!(store.app(app).await.unwrap().is_none());
+    assert!(store.apps().await.unwrap().is_empty());
+    assert_ne!(seated(&*store, "acme", "xapp-first").await, app);
+    store.close().await;
+}
+
+pub(in crate::store) async fn history_is_newest_first_and_keeps_a_thousand_an_app(ground: &impl Ground) {
+    let store = ground.open().await;
+    let app = seated(&*store, "acme", "xapp-first").await;
+    let other = seated(&*store, "other", "xapp-other").await;
+    let change = |app, at_ms| Transition {
+        app,
+        at_ms,
+        from: State::Ready,
+        to: State::Reconnecting,
+        code: Some(Code::Silent),
+        generation: Some(Generation(7)),
+    };
+    let plain = Transition { code: None, generation: None, to: State::Failed, ..change(other, 5) };
+    store.record(std::slice::from_ref(&plain)).await.unwrap();
+    store.record(&[]).await.unwrap();
+    let many: Vec<Transition> = (0..1010).map(|at| change(app, at)).collect();
+    store.record(&many).await.unwrap();
+
+    let newest = store.history(app, 2).await.unwrap();
+    assert_eq!(newest, [change(app, 1009), change(app, 1008)]);
+    let all = store.history(app, 5000).await.unwrap();
+    assert_eq!((all.len(), all.last()), (1000, Some(&change(app, 10))));
+    assert_eq!(store.history(other, 10).await.unwrap(), [plain]);
+    store.close().await;
+}

@@ -1,0 +1,159 @@
+//! Promises about workspaces.
+
+use super::{Ground, app_token, bot_token, name, no_token, put, seated, spec};
+use crate::store::{Change, Desired, Secret, StoreError, TokenHint, WorkspaceSpec};
+
+pub(in crate::store) async fn a_workspace_is_created_updated_and_left_alone_by_the_same_body(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let mut body = WorkspaceSpec {
+        title: Some("Acme 🪢".into()),
+        links: 3,
+        labels: vec![("tenant".into(), "42".into()), ("plan".into(), "gold".into())],
+        app_token: app_token("xapp-1-A0ACME-1-0123456789abcdef"),
+        bot_token: bot_token("xoxb-1-2-0123456789abcdef"),
+        ..no_token()
+    };
+    let created = put(&*store, "acme", &body, 100).await;
+    assert_eq!(created.change, Change::Created);
+    let workspace = created.workspace;
+    assert_eq!(workspace.name, name("acme"));
+    assert_eq!(workspace.title.as_deref(), Some("Acme 🪢"));
+    assert_eq!((workspace.desired, workspace.links), (Desired::Connected, 3));
+    assert_eq!(workspace.labels, [("plan".into(), "gold".into()), ("tenant".into(), "42".into())]);
+    assert_eq!(workspace.slack_app_id.as_deref(), Some("A0ACME"));
+    assert_eq!(workspace.app_token, Some(TokenHint { hint: "cdef".into(), updated_ms: 100 }));
+    assert_eq!(workspace.bot_token, Some(TokenHint { hint: "cdef".into(), updated_ms: 100 }));
+    assert_eq!((workspace.created_ms, workspace.updated_ms), (100, 100));
+
+    let again = put(&*store, "acme", &body, 200).await;
+    assert_eq!((again.change, &again.workspace), (Change::Unchanged, &workspace));
+
+    let changes: [fn(&mut WorkspaceSpec); 5] = [
+        |body| body.title = None,
+        |body| body.desired = Desired::Disconnected,
+        |body| body.links = 2,
+        |body| body.labels = vec![("tenant".into(), "43".into())],
+        |body| body.bot_token = bot_token("xoxb-1-2-another-hidden-one"),
+    ];
+    for (change, now) in changes.into_iter().zip(300..) {
+        change(&mut body);
+        let updated = put(&*store, "acme", &body, now).await;
+        assert_eq!((updated.change, updated.workspace.updated_ms), (Change::Updated, now));
+        assert_eq!(put(&*store, "acme", &body, 999).await.change, Change::Unchanged);
+        assert_eq!(store.workspace(&name("acme")).await.unwrap(), Some(updated.workspace));
+    }
+    let now = store.workspace(&name("acme")).await.unwrap().unwrap();
+    assert_eq!((now.title, now.desired, now.links, now.created_ms), (None, Desired::Disconnected, 2, 100));
+    assert_eq!(now.labels, [("tenant".into(), "43".into())]);
+    store.close().await;
+}
+
+pub(in crate::store) async fn an_absent_secret_is_kept_and_null_removes_it(ground: &impl Ground) {
+    let store = ground.open().await;
+    let body = WorkspaceSpec { bot_token: bot_token("xoxb-1-secret"), ..spec("xapp-1-A1-1-x") };
+    let id = put(&*store, "acme", &body, 1).await.workspace.id;
+
+    let kept = put(&*store, "acme", &no_token(), 2).await;
+    assert_eq!(kept.change, Change::Unchanged);
+    assert_eq!(store.bot_token(id).await.unwrap().unwrap().expose(), "xoxb-1-secret");
+
+    let removed = put(&*store, "acme", &WorkspaceSpec { bot_token: Secret::Remove, ..no_token() }, 3).await;
+    assert_eq!((removed.change, removed.workspace.bot_token), (Change::Updated, None));
+    assert!(removed.workspace.app_token.is_some());
+    assert_eq!(store.bot_token(id).await.unwrap(), None);
+    let again = put(&*store, "acme", &WorkspaceSpec { bot_token: Secret::Remove, ..no_token() }, 4).await;
+    assert_eq!(again.change, Change::Unchanged);
+    store.close().await;
+}
+
+pub(in crate::store) async fn names_come_sorted_and_in_pages(ground: &impl Ground) {
+    let store = ground.open().await;
+    for workspace in ["b", "a", "Z", "a.b", "a-b", "9"] {
+        seated(&*store, workspace, &format!("xapp-{workspace}")).await;
+    }
+    let mut seen = vec![];
+    let mut after = None;
+    loop {
+        let page = store.workspaces(after.as_ref(), 4).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 4);
+        after = Some(last.name.clone());
+        seen.extend(page.into_iter().map(|workspace| workspace.name.to_string()));
+    }
+    assert_eq!(seen, ["9", "Z", "a", "a-b", "a.b", "b"]);
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_removed_workspace_is_gone_with_its_tokens_and_its_name_is_free(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let body = WorkspaceSpec { bot_token: bot_token("xoxb-1-secret"), ..spec("xapp-1-A1-1-x") };
+    let workspace = put(&*store, "acme", &body, 1).await.workspace;
+
+    assert_eq!(store.remove_workspace(&name("acme"), 2).await.unwrap().as_ref(), Some(&workspace));
+    assert_eq!(store.remove_workspace(&name("acme"), 3).await.unwrap(), None);
+    assert_eq!(store.workspace(&name("acme")).await.unwrap(), None);
+    assert_eq!(store.workspaces(None, 10).await.unwrap(), []);
+    assert_eq!(store.bot_token(workspace.id).await.unwrap(), None);
+
+    let anew = put(&*store, "acme", &no_token(), 4).await;
+    assert_eq!(anew.change, Change::Created);
+    assert_ne!(anew.workspace.id, workspace.id);
+    assert_eq!((anew.workspace.app_token, anew.workspace.bot_token), (None, None));
+    assert_eq!(anew.workspace.labels, []);
+    store.close().await;
+}
+
+pub(in crate::store) async fn two_workspaces_of_one_app_and_team_are_a_conflict(ground: &impl Ground) {
+    let store = ground.open().await;
+    let one = put(&*store, "one", &spec("xapp-1-A1-1-x"), 1).await.workspace;
+    let two = put(&*store, "two", &spec("xapp-1-A1-1-x"), 1).await.workspace;
+    let other = put(&*store, "other", &spec("xapp-1-A2-1-x"), 1).await.workspace;
+    assert_eq!(one.app, two.app);
+
+    store.learn_team(one.id, Some("T1"), None, 2).await.unwrap();
+    let refused = store.learn_team(two.id, Some("T1"), None, 3).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
+    assert_eq!(store.workspace(&name("two")).await.unwrap().unwrap().team_id, None);
+
+    store.learn_team(other.id, Some("T1"), None, 4).await.unwrap();
+    let refused = store.put_workspace(&name("other"), &spec("xapp-1-A1-1-x"), 5).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
+    assert_eq!(store.workspace(&name("other")).await.unwrap().unwrap().app, other.app);
+
+    store.learn_team(two.id, Some("T2"), None, 6).await.unwrap();
+    store.remove_workspace(&name("one"), 7).await.unwrap();
+    store.learn_team(two.id, Some("T1"), None, 8).await.unwrap();
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_learnt_team_stays_until_another_is_learnt(ground: &impl Ground) {
+    let store = ground.open().await;
+    let id = put(&*store, "acme", &spec("xapp-1-A1-1-x"), 1).await.workspace.id;
+    store.learn_team(id, Some("T1"), Some("E1"), 2).await.unwrap();
+    store.learn_team(id, Some("T1"), None, 3).await.unwrap();
+    let workspace = store.workspace(&name("acme")).await.unwrap().unwrap();
+    assert_eq!((workspace.team_id.as_deref(), workspace.enterprise_id.as_deref()), (Some("T1"), Some("E1")));
+    assert_eq!(workspace.updated_ms, 2);
+    put(&*store, "acme", &WorkspaceSpec { links: 2, ..no_token() }, 4).await;
+    let workspace = store.workspace(&name("acme")).await.unwrap().unwrap();
+    assert_eq!(workspace.team_id.as_deref(), Some("T1"));
+    store.close().await;
+}
+
+pub(in crate::store) async fn all_of_it_is_there_after_reopening(ground: &impl Ground) {
+    let store = ground.open().await;
+    let body = WorkspaceSpec { bot_token: bot_token("xoxb-1-secret"), ..spec("xapp-1-A1-1-x") };
+    let workspace = put(&*store, "acme", &body, 1).await.workspace;
+    store.close().await;
+    drop(store);
+
+    let store = ground.open().await;
+    assert_eq!(store.workspace(&name("acme")).await.unwrap().as_ref(), Some(&workspace));
+    assert_eq!(store.bot_token(workspace.id).await.unwrap().unwrap().expose(), "xoxb-1-secret");
+    assert_eq!(super::token_of(&*store, workspace.app).await.as_deref(), Some("xapp-1-A1-1-x"));
+    store.close().await;
+}
