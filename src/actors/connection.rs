@@ -237,17 +237,18 @@ impl Connection {
     }
 
     fn promote(&mut self, ctx: &mut Context<Self>) {
-        self.token = self.candidate.take().or_else(|| self.token.take());
+        let Some(token) = self.candidate.take() else { return };
+        self.token = Some(token.clone());
         let (store, id, now) = (Arc::clone(&self.shared.store), self.id, self.shared.clock.now().wall_ms);
-        let noting = async move { store.promote_candidate(id, now).await };
+        let noting = async move { store.promote_candidate(id, &token, now).await };
         ctx.spawn(noting.into_actor(self).map(|noted, act, _| act.noted(noted, "the new token is in force")));
     }
 
     fn drop_candidate(&mut self, code: Code, ctx: &mut Context<Self>) {
         tracing::warn!(app = %self.id, code = code.as_str(), "Slack refuses the new token; the old one stays in force");
-        self.candidate = None;
+        let Some(token) = self.candidate.take() else { return };
         let (store, id, now) = (Arc::clone(&self.shared.store), self.id, self.shared.clock.now().wall_ms);
-        let noting = async move { store.drop_candidate(id, now).await };
+        let noting = async move { store.drop_candidate(id, &token, now).await };
         ctx.spawn(noting.into_actor(self).map(|noted, act, _| act.noted(noted, "the new token is refused")));
     }
 
@@ -377,7 +378,7 @@ fn announce(app: &App, from: State, to: State, code: Option<Code>) {
             tracing::info!(workspace, app = %app.id, reason, "{}", to.as_str());
         }
         _ => {
-            tracing::debug!(workspace, app = %app.id, from = from.as_str(), to = to.as_str(), reason, "state")
+            tracing::debug!(workspace, app = %app.id, from = from.as_str(), to = to.as_str(), reason, "state");
         }
     }
 }

@@ -271,10 +271,15 @@ impl Workspaces for FakeStore {
     async fn app(&self, _id: AppId) -> Result<Option<StoredApp>, StoreError> {
         Err(away())
     }
-    async fn promote_candidate(&self, _app: AppId, _now_ms: i64) -> Result<(), StoreError> {
+    async fn promote_candidate(
+        &self,
+        _app: AppId,
+        _tried: &AppToken,
+        _now_ms: i64,
+    ) -> Result<(), StoreError> {
         Err(away())
     }
-    async fn drop_candidate(&self, _app: AppId, _now_ms: i64) -> Result<(), StoreError> {
+    async fn drop_candidate(&self, _app: AppId, _tried: &AppToken, _now_ms: i64) -> Result<(), StoreError> {
         Err(away())
     }
     async fn learn_slack_app_id(&self, _app: AppId, _slack: &str, _now_ms: i64) -> Result<(), StoreError> {

@@ -58,8 +58,8 @@ async fn database(settings: &Settings) -> Result<String, String> {
     let ping = opened.store.ping().await;
     opened.store.close().await;
     ping.map_err(|error| error.to_string())?;
-    let notes = opened.notes.iter().map(|note| format!("; {note}")).collect::<String>();
-    Ok(format!("{} can be read and written{notes}", settings.database_url))
+    let what = format!("{} can be read and written", settings.database_url);
+    Ok([vec![what], opened.notes].concat().join("; "))
 }
 
 /// The soft limit on open files, as Linux tells it.

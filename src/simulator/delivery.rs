@@ -82,6 +82,8 @@ enum Timer {
 
 /// How many event records an app keeps; the oldest go first.
 const KEPT_EVENTS: usize = 500_000;
+/// How much may be neither acked nor given up; more is left out.
+const MAX_OPEN: usize = 1_000_000;
 /// How many envelopes past their deadline are remembered.
 const KEPT_LATE: usize = 100_000;
 /// A client that reads so slowly that this much waits for it gets no more.
@@ -166,6 +168,10 @@ impl State {
         let Some(owner) = self.apps.get_mut(app) else { return };
         let Some(record) = self.record.apps.get_mut(app) else { return };
         record.counts.sent += 1;
+        if self.delivery.jobs.len() >= MAX_OPEN {
+            record.counts.given_up += 1;
+            return record.odd(At(now), "too_many_open", None, "nobody acks what is sent; this was left out");
+        }
         let event = owner.recorded;
         owner.recorded += 1;
         if self.recording == Recording::Full {
@@ -256,6 +262,9 @@ impl State {
         };
         let envelope_id = wanted.unwrap_or_else(|| format!("{}{envelope:012x}", self.delivery.prefix));
         if !envelope_id.starts_with(&self.delivery.prefix) {
+            if self.delivery.named.len() >= KEPT_LATE {
+                self.delivery.named.clear();
+            }
             self.delivery.named.insert(envelope_id.clone(), envelope);
         }
         let scratch = &mut self.delivery.scratch;

@@ -196,6 +196,10 @@ fn retry_after_header(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok())
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's list of errors is long; what is not told apart is one cause"
+)]
 fn cause(error: &SendRequestError) -> Code {
     match error {
         SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => Code::OpenTimeout,

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
-use crate::secret::BotToken;
+use crate::secret::{AppToken, BotToken};
 
 pub use key::{KeySource, generate_key_text};
 pub use sqlite::{OpenOptions, Opened, SqliteStore};
@@ -90,11 +90,12 @@ pub trait Workspaces: Send + Sync + 'static {
     /// One app; none when it has no living workspace.
     async fn app(&self, id: AppId) -> Result<Option<App>, StoreError>;
 
-    /// The candidate becomes the token in force.
-    async fn promote_candidate(&self, app: AppId, now_ms: i64) -> Result<(), StoreError>;
+    /// The candidate becomes the token in force, if it is this one: another may have been put in its place while this one was
+    /// tried.
+    async fn promote_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError>;
 
-    /// The candidate is forgotten.
-    async fn drop_candidate(&self, app: AppId, now_ms: i64) -> Result<(), StoreError>;
+    /// The candidate is forgotten, if it is this one.
+    async fn drop_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError>;
 
     /// Slack's id of the app, learnt from hello. A [`StoreError::Conflict`] when another living app has it.
     async fn learn_slack_app_id(&self, app: AppId, slack_app_id: &str, now_ms: i64)

@@ -6,8 +6,6 @@
 mod address;
 mod apps;
 mod batch;
-#[cfg(test)]
-mod cost;
 mod fault;
 mod history;
 mod journal;
@@ -35,7 +33,7 @@ use sqlx::{Sqlite, SqlitePool};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
-use crate::secret::BotToken;
+use crate::secret::{AppToken, BotToken};
 use crate::store::vault::Vault;
 use crate::store::{
     App, Inbox, Put, Store, StoreError, Taken, Transition, Workspace, WorkspaceSpec, Workspaces, Writer,
@@ -123,12 +121,12 @@ impl Workspaces for SqliteStore {
         self.told(self.find_app(id).await)
     }
 
-    async fn promote_candidate(&self, app: AppId, now_ms: i64) -> Result<(), StoreError> {
-        self.told(self.promote(app, now_ms).await)
+    async fn promote_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError> {
+        self.told(self.promote(app, tried, now_ms).await)
     }
 
-    async fn drop_candidate(&self, app: AppId, now_ms: i64) -> Result<(), StoreError> {
-        self.told(self.forget_candidate(app, now_ms).await)
+    async fn drop_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError> {
+        self.told(self.forget_candidate(app, tried, now_ms).await)
     }
 
     async fn learn_slack_app_id(
