@@ -56,6 +56,8 @@ pub struct Options {
     pub ack: Ack,
     /// Who handles events.
     pub handlers: Registry,
+    /// Sockets an app, 1 to 9, where its workspace does not say.
+    pub links: u8,
     /// Threads that carry connections.
     pub threads: usize,
     /// A workspace to register at start: the shortest way from a token to a running node.
@@ -102,7 +104,7 @@ impl App {
         }
         let store: Arc<dyn Store> = Arc::new(opened.store);
         if let Some((app_token, bot_token)) = options.workspace {
-            register_default(&*store, app_token, bot_token, clock.now().wall_ms).await?;
+            register_default(&*store, app_token, bot_token, options.links, clock.now().wall_ms).await?;
         }
         let outside =
             Outside { api: options.slack_api, tls: client_config(options.extra_ca_file.as_deref())? };
@@ -123,6 +125,7 @@ impl App {
             app_changed: Box::new(node.app_changed()),
             journal_writes: Box::new(node.journal_writes()),
             stopping: AtomicBool::new(false),
+            links: options.links,
             metrics: options.metrics,
             clock,
         });
@@ -188,6 +191,7 @@ async fn register_default(
     store: &dyn Workspaces,
     app_token: AppToken,
     bot_token: Option<BotToken>,
+    links: u8,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let name =
@@ -196,7 +200,7 @@ async fn register_default(
     let spec = WorkspaceSpec {
         title: before.as_ref().and_then(|before| before.title.clone()),
         desired: Desired::Connected,
-        links: before.as_ref().map_or(1, |before| before.links),
+        links: before.as_ref().map_or(links, |before| before.links),
         labels: before.map(|before| before.labels).unwrap_or_default(),
         app_token: Secret::Set(app_token),
         bot_token: bot_token.map_or(Secret::Keep, Secret::Set),
@@ -211,6 +215,7 @@ struct Inside {
     app_changed: Box<dyn Fn(AppId) + Send + Sync>,
     journal_writes: Box<dyn Fn() -> bool + Send + Sync>,
     stopping: AtomicBool,
+    links: u8,
     metrics: Arc<Metrics>,
     clock: Clock,
 }
@@ -268,6 +273,10 @@ impl admin::Node for Inside {
     fn metrics(&self) -> String {
         self.metrics.connections(&self.directory.states());
         self.metrics.render()
+    }
+
+    fn default_links(&self) -> u8 {
+        self.links
     }
 
     fn now_ms(&self) -> i64 {

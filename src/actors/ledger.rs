@@ -10,6 +10,9 @@ use super::budget::Share;
 /// What of one link may wait for verdicts, in bytes.
 pub(super) const LINK_LIMIT: usize = 256 << 10;
 
+/// Batches of one link that may wait for verdicts: fewer than its queue of words has places, so that no verdict is lost.
+pub(super) const MOST_BATCHES: usize = 480;
+
 /// Envelopes handed over together, acked together.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -35,8 +38,16 @@ impl Ledger {
     /// May `bytes` more wait, beside `unentered` ones of the turn under way? One envelope may, whatever its size, when none
     /// does.
     pub(super) fn has_room(&self, unentered: usize, bytes: usize) -> bool {
+        if !self.is_open() {
+            return false;
+        }
         let waiting = self.bytes + unentered;
         waiting == 0 || waiting + bytes <= LINK_LIMIT
+    }
+
+    /// May another batch wait?
+    pub(super) fn is_open(&self) -> bool {
+        self.entries.len() < MOST_BATCHES
     }
 
     /// Batches that wait.

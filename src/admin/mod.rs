@@ -47,6 +47,9 @@ pub trait Node: Send + Sync + 'static {
     /// All metrics in Prometheus' text format.
     fn metrics(&self) -> String;
 
+    /// Sockets an app where its workspace does not say, 1 to 9.
+    fn default_links(&self) -> u8;
+
     /// Milliseconds since 1970.
     fn now_ms(&self) -> i64;
 }

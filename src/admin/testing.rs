@@ -127,6 +127,10 @@ impl Node for FakeNode {
         "tautline_fake 1\n".to_owned()
     }
 
+    fn default_links(&self) -> u8 {
+        3
+    }
+
     fn now_ms(&self) -> i64 {
         1_795_377_600_000
     }
