@@ -330,7 +330,8 @@ mod tests {
     #[test]
     fn the_documented_list_of_reasons_is_the_one_in_the_code() {
         let page = include_str!("../docs/reasons.md");
-        let documented: Vec<_> = page.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect();
+        let documented: Vec<_> =
+            page.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect();
         let row = |code: &Code| {
             let reason = serde_json::to_value(Reason::from(*code)).unwrap();
             let cell = |name: &str| reason[name].as_str().unwrap().to_owned();
