@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tautline::simulator::{How, Load, Outgoing, Side};
 use tautline::status::{Code, State};
 
-use crate::harness::{Customer, Node, PROMISED, Stage, code_of, eventually};
+use crate::harness::{Customer, Node, PROMISED, Stage, code_of};
 
 #[actix::test]
 async fn a_put_brings_a_workspace_online_and_the_same_again_changes_nothing() {
@@ -181,26 +181,26 @@ async fn the_list_names_every_workspace_and_a_wrong_token_opens_nothing() {
 }
 
 #[actix::test]
-async fn two_workspaces_of_one_app_share_its_socket_and_each_gets_its_own_events() {
+async fn two_workspaces_of_one_app_share_its_socket_and_neither_gets_what_is_not_its_own() {
     let stage = Stage::new();
     let node = stage.node().await;
     let acme = stage.customer("acme");
     node.welcome(&[&acme]).await;
-    exchange(&stage, &node, &acme).await;
+    let first = exchange(&stage, &node, &acme).await;
     assert_eq!(node.put("acme-emea", &json!({ "app_token": acme.app_token })).await.status, 201);
-    let team = async || {
-        let event = Outgoing { team_id: Some("T0EMEA".into()), ..Outgoing::default() };
-        let id = stage.slack.send(&acme.app_id, event).unwrap();
-        stage.until_settled(&acme).await;
-        node.workspace("acme-emea").await["team_id"].as_str().map(|team| (id, team.to_owned()))
-    };
-    let (theirs, team) = eventually("the team is learnt", team).await;
-    assert_eq!(team, "T0EMEA");
-    let ours = exchange(&stage, &node, &acme).await;
-    let (theirs, ours) = (node.seen.until(&theirs).await, node.seen.until(&ours).await);
-    assert!(theirs.workspace.is_some() && ours.workspace.is_some());
-    assert_ne!(theirs.workspace, ours.workspace);
+    node.ready("acme-emea").await;
+    let of_nobody = Outgoing { team_id: Some("T0NOBODY".into()), ..Outgoing::default() };
+    let of_nobody = stage.slack.send(&acme.app_id, of_nobody).unwrap();
+    let second = exchange(&stage, &node, &acme).await;
+    let owner = async |id: &str| node.seen.until(id).await.workspace;
+    assert_eq!(owner(&first).await, owner(&second).await);
+    assert!(owner(&first).await.is_some());
+    assert_eq!(owner(&of_nobody).await, None);
     assert_eq!(stage.look(&acme, |app| app.counts.opens), 1);
+    // The one goes, the other stays online.
+    assert_eq!(node.delete("acme").await.status, 204);
+    exchange(&stage, &node, &acme).await;
+    assert_eq!(stage.look(&acme, |app| app.live_sockets()), 1);
     node.stop().await;
 }
 
