@@ -1,11 +1,12 @@
 //! The composition root: what starts, in which order, and how it stops.
 //!
-//! Start: the store (lock, key, pragmas), the way to Slack, the node (journal, dispatcher, handlers, supervisor), then the
-//! address that users see. Stop: readiness turns red, links wait for their verdicts and close, handlers finish what they have begun, the
-//! journal notes what is done, the address goes last so that a watcher sees the end.
+//! Start: the store (lock, key, pragmas), the addresses, the way to Slack; all that can be refused comes before anything is begun.
+//! Then the node (journal, dispatcher, handlers, supervisor) and the API that users see. Stop: readiness turns red, links wait for
+//! their verdicts and close, handlers finish what they have begun, the journal notes what is done, the address goes last so that a
+//! watcher sees the end.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -30,6 +31,10 @@ use crate::telemetry::Metrics;
 
 /// The workspace that `SLACK_APP_TOKEN` registers.
 const DEFAULT_WORKSPACE: &str = "default";
+
+/// Where the addresses are set.
+const LISTEN_SETTING: &str = "TAUTLINE_LISTEN or --listen";
+const METRICS_SETTING: &str = "TAUTLINE_METRICS_LISTEN";
 
 /// How long a stop may take.
 const STOP_WITHIN: Duration = Duration::from_secs(12);
@@ -76,8 +81,10 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The address cannot be had.
-    #[error("cannot listen on {address}: {problem}; choose another with TAUTLINE_LISTEN or --listen")]
+    #[error("cannot listen on {address}: {problem}; choose another with {setting}")]
     Listen {
+        /// Where it is set.
+        setting: &'static str,
         /// The address.
         address: SocketAddr,
         /// What the system says.
@@ -103,11 +110,14 @@ impl App {
             tracing::warn!("{note}");
         }
         let store: Arc<dyn Store> = Arc::new(opened.store);
+        let (listener, address) = listen(options.listen, LISTEN_SETTING)?;
+        let metrics_listener =
+            options.metrics_listen.map(|address| listen(address, METRICS_SETTING)).transpose()?;
+        let outside =
+            Outside { api: options.slack_api, tls: client_config(options.extra_ca_file.as_deref())? };
         if let Some((app_token, bot_token)) = options.workspace {
             register_default(&*store, app_token, bot_token, options.links, clock.now().wall_ms).await?;
         }
-        let outside =
-            Outside { api: options.slack_api, tls: client_config(options.extra_ca_file.as_deref())? };
         let node = Node::start(NodeParts {
             store: Arc::clone(&store),
             outside,
@@ -131,14 +141,14 @@ impl App {
         });
         let mut servers = Vec::new();
         let as_node = || Arc::clone(&inside) as Arc<dyn admin::Node>;
-        let refused = |address| move |problem| StartError::Listen { address, problem };
-        if let Some(address) = options.metrics_listen {
-            let (server, _) = admin::bind_metrics(address, as_node()).map_err(refused(address))?;
+        if let Some((listener, address)) = metrics_listener {
+            let server =
+                admin::bind_metrics(listener, as_node()).map_err(refused(address, METRICS_SETTING))?;
             servers.push(server.handle());
             actix_rt::spawn(server);
         }
-        let (server, address) = admin::bind(options.listen, 2, as_node(), options.admin_token)
-            .map_err(refused(options.listen))?;
+        let server = admin::bind(listener, 2, as_node(), options.admin_token)
+            .map_err(refused(address, LISTEN_SETTING))?;
         servers.push(server.handle());
         actix_rt::spawn(server);
         actix_rt::spawn(keep_up(Arc::downgrade(&inside)));
@@ -176,6 +186,19 @@ impl App {
         }
         report
     }
+}
+
+/// Takes an address, and tells which it is where any would do.
+fn listen(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), StartError> {
+    let taken = admin::listen(address).and_then(|listener| {
+        let taken = listener.local_addr()?;
+        Ok((listener, taken))
+    });
+    taken.map_err(refused(address, setting))
+}
+
+fn refused(address: SocketAddr, setting: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |problem| StartError::Listen { setting, address, problem }
 }
 
 /// Sorts what was observed into its buckets, for as long as the node is there.

@@ -22,7 +22,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 
 pub use self::auth::AdminToken;
-pub use self::server::{bind, bind_metrics};
+pub use self::server::{bind, bind_metrics, listen};
 use crate::ids::AppId;
 use crate::status::Status;
 use crate::store::Workspaces;
