@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::error::ParseError;
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::StatusCode;
 use awc::http::header::{self, HeaderMap};
@@ -196,9 +197,16 @@ fn retry_after_header(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok())
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's list of errors is long; what is not told apart is one cause"
+)]
 fn cause(error: &SendRequestError) -> Code {
     match error {
         SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => Code::OpenTimeout,
+        // Who hangs up before the answer is whole has not answered.
+        SendRequestError::Response(ParseError::Io(_) | ParseError::Incomplete) => Code::Unreachable,
+        SendRequestError::Response(ParseError::Timeout) => Code::OpenTimeout,
         SendRequestError::Response(_) | SendRequestError::Http(_) => Code::BadReply,
         _ => Code::Unreachable,
     }
