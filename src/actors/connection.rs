@@ -377,7 +377,7 @@ fn announce(app: &App, from: State, to: State, code: Option<Code>) {
             tracing::info!(workspace, app = %app.id, reason, "{}", to.as_str());
         }
         _ => {
-            tracing::debug!(workspace, app = %app.id, from = from.as_str(), to = to.as_str(), reason, "state")
+            tracing::debug!(workspace, app = %app.id, from = from.as_str(), to = to.as_str(), reason, "state");
         }
     }
 }
