@@ -14,7 +14,7 @@ use tautline::handlers::{Delivery, Handler, Options as Limits, Outcome, Registry
 use tautline::simulator::{Load, Outcome as Fate, Outgoing, Template};
 use tokio::sync::Semaphore;
 
-use crate::harness::{Customer, Node, Seen, Stage, eventually};
+use crate::harness::{Customer, Node, PATIENCE, Seen, Stage, eventually};
 
 // What an ack means.
 
@@ -295,6 +295,62 @@ async fn what_was_acked_before_a_restart_is_recognised_when_it_comes_again() {
     let next = exchange(&stage, &node, &acme).await;
     assert_eq!(node.seen.times(), [(next, 1)].into());
     assert_eq!(node.workspace("acme").await["counters"]["duplicates"], json!(1));
+    node.stop().await;
+}
+
+#[actix::test]
+async fn a_restart_under_load_loses_nothing_and_handles_nothing_twice() {
+    let stage = Stage::persistent();
+    let acme = stage.customer("acme");
+    let node = stage.node().await;
+    node.welcome(&[&acme]).await;
+    stage.slack.load(&acme.app_id, Load { rate: Some(200.0), ..Load::default() }).unwrap();
+    let mut times = std::collections::BTreeMap::<String, usize>::new();
+    let mut node = Some(node);
+    for round in 1..=3_u64 {
+        stage.until(&acme, "events flow", |app| app.counts.acked > round * 200).await;
+        let old = node.take().unwrap();
+        let seen = old.seen.clone();
+        old.stop().await;
+        seen.times().into_iter().for_each(|(id, count)| *times.entry(id).or_default() += count);
+        let new = stage.node().await;
+        new.ready("acme").await;
+        node = Some(new);
+    }
+    let node = node.unwrap();
+    stage.slack.stop_load(&acme.app_id).unwrap();
+    stage.until_settled(&acme).await;
+    for (id, fate) in acme.sent(&stage) {
+        assert_eq!(fate, Fate::Acked, "{id}");
+        if !times.contains_key(&id) {
+            node.seen.until(&id).await;
+        }
+    }
+    node.seen.times().into_iter().for_each(|(id, count)| *times.entry(id).or_default() += count);
+    let twice: Vec<_> = times.iter().filter(|(_, count)| **count != 1).collect();
+    assert_eq!(twice, [], "handled more than once");
+    node.stop().await;
+}
+
+#[actix::test]
+async fn a_stop_while_the_database_takes_no_writes_is_bounded_and_loses_nothing() {
+    let stage = Stage::persistent();
+    let acme = stage.customer("acme");
+    let node = stage.node().await;
+    node.welcome(&[&acme]).await;
+    exchange(&stage, &node, &acme).await;
+    let mut other = stage.open_database().await;
+    sqlx::query("begin immediate").execute(&mut other).await.unwrap();
+    let id = stage.slack.send(&acme.app_id, Outgoing::default()).unwrap();
+    let report = tokio::time::timeout(PATIENCE, node.stop_somehow()).await.expect("a stop is bounded");
+    assert!(report.links_closed && report.handlers_done && !report.journal_ended, "{report:?}");
+    assert_ne!(stage.look(&acme, |app| app.event(&id).unwrap().outcome), Fate::Acked);
+    sqlx::query("rollback").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+
+    let node = stage.node().await;
+    node.seen.until(&id).await;
+    until_acked(&stage, &acme, &id).await;
     node.stop().await;
 }
 

@@ -351,6 +351,33 @@ async fn an_outage_of_five_seconds_is_over_for_everyone_soon_after_it() {
 }
 
 #[actix::test]
+async fn a_hundred_workspaces_come_back_together_after_an_outage() {
+    let stage = Stage::persistent();
+    let node = stage.node().await;
+    let customers: Vec<_> = (0..100).map(|number| stage.customer(&format!("customer-{number}"))).collect();
+    node.welcome(&customers.iter().collect::<Vec<_>>()).await;
+    for customer in &customers {
+        stage.slack.load(&customer.app_id, Load { rate: Some(2.0), ..Load::default() }).unwrap();
+    }
+    stage.slack.outage(Duration::from_secs(3), true);
+    for customer in &customers {
+        node.was_down(&customer.name, 0, Code::Unreachable, PROMISED).await;
+    }
+    for customer in &customers {
+        node.until(&customer.name, |status| status.state == State::Ready, Duration::from_secs(3) + PROMISED)
+            .await;
+    }
+    for customer in &customers {
+        stage.slack.stop_load(&customer.app_id).unwrap();
+    }
+    for customer in &customers {
+        stage.until_settled(customer).await;
+    }
+    node.seen.assert_each_once(&stage, &customers.iter().collect::<Vec<_>>()).await;
+    node.stop().await;
+}
+
+#[actix::test]
 async fn faults_in_a_row_leave_a_connection_that_works() {
     let mut scene = Scene::set().await;
     for act in [RESET, Act::End { how: Ending::Fin }, Act::Text { text: "no json".into() }, RESET] {
