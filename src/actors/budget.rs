@@ -54,11 +54,6 @@ impl Share {
         granted
     }
 
-    /// What it holds.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Passes `bytes` of it on.
     #[must_use]
     pub(super) fn split(&mut self, bytes: usize) -> Self {
@@ -71,6 +66,14 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.budget.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Share {
+    /// What it holds.
+    fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

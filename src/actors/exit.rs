@@ -31,7 +31,7 @@ impl Exit {
         words: &mpsc::Sender<Word>,
         now: Now,
     ) -> Vec<Utf8Bytes> {
-        let Turn { events, acks, share } = turn;
+        let Turn { events, acks, share, weight } = turn;
         match self {
             Self::Stored(queue) | Self::Received(queue) => {
                 let batch = Batch { events, number: ledger.next_batch(), link: words.clone() };
@@ -43,7 +43,7 @@ impl Exit {
                     Self::Received(_) => (Vec::new(), acks),
                     Self::Stored(_) | Self::Unkept(_) => (acks, Vec::new()),
                 };
-                ledger.enter(later, now.mono, share);
+                ledger.enter(later, now.mono, share, weight);
                 at_once
             }
             Self::Unkept(dispatcher) => {

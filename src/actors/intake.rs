@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::budget::{Budget, OVERHEAD, Share};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, weight};
 use super::roster::{Owner, Roster};
 use crate::event::{Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceId};
@@ -46,6 +46,8 @@ pub(super) struct Turn {
     pub(super) events: Vec<Event>,
     pub(super) acks: Vec<Utf8Bytes>,
     pub(super) share: Share,
+    /// What they count against the link's limit.
+    pub(super) weight: usize,
 }
 
 /// Makes events of one link's envelopes.
@@ -68,7 +70,7 @@ impl Intake {
         counters: Arc<Counters>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let turn = Turn { events: Vec::new(), acks: Vec::new(), share: Share::of(&budget) };
+        let turn = Turn { events: Vec::new(), acks: Vec::new(), share: Share::of(&budget), weight: 0 };
         Self { app, roster, budget, counters, metrics, turn, learnt: None }
     }
 
@@ -86,8 +88,9 @@ impl Intake {
         };
         let bytes = envelope.payload.len() + OVERHEAD;
         let comes_again = envelope.kind.is_retried_by_slack();
+        let weight = weight(bytes);
         let has_room = if comes_again {
-            has_room && ledger.has_room(self.turn.share.bytes(), bytes)
+            has_room && ledger.has_room(self.turn.weight, weight)
         } else {
             ledger.is_open()
         };
@@ -95,6 +98,7 @@ impl Intake {
             self.shed(envelope.payload.len());
             return;
         }
+        self.turn.weight += weight;
         let event = self.event(envelope, wall_ms);
         self.turn.events.push(event);
         self.turn.acks.push(ack.into());
@@ -108,7 +112,7 @@ impl Intake {
         let count = self.turn.events.len() as u64;
         self.counters.events.fetch_add(count, Ordering::Relaxed);
         self.counters.last_event_ms.store(wall_ms, Ordering::Relaxed);
-        let next = Turn { events: Vec::new(), acks: Vec::new(), share: Share::of(&self.budget) };
+        let next = Turn { events: Vec::new(), acks: Vec::new(), share: Share::of(&self.budget), weight: 0 };
         Some(std::mem::replace(&mut self.turn, next))
     }
 

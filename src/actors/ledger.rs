@@ -7,8 +7,17 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::budget::Share;
 
-/// What of one link may wait for verdicts, in bytes.
-pub(super) const LINK_LIMIT: usize = 256 << 10;
+/// What of one link may wait for verdicts, by weight.
+const LINK_LIMIT: usize = 256 << 10;
+
+/// The most that one envelope weighs.
+const HEAVIEST: usize = LINK_LIMIT / 4;
+
+/// What an envelope counts against its link's limit: its bytes, but a large one no more than a quarter of the limit. Else a busy
+/// link would never take a large one, nor its neighbours while that one waits. The node's budget counts every byte.
+pub(super) fn weight(bytes: usize) -> usize {
+    bytes.min(HEAVIEST)
+}
 
 /// Batches of one link that may wait for verdicts: fewer than its queue of words has places, so that no verdict is lost.
 pub(super) const MOST_BATCHES: usize = 480;
@@ -22,27 +31,23 @@ pub(super) struct Entry {
     pub(super) acks: Vec<Utf8Bytes>,
     /// When the first of them was read, monotonic.
     pub(super) read_at: Duration,
-    /// Their bytes, of the node's budget.
-    pub(super) share: Share,
+    /// Their bytes, of the node's budget; given back with the entry.
+    _share: Share,
+    weight: usize,
 }
 
 /// The unacked envelopes of a link.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     entries: VecDeque<Entry>,
-    bytes: usize,
+    weight: usize,
     next: u64,
 }
 
 impl Ledger {
-    /// May `bytes` more wait, beside `unentered` ones of the turn under way? One envelope may, whatever its size, when none
-    /// does.
-    pub(super) fn has_room(&self, unentered: usize, bytes: usize) -> bool {
-        if !self.is_open() {
-            return false;
-        }
-        let waiting = self.bytes + unentered;
-        waiting == 0 || waiting + bytes <= LINK_LIMIT
+    /// May an envelope of this weight wait too, beside those of the turn under way, which weigh `unentered`?
+    pub(super) fn has_room(&self, unentered: usize, weight: usize) -> bool {
+        self.is_open() && self.weight + unentered + weight <= LINK_LIMIT
     }
 
     /// May another batch wait?
@@ -61,9 +66,9 @@ impl Ledger {
     }
 
     /// Enters a batch under [`Self::next_batch`].
-    pub(super) fn enter(&mut self, acks: Vec<Utf8Bytes>, read_at: Duration, share: Share) {
-        self.bytes += share.bytes();
-        self.entries.push_back(Entry { batch: self.next, acks, read_at, share });
+    pub(super) fn enter(&mut self, acks: Vec<Utf8Bytes>, read_at: Duration, share: Share, weight: usize) {
+        self.weight += weight;
+        self.entries.push_back(Entry { batch: self.next, acks, read_at, _share: share, weight });
         self.next += 1;
     }
 
@@ -71,7 +76,7 @@ impl Ledger {
     pub(super) fn settle(&mut self, batch: u64) -> Option<Entry> {
         let at = self.entries.iter().position(|entry| entry.batch == batch)?;
         let entry = self.entries.remove(at)?;
-        self.bytes -= entry.share.bytes();
+        self.weight -= entry.weight;
         Some(entry)
     }
 }
@@ -88,23 +93,21 @@ mod tests {
         for _ in 0..2 {
             let mut share = Share::of(&budget);
             assert!(share.grow(1000, false));
-            ledger.enter(vec!["ack".into()], Duration::ZERO, share);
+            ledger.enter(vec!["ack".into()], Duration::ZERO, share, 1000);
         }
         assert_eq!(ledger.settle(1).map(|entry| entry.batch), Some(1));
-        assert_eq!((ledger.bytes, ledger.len(), budget.taken()), (1000, 1, 1000));
+        assert_eq!((ledger.weight, ledger.len(), budget.taken()), (1000, 1, 1000));
         assert!(ledger.settle(1).is_none());
     }
 
     #[test]
-    fn one_envelope_of_any_size_is_admitted_when_none_waits() {
-        let budget = Budget::new(usize::MAX / 2, 0);
+    fn a_link_takes_small_envelopes_beside_a_large_one_and_a_large_one_beside_small_ones() {
+        let budget = Budget::new(1 << 20, 0);
+        let large = weight(4 << 20);
         let mut ledger = Ledger::default();
-        assert!(ledger.has_room(0, LINK_LIMIT * 4));
-        assert!(!ledger.has_room(1, LINK_LIMIT), "the turn under way counts");
-        let mut share = Share::of(&budget);
-        assert!(share.grow(LINK_LIMIT - 10, false));
-        ledger.enter(Vec::new(), Duration::ZERO, share);
-        assert!(ledger.has_room(0, 10));
-        assert!(!ledger.has_room(0, 11));
+        ledger.enter(Vec::new(), Duration::ZERO, Share::of(&budget), large);
+        assert!(ledger.has_room(0, weight(2_000)));
+        assert!(ledger.has_room(2 * large, large), "four at a time");
+        assert!(!ledger.has_room(3 * large, weight(1)), "the turn under way counts");
     }
 }

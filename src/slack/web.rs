@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::error::ParseError;
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::StatusCode;
 use awc::http::header::{self, HeaderMap};
@@ -216,6 +217,9 @@ fn retry_after_header(headers: &HeaderMap) -> Option<&str> {
 fn cause(error: &SendRequestError) -> Code {
     match error {
         SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => Code::OpenTimeout,
+        // Who hangs up before the answer is whole has not answered.
+        SendRequestError::Response(ParseError::Io(_) | ParseError::Incomplete) => Code::Unreachable,
+        SendRequestError::Response(ParseError::Timeout) => Code::OpenTimeout,
         SendRequestError::Response(_) | SendRequestError::Http(_) => Code::BadReply,
         _ => Code::Unreachable,
     }

@@ -34,7 +34,7 @@ async fn a_put_brings_a_workspace_online_and_the_same_again_changes_nothing() {
 }
 
 #[actix::test]
-async fn a_new_token_takes_over_under_load_without_a_gap_or_a_repeat() {
+async fn a_new_token_takes_over_under_load_without_a_gap() {
     let stage = Stage::new();
     let node = stage.node().await;
     let acme = stage.customer("acme");
@@ -177,6 +177,22 @@ async fn the_list_names_every_workspace_and_a_wrong_token_opens_nothing() {
         assert_eq!(node.ask("PUT", "/api/v1/workspaces/new", token, Some(&body)).await.status, 401);
     }
     assert_eq!(node.get("/api/v1/workspaces/new").await.status, 404);
+    node.stop().await;
+}
+
+#[actix::test]
+async fn a_token_of_another_app_moves_the_workspace_there_and_the_app_it_leaves_goes_offline() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let (acme, other) = (stage.customer("acme"), stage.customer("other"));
+    node.welcome(&[&acme]).await;
+    exchange(&stage, &node, &acme).await;
+    assert_eq!(node.put("acme", &json!({ "app_token": other.app_token })).await.status, 200);
+    node.ready("acme").await;
+    closed_by_us(&stage, &acme).await;
+    assert_eq!(node.workspace("acme").await["app_id"], json!(other.app_id));
+    stage.until(&other, "the other app is online", |app| app.live_sockets() == 1).await;
+    exchange(&stage, &node, &other).await;
     node.stop().await;
 }
 

@@ -333,15 +333,14 @@ impl Node {
         changes
     }
 
-    /// Waits until the connection has been in another state than `ready` for this reason.
-    pub(crate) async fn was_down(&self, name: &str, code: Code, within: Duration) {
+    /// Waits until the connection has been in another state than `ready` for this reason, after its first `since` changes.
+    pub(crate) async fn was_down(&self, name: &str, since: usize, code: Code, within: Duration) {
         let found = tokio::time::timeout(within, async {
             loop {
-                let history = self.history(name).await;
                 let is = |(to, why): &(String, Option<String>)| {
                     to != "ready" && why.as_deref() == Some(code.as_str())
                 };
-                if history.iter().any(is) {
+                if self.history(name).await.iter().skip(since).any(is) {
                     return;
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
