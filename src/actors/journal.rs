@@ -115,7 +115,7 @@ impl Journal {
         (journal, Queue(sender))
     }
 
-    /// Writes until `stop`, then what is still queued, then the writer's end. `deliver` gets what is fresh; what it does not take
+    /// Writes until `stop`, then what is still queued, then the writer's end if everything is handled. `deliver` gets what is fresh; what it does not take
     /// is read back from the store.
     pub(super) async fn run(mut self, mut deliver: impl FnMut(Committed), mut stop: oneshot::Receiver<()>) {
         let mut tick = tokio::time::interval(TICK);
@@ -138,7 +138,13 @@ impl Journal {
             }
         }
         let settled = self.settled();
-        let ended = self.store.end_writer(self.writer.id, settled, self.clock.now().wall_ms).await;
+        // A writer that has ended leaves nothing to its successor, so with events that nobody has handled it does not end.
+        let ended = if settled >= self.last_fresh {
+            self.store.end_writer(self.writer.id, settled, self.clock.now().wall_ms).await
+        } else {
+            tracing::info!("events that no handler was done with are handled at the next start");
+            self.store.settle(self.writer.id, settled).await
+        };
         if let Err(error) = ended {
             tracing::warn!(%error, "the journal could not note its end; the next start handles its last events again");
         }

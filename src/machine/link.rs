@@ -11,7 +11,8 @@
 //! | closing | – | – | – | – | – | end | end | end |
 //! | dead | – | – | – | – | – | – | – | – |
 //!
-//! *Settle*: no more envelopes are taken, those taken may get their verdict, then close. *Close*: the close frame is
+//! *Settle*: those envelopes taken may get their verdict, then close. Slack goes on sending until it reads the close frame, so
+//! what comes meanwhile is taken too, but only for a while, since on a busy socket the last verdict would never be in. *Close*: the close frame is
 //! sent, so that Slack frees the app's place for another socket, and TCP is dropped a second later at most: Slack answers
 //! a close but doesn't always hang up. *End*: TCP is dropped now. A link that is broken for what it *says* (no JSON, a
 //! frame too large, bad WebSocket) still has a working TCP connection, so it is closed rather than ended.
@@ -50,6 +51,8 @@ pub struct Settings {
     pub overstay: Duration,
     /// A stopped link waits so long for verdicts: Slack gives up on an ack after three seconds.
     pub settle: Duration,
+    /// For so long a stopped link takes what still comes, while it waits for verdicts.
+    pub last_call: Duration,
     /// From our close frame until TCP is dropped.
     pub close: Duration,
 }
@@ -66,6 +69,7 @@ impl Default for Settings {
             announced_end: Duration::from_secs(10),
             overstay: Duration::from_mins(1),
             settle: Duration::from_millis(2500),
+            last_call: Duration::from_secs(1),
             close: Duration::from_secs(1),
         }
     }
@@ -148,7 +152,7 @@ enum Phase {
     Greeting { until: Duration },
     Live,
     Draining { code: Code, until: Duration },
-    Settling { code: Code, until: Duration },
+    Settling { code: Code, last_call: Duration, until: Duration },
     Closing { code: Code, until: Duration },
     Dead,
 }
@@ -216,11 +220,12 @@ impl Link {
     }
 
     /// May an envelope that came in be taken? Otherwise it is let go without an ack, and Slack sends it elsewhere.
-    pub const fn accepts_envelopes(&self) -> bool {
+    pub fn accepts_envelopes(&self) -> bool {
         match self.phase {
             // Slack sends none before hello; should it, there is no reason to lose it.
             Phase::Greeting { .. } | Phase::Live | Phase::Draining { .. } => true,
-            Phase::Dialing { .. } | Phase::Settling { .. } | Phase::Closing { .. } | Phase::Dead => false,
+            Phase::Settling { last_call, .. } => self.seen.mono < last_call,
+            Phase::Dialing { .. } | Phase::Closing { .. } | Phase::Dead => false,
         }
     }
 
@@ -358,7 +363,7 @@ impl Link {
             Phase::Greeting { until } if now.mono >= until => self.close(now, Code::NoHello),
             Phase::Draining { code, until } if now.mono >= until => self.settle(now, code),
             Phase::Live | Phase::Draining { .. } => self.beat(now),
-            Phase::Settling { code, until } if now.mono >= until => self.close(now, code),
+            Phase::Settling { code, until, .. } if now.mono >= until => self.close(now, code),
             Phase::Closing { until, .. } if now.mono >= until => self.end(Code::ConnectionLost),
             Phase::Dialing { .. }
             | Phase::Greeting { .. }
@@ -426,7 +431,9 @@ impl Link {
         if self.in_flight == 0 {
             self.close(now, code);
         } else {
-            self.phase = Phase::Settling { code, until: now.mono.saturating_add(self.settings.settle) };
+            let last_call = now.mono.saturating_add(self.settings.last_call);
+            self.phase =
+                Phase::Settling { code, last_call, until: now.mono.saturating_add(self.settings.settle) };
         }
     }
 

@@ -270,12 +270,9 @@ impl State {
         let scratch = &mut self.delivery.scratch;
         scratch.clear();
         write_envelope(scratch, job, &envelope_id, &self.rules.retry_reason);
-        // A silent socket swallows it: Slack believes it sent it.
-        if !socket.silent {
-            write_shaped(&mut socket.out, scratch, shape);
-            socket.out_bytes += scratch.len();
-            socket.wake.notify_one();
-        }
+        write_shaped(&mut socket.out, scratch, shape);
+        socket.out_bytes += scratch.len();
+        socket.wake.notify_one();
         socket.in_flight += 1;
         self.delivery.flights.insert(envelope, Flight { job: number, app, socket: socket_number });
         let deadline = now + self.rules.ack_deadline();
@@ -399,10 +396,8 @@ impl State {
     pub(super) fn put_frame(&mut self, app: usize, text: &str, shape: Shape) -> bool {
         let Some(number) = self.pick(app) else { return false };
         let Some(socket) = self.sockets.get_mut(&number) else { return false };
-        if !socket.silent {
-            write_shaped(&mut socket.out, text.as_bytes(), shape);
-            socket.wake.notify_one();
-        }
+        write_shaped(&mut socket.out, text.as_bytes(), shape);
+        socket.wake.notify_one();
         true
     }
 

@@ -97,7 +97,20 @@ async fn what_is_queued_when_the_end_comes_is_still_written() {
     let inbox = Arc::clone(&journal.inbox);
     journal.stop().await;
     assert_eq!(link.verdict().await, (0, 1, 0));
-    assert_eq!(inbox.ended.load(Ordering::Acquire), 1);
+    assert_eq!(inbox.rows.lock().unwrap().len(), 1);
+}
+
+#[actix::test]
+async fn a_writer_does_not_end_while_its_events_are_not_handled() {
+    let journal = Bench::start(Faults::default());
+    journal.push(&["a"]).verdict().await;
+    let first = journal.marks.committed.load(Ordering::Acquire);
+    journal.push(&["b"]).verdict().await;
+    journal.marks.settled.store(first, Ordering::Release);
+    let inbox = Arc::clone(&journal.inbox);
+    journal.stop().await;
+    assert_eq!(inbox.settled.load(Ordering::Acquire), first);
+    assert_eq!(inbox.ended.load(Ordering::Acquire), 0, "an ended writer leaves nothing to its successor");
 }
 
 #[actix::test]

@@ -69,7 +69,7 @@ pub struct Timing {
     pub backoff_cap: Duration,
     /// A link that has lived this long after hello proves that all is well.
     pub stable: Duration,
-    /// A link that lived shorter than this after hello twice in a row makes the next one wait.
+    /// Links whose end is announced sooner than this after hello make the next one wait when there are many in a row.
     pub brief: Duration,
     /// Between probes while failed, give or take a fifth.
     pub probe: Duration,

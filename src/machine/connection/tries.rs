@@ -53,6 +53,9 @@ impl Remedy {
     }
 }
 
+/// So many announced ends in a row, each soon after hello, make nobody wait.
+const BRIEF_LIVES: u32 = 8;
+
 /// Suggested by Slack's docs for a workspace that moves into an organisation.
 const SLOW_STEPS: [Duration; 5] = [
     Duration::from_secs(1),
@@ -115,12 +118,13 @@ impl Tries {
         self.gate = Some(Gate { kind, at: floor.map_or(at, |floor| floor.max(at)), floor });
     }
 
-    /// A link ended soon after its hello. Once is chance; a Slack that says hello and disconnect in turn is not to be
-    /// asked at full speed.
+    /// A link's end was announced soon after its hello. Several in a row are a deployment of Slack's, and a wait could outlast the
+    /// two seconds that a refreshed link has left: that would be a gap. A Slack that goes on saying hello and disconnect in
+    /// turn is not to be asked at full speed.
     pub(super) fn lived_briefly(&mut self, now: Duration, dice: &mut Dice) {
         self.last_failure = now;
         self.brief = self.brief.saturating_add(1);
-        if self.brief > 1 {
+        if self.brief > BRIEF_LIVES {
             self.fail(now, Kind::Transient, None, dice);
         }
     }

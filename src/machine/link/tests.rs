@@ -173,14 +173,24 @@ fn a_switched_off_app_still_gets_its_acks() {
 }
 
 #[test]
-fn a_stopped_link_waits_for_its_verdicts_takes_no_more_and_closes_when_they_are_in() {
+fn a_stopped_link_waits_for_its_verdicts_and_closes_when_they_are_in() {
     let mut socket = Socket::live();
     socket.give(Input::InFlight(2));
     assert_eq!(socket.give(Input::Stop), []);
-    assert!(!socket.link.accepts_envelopes());
     assert_eq!(socket.at(SECOND, Input::InFlight(1)), []);
     assert_eq!(socket.at(2 * SECOND, Input::InFlight(0)), [Action::SendClose]);
     assert_eq!(socket.at(2 * SECOND, Input::PeerClosed), down(Code::OperatorDisconnect));
+}
+
+#[test]
+fn a_stopped_link_takes_what_still_comes_for_a_second() {
+    let mut socket = Socket::live();
+    socket.give(Input::InFlight(1));
+    socket.give(Input::Stop);
+    socket.at(SECOND / 2, Input::Activity);
+    assert!(socket.link.accepts_envelopes());
+    assert_eq!(socket.at(SECOND, Input::Activity), []);
+    assert!(!socket.link.accepts_envelopes(), "on a busy socket the last verdict would never be in");
 }
 
 #[test]

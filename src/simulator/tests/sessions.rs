@@ -44,6 +44,21 @@ async fn the_eleventh_socket_is_told_there_are_too_many_and_dropped_without_hell
 }
 
 #[tokio::test]
+async fn an_ended_socket_makes_room_for_another() {
+    let slack = start(|rules| rules.max_sockets = 1);
+    for ended in 1..=3 {
+        let mut client = dial(&slack).await.unwrap();
+        let hello = client.json().await;
+        assert_eq!((&hello["type"], &hello["num_connections"]), (&json!("hello"), &json!(1)));
+        drop(client);
+        let ends = |record: &Record| {
+            record.app(APP).unwrap().sockets.iter().filter(|s| s.end.is_some()).count() == ended
+        };
+        slack.until(ends, PATIENCE).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn the_simulator_pings_as_slack_does_and_counts_pongs() {
     let slack = start(|rules| (rules.first_ping_ms, rules.ping_every_ms) = (5, 5));
     let mut client = connect(&slack).await;

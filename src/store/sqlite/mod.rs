@@ -65,6 +65,11 @@ impl fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
+    /// Is there a database at this address? An error where none could be. Makes nothing.
+    pub fn exists(address: &str) -> Result<bool, StoreError> {
+        address::database_exists(&address::database_path(address)?)
+    }
+
     /// A connection for one read, which is cut when it takes too long.
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, Fault> {
         let mut db = self.readers.acquire().await?;

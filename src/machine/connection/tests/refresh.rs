@@ -23,6 +23,23 @@ fn an_announced_end_opens_the_successor_at_once_and_leaves_the_old_link_to_slack
 }
 
 #[test]
+fn several_refreshes_in_a_row_leave_no_gap_and_an_endless_row_is_slowed_down() {
+    let mut world = World::stable();
+    let mut waited = Vec::new();
+    for _ in 0..12 {
+        let (old, opens) = (world.live(), world.opens());
+        world.give(Input::LinkDraining(old, Code::RefreshRequested, 10 * SECOND));
+        waited.push(world.run_until(MINUTE, |world| world.opens() > opens));
+        world.run_until(SECOND, |world| !world.links(LinkState::Live).is_empty());
+        world.give(Input::LinkDown(old, Code::RefreshRequested));
+        world.run(SECOND);
+    }
+    assert_eq!(waited[..9], [Duration::ZERO; 9], "the first had lived long, eight had not");
+    assert!(waited[9..].iter().any(|wait| *wait > Duration::ZERO), "{waited:?}");
+    assert_eq!(world.went_through().last(), Some(&State::Ready));
+}
+
+#[test]
 fn when_slack_hangs_up_before_the_successor_is_up_the_reason_is_slacks() {
     let mut world = World::stable();
     let old = world.live();
