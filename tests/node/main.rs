@@ -7,6 +7,7 @@ mod cli;
 mod crash;
 mod delivery;
 mod faults;
+mod full;
 mod peers;
 mod process;
 mod refresh;

@@ -144,12 +144,12 @@ impl Process {
     }
 
     /// Waits for a line on stderr and returns it.
-    pub(crate) fn line(&self, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn line(&self, wanted: impl FnMut(&str) -> bool) -> String {
         self.line_after(0, wanted)
     }
 
     /// The same, of the lines after the first `lines`.
-    pub(crate) fn line_after(&self, mut lines: usize, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn line_after(&self, mut lines: usize, mut wanted: impl FnMut(&str) -> bool) -> String {
         let mut found = None;
         self.heard.wait(PATIENCE, |output| {
             while let Some(line) = output.stderr.get(lines).filter(|_| found.is_none()) {
@@ -158,7 +158,10 @@ impl Process {
             }
             found.is_some() || output.is_over()
         });
-        found.unwrap_or_else(|| panic!("the line did not come: {:#?}", self.heard.lock()))
+        found.unwrap_or_else(|| {
+            let said = self.heard.lock().stderr.split_off(lines.saturating_sub(50));
+            panic!("the line did not come; the last ones of {lines} are {said:#?}")
+        })
     }
 
     /// So many lines are on stderr by now.
@@ -304,7 +307,7 @@ fn message_of(line: &str) -> Option<String> {
     line["message"].as_str().map(str::to_owned)
 }
 
-/// A request on a connection of its own: status and body, which is null when it is no JSON.
+/// A request on a connection of its own: status and body; a body that is no JSON as text.
 pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
     let mut tcp = TcpStream::connect_timeout(&address, PATIENCE).expect("the admin API listens");
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -319,7 +322,7 @@ pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, body: Option<&V
     tcp.read_to_string(&mut answer).expect("it answers");
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    (status, serde_json::from_str(body).unwrap_or_default())
+    (status, serde_json::from_str(body).unwrap_or_else(|_| body.into()))
 }
 
 /// Collects the lines of one end until it is closed.
