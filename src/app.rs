@@ -172,9 +172,9 @@ impl App {
         Ok(())
     }
 
-    /// Resolves when the journal has died, which it never should: the node must stop then.
-    pub async fn failed(&mut self) {
-        self.node.journal_died().await;
+    /// Resolves with what has died of what must not (journal, dispatcher, supervisor): the node must stop then.
+    pub async fn died(&mut self) -> &'static str {
+        self.node.died().await
     }
 
     /// Stops in order, within a bounded time, and says what was left.

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -29,6 +29,12 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// How long what Slack may send again is remembered: its last hourly retry comes after 24 hours.
 const REMEMBER: Duration = Duration::from_hours(26);
+
+/// Keys forgotten at once, and how often in one tick: more a second than a node can take in.
+const FORGET: (u32, u32) = (4000, 8);
+
+/// A write that takes longer than this is shown as trouble, also while nothing has been refused yet.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// Envelopes read in one turn of a link, and where their verdict goes.
 pub(super) struct Batch {
@@ -56,23 +62,35 @@ pub(super) struct Marks {
     pub(super) committed: AtomicI64,
     /// Up to here everything is handled.
     pub(super) settled: AtomicI64,
-    /// Is the database refusing at the moment?
+    /// Did the database refuse the last write?
     stuck: AtomicBool,
+    /// When the write under way began, monotonic milliseconds; zero when there is none.
+    writing_since: AtomicU64,
+    clock: Clock,
 }
 
 impl Marks {
     /// The marks of a writer that starts.
-    pub(super) fn new(writer: &Writer) -> Arc<Self> {
+    pub(super) fn new(writer: &Writer, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             committed: AtomicI64::new(writer.last.0),
             settled: AtomicI64::new(writer.settled_to.0),
             stuck: AtomicBool::new(false),
+            writing_since: AtomicU64::new(0),
+            clock,
         })
     }
 
-    /// Is the database refusing at the moment?
+    /// Does the database refuse writes at the moment, or take long over one?
     pub(super) fn is_stuck(&self) -> bool {
-        self.stuck.load(Ordering::Relaxed)
+        let since = Duration::from_millis(self.writing_since.load(Ordering::Relaxed));
+        let is_slow = !since.is_zero() && self.clock.now().mono.saturating_sub(since) > SLOW;
+        is_slow || self.stuck.load(Ordering::Relaxed)
+    }
+
+    fn writing(&self, begun: Option<Duration>) {
+        let since = begun.map_or(0, |begun| u64::try_from(begun.as_millis()).unwrap_or(u64::MAX).max(1));
+        self.writing_since.store(since, Ordering::Relaxed);
     }
 }
 
@@ -123,17 +141,18 @@ impl Journal {
         let mut settled = self.writer.settled_to;
         loop {
             tokio::select! {
+                // What is rare comes first: a queue that is never empty must not put it off for ever.
                 biased;
+                _ = &mut stop, if !self.queue.is_closed() => self.queue.close(),
+                _ = tick.tick() => {
+                    self.settle(&mut settled).await;
+                    self.forget().await;
+                }
                 first = self.queue.recv() => {
                     let Some(first) = first else { break };
                     settled = self.settled();
                     let batches = self.with_what_is_there(first);
                     self.write(batches, settled, &mut deliver).await;
-                }
-                _ = &mut stop, if !self.queue.is_closed() => self.queue.close(),
-                _ = tick.tick() => {
-                    self.settle(&mut settled).await;
-                    self.forget().await;
                 }
             }
         }
@@ -158,16 +177,26 @@ impl Journal {
         let settled = self.settled();
         if settled > *noted {
             match self.store.settle(self.writer.id, settled).await {
-                Ok(()) => *noted = settled,
-                Err(error) => tracing::warn!(%error, "the journal could not note what is done"),
+                Ok(()) => {
+                    *noted = settled;
+                    self.marks.stuck.store(false, Ordering::Relaxed);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the journal could not note what is done");
+                    self.marks.stuck.store(true, Ordering::Relaxed);
+                }
             }
         }
     }
 
     async fn forget(&self) {
         let before = self.clock.now().wall_ms - i64::try_from(REMEMBER.as_millis()).unwrap_or(i64::MAX);
-        if let Err(error) = self.store.forget_seen(before, 1000).await {
-            tracing::debug!(%error, "old keys stay until the database answers");
+        for _ in 0..FORGET.1 {
+            match self.store.forget_seen(before, FORGET.0).await {
+                Ok(forgotten) if forgotten >= u64::from(FORGET.0) => {}
+                Ok(_) => return,
+                Err(error) => return tracing::debug!(%error, "old keys stay until the database answers"),
+            }
         }
     }
 
@@ -276,7 +305,10 @@ impl Journal {
     {
         let mut pause = PAUSE.0;
         loop {
-            let problem = match AssertUnwindSafe(attempt()).catch_unwind().await {
+            self.marks.writing(Some(self.clock.now().mono));
+            let outcome = AssertUnwindSafe(attempt()).catch_unwind().await;
+            self.marks.writing(None);
+            let problem = match outcome {
                 Ok(Ok(done)) => {
                     if self.marks.stuck.swap(false, Ordering::Relaxed) {
                         tracing::info!("the database takes writes again");

@@ -28,6 +28,9 @@ const IN_FLIGHT: (usize, usize) = (64 << 20, 4 << 20);
 /// How many ask Slack for an address at the same time.
 const OPENS: usize = 64;
 
+/// How often it is looked whether all that must live does.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// What an ack means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ack {
@@ -66,7 +69,9 @@ pub struct Node {
     supervisor: Addr<Supervisor>,
     dispatcher: Addr<Dispatcher>,
     marks: Option<Arc<Marks>>,
+    /// None where nothing is kept, and once it has died.
     journal: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    died: Option<&'static str>,
     arbiters: Vec<Arbiter>,
 }
 
@@ -79,6 +84,13 @@ pub struct StopReport {
     pub handlers_done: bool,
     /// The journal wrote what it had and noted its end.
     pub journal_ended: bool,
+}
+
+impl StopReport {
+    /// Was nothing left?
+    pub fn is_complete(&self) -> bool {
+        self.links_closed && self.handlers_done && self.journal_ended
+    }
 }
 
 impl Node {
@@ -94,7 +106,7 @@ impl Node {
             Ack::Stored | Ack::Received => Some(store.begin_writer(&name, clock.now().wall_ms).await?),
             Ack::Unkept => None,
         };
-        let marks = writer.as_ref().map(Marks::new);
+        let marks = writer.as_ref().map(|writer| Marks::new(writer, clock));
 
         let inner = Arbiter::new();
         let dispatcher_parts = dispatcher::Parts {
@@ -154,7 +166,7 @@ impl Node {
             })
         };
         arbiters.push(inner);
-        Ok(Self { store, directory, supervisor, dispatcher, marks, journal, arbiters })
+        Ok(Self { store, directory, supervisor, dispatcher, marks, journal, died: None, arbiters })
     }
 
     /// What is known of every connection.
@@ -178,18 +190,39 @@ impl Node {
         }
     }
 
-    /// Resolves when the journal has died, which it never should: nothing may be acked from then on, so the node must stop.
-    pub async fn journal_died(&mut self) {
-        match &mut self.journal {
-            Some((_, task)) => drop(task.await),
-            None => std::future::pending().await,
+    /// Resolves with what has died of what must not: without the journal nothing may be acked, without the dispatcher nobody
+    /// handles what is, without the supervisor nobody brings a connection back. The node must stop then.
+    pub async fn died(&mut self) -> &'static str {
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            let journal = async {
+                match &mut self.journal {
+                    Some((_, task)) => drop(task.await),
+                    None => std::future::pending().await,
+                }
+            };
+            let died = tokio::select! {
+                () = journal => {
+                    self.journal = None;
+                    Some("journal")
+                }
+                _ = look.tick() => match (self.dispatcher.connected(), self.supervisor.connected()) {
+                    (false, _) => Some("dispatcher"),
+                    (_, false) => Some("supervisor"),
+                    (true, true) => None,
+                },
+            };
+            if let Some(died) = died {
+                self.died = Some(died);
+                return died;
+            }
         }
     }
 
     /// Stops in order: links wait for their verdicts and close; handlers finish what they have begun; the journal notes what is done.
     pub async fn stop(mut self, within: Duration) -> StopReport {
         let mut report = StopReport::default();
-        let part = within / 3;
+        let part = within / 4;
         report.links_closed = timeout(part, self.supervisor.send(StopAll)).await.is_ok();
         report.handlers_done = timeout(part, self.dispatcher.send(Drain)).await.is_ok();
         report.journal_ended = match self.journal.take() {
@@ -197,12 +230,15 @@ impl Node {
                 drop(stop);
                 timeout(part, task).await.is_ok()
             }
-            None => true,
+            None => self.died.is_none(),
         };
+        // Before the threads that read from it; a disk that hangs does not hold the end up.
+        if timeout(part, self.store.close()).await.is_err() {
+            tracing::warn!("the database does not close");
+        }
         for arbiter in &self.arbiters {
             arbiter.stop();
         }
-        self.store.close().await;
         report
     }
 }

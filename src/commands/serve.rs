@@ -38,9 +38,9 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let mut app = App::start(options).await.map_err(Failure::setup)?;
     tracing::info!(address = %app.address(), handlers = settings.handlers.join(","), "serving");
     let died = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-        () = app.failed() => true,
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        died = app.died() => Some(died),
     };
     tracing::info!("stopping; a second signal ends at once");
     let report = tokio::select! {
@@ -54,10 +54,12 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         journal_ended = report.journal_ended,
         "stopped"
     );
-    if died {
-        Err(Failure::Broken("the journal died; nothing may be acked without it".into()))
-    } else {
-        Ok(())
+    match died {
+        Some(died) => Err(Failure::Broken(format!("the {died} died, which is a bug; start the node again"))),
+        None if report.is_complete() => Ok(()),
+        None => Err(Failure::Broken(
+            "stopped in time, but not all was done; the next start goes on with it".into(),
+        )),
     }
 }
 

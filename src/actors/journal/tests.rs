@@ -153,7 +153,8 @@ impl Bench {
     fn start(faults: Faults) -> Self {
         let inbox = Arc::new(Faulty::new(faults));
         let writer = Writer { id: WriterId(1), last: Seq(5), settled_to: Seq(5) };
-        let marks = Marks::new(&writer);
+        let clock = Clock::start();
+        let marks = Marks::new(&writer, clock);
         let store = Arc::clone(&inbox) as Arc<dyn Inbox>;
         let (journal, queue) = Journal::new(
             store,
