@@ -1,11 +1,12 @@
 //! The composition root: what starts, in which order, and how it stops.
 //!
-//! Start: the store (lock, key, pragmas), the way to Slack, the node (journal, dispatcher, handlers, supervisor), then the
-//! address that users see. Stop: readiness turns red, links wait for their verdicts and close, handlers finish what they have begun, the
-//! journal notes what is done, the address goes last so that a watcher sees the end.
+//! Start: the store (lock, key, pragmas), the addresses, the way to Slack; all that can be refused comes before anything is begun.
+//! Then the node (journal, dispatcher, handlers, supervisor) and the API that users see. Stop: readiness turns red, links wait for
+//! their verdicts and close, handlers finish what they have begun, the journal notes what is done, the address goes last so that a
+//! watcher sees the end.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -30,6 +31,10 @@ use crate::telemetry::Metrics;
 
 /// The workspace that `SLACK_APP_TOKEN` registers.
 const DEFAULT_WORKSPACE: &str = "default";
+
+/// Where the addresses are set.
+const LISTEN_SETTING: &str = "TAUTLINE_LISTEN or --listen";
+const METRICS_SETTING: &str = "TAUTLINE_METRICS_LISTEN";
 
 /// How long a stop may take.
 const STOP_WITHIN: Duration = Duration::from_secs(12);
@@ -56,6 +61,8 @@ pub struct Options {
     pub ack: Ack,
     /// Who handles events.
     pub handlers: Registry,
+    /// Sockets an app, 1 to 9, where its workspace does not say.
+    pub links: u8,
     /// Threads that carry connections.
     pub threads: usize,
     /// A workspace to register at start: the shortest way from a token to a running node.
@@ -74,8 +81,10 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The address cannot be had.
-    #[error("cannot listen on {address}: {problem}; choose another with TAUTLINE_LISTEN or --listen")]
+    #[error("cannot listen on {address}: {problem}; choose another with {setting}")]
     Listen {
+        /// Where it is set.
+        setting: &'static str,
         /// The address.
         address: SocketAddr,
         /// What the system says.
@@ -101,11 +110,14 @@ impl App {
             tracing::warn!("{note}");
         }
         let store: Arc<dyn Store> = Arc::new(opened.store);
-        if let Some((app_token, bot_token)) = options.workspace {
-            register_default(&*store, app_token, bot_token, clock.now().wall_ms).await?;
-        }
+        let (listener, address) = listen(options.listen, LISTEN_SETTING)?;
+        let metrics_listener =
+            options.metrics_listen.map(|address| listen(address, METRICS_SETTING)).transpose()?;
         let outside =
             Outside { api: options.slack_api, tls: client_config(options.extra_ca_file.as_deref())? };
+        if let Some((app_token, bot_token)) = options.workspace {
+            register_default(&*store, app_token, bot_token, options.links, clock.now().wall_ms).await?;
+        }
         let node = Node::start(NodeParts {
             store: Arc::clone(&store),
             outside,
@@ -123,19 +135,20 @@ impl App {
             app_changed: Box::new(node.app_changed()),
             journal_writes: Box::new(node.journal_writes()),
             stopping: AtomicBool::new(false),
+            links: options.links,
             metrics: options.metrics,
             clock,
         });
         let mut servers = Vec::new();
         let as_node = || Arc::clone(&inside) as Arc<dyn admin::Node>;
-        let refused = |address| move |problem| StartError::Listen { address, problem };
-        if let Some(address) = options.metrics_listen {
-            let (server, _) = admin::bind_metrics(address, as_node()).map_err(refused(address))?;
+        if let Some((listener, address)) = metrics_listener {
+            let server =
+                admin::bind_metrics(listener, as_node()).map_err(refused(address, METRICS_SETTING))?;
             servers.push(server.handle());
             actix_rt::spawn(server);
         }
-        let (server, address) = admin::bind(options.listen, 2, as_node(), options.admin_token)
-            .map_err(refused(options.listen))?;
+        let server = admin::bind(listener, 2, as_node(), options.admin_token)
+            .map_err(refused(address, LISTEN_SETTING))?;
         servers.push(server.handle());
         actix_rt::spawn(server);
         actix_rt::spawn(keep_up(Arc::downgrade(&inside)));
@@ -175,6 +188,19 @@ impl App {
     }
 }
 
+/// Takes an address, and tells which it is where any would do.
+fn listen(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), StartError> {
+    let taken = admin::listen(address).and_then(|listener| {
+        let taken = listener.local_addr()?;
+        Ok((listener, taken))
+    });
+    taken.map_err(refused(address, setting))
+}
+
+fn refused(address: SocketAddr, setting: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |problem| StartError::Listen { setting, address, problem }
+}
+
 /// Sorts what was observed into its buckets, for as long as the node is there.
 async fn keep_up(inside: Weak<Inside>) {
     loop {
@@ -188,6 +214,7 @@ async fn register_default(
     store: &dyn Workspaces,
     app_token: AppToken,
     bot_token: Option<BotToken>,
+    links: u8,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let name =
@@ -196,7 +223,7 @@ async fn register_default(
     let spec = WorkspaceSpec {
         title: before.as_ref().and_then(|before| before.title.clone()),
         desired: Desired::Connected,
-        links: before.as_ref().map_or(1, |before| before.links),
+        links: before.as_ref().map_or(links, |before| before.links),
         labels: before.map(|before| before.labels).unwrap_or_default(),
         app_token: Secret::Set(app_token),
         bot_token: bot_token.map_or(Secret::Keep, Secret::Set),
@@ -211,6 +238,7 @@ struct Inside {
     app_changed: Box<dyn Fn(AppId) + Send + Sync>,
     journal_writes: Box<dyn Fn() -> bool + Send + Sync>,
     stopping: AtomicBool,
+    links: u8,
     metrics: Arc<Metrics>,
     clock: Clock,
 }
@@ -268,6 +296,10 @@ impl admin::Node for Inside {
     fn metrics(&self) -> String {
         self.metrics.connections(&self.directory.states());
         self.metrics.render()
+    }
+
+    fn default_links(&self) -> u8 {
+        self.links
     }
 
     fn now_ms(&self) -> i64 {

@@ -21,3 +21,8 @@ pub mod slack;
 pub mod status;
 pub mod store;
 pub mod telemetry;
+
+/// The README's examples are compiled with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

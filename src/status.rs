@@ -326,4 +326,18 @@ mod tests {
             assert!(code.message().ends_with('.') && code.action().ends_with('.'), "{}", code.as_str());
         }
     }
+
+    #[test]
+    fn the_documented_list_of_reasons_is_the_one_in_the_code() {
+        let page = include_str!("../docs/reasons.md");
+        let documented: Vec<_> =
+            page.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect();
+        let row = |code: &Code| {
+            let reason = serde_json::to_value(Reason::from(*code)).unwrap();
+            let cell = |name: &str| reason[name].as_str().unwrap().to_owned();
+            let [source, actor] = [cell("source"), cell("actor")];
+            format!("| `{}` | {source} | {actor} | {} | {} |", code.as_str(), code.message(), code.action())
+        };
+        assert_eq!(documented, Code::ALL.iter().map(row).collect::<Vec<_>>());
+    }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -19,9 +20,10 @@ use crate::ids::{AppId, Generation};
 use crate::machine::connection::{
     Action, Connection as Machine, Input, OpenFailure, Settings, Timing, Which,
 };
+use crate::protocol::hello::Hello;
 use crate::secret::{AppToken, TicketUrl};
 use crate::slack::web::WebApi;
-use crate::status::{Code, State};
+use crate::status::{Code, Source, State};
 use crate::store::{App, Desired, Transition};
 
 /// The app as it is stored now: compare and act.
@@ -45,6 +47,10 @@ pub(super) struct Parts {
 /// A link, as its connection holds it.
 struct Handle {
     words: mpsc::Sender<Word>,
+    /// Is hello in?
+    is_up: bool,
+    /// Has Slack announced its end?
+    is_announced: bool,
     /// Dropped with the handle, however that comes about: the link then ends in order.
     _alive: oneshot::Sender<()>,
 }
@@ -61,6 +67,8 @@ pub(super) struct Connection {
     token: Option<AppToken>,
     candidate: Option<AppToken>,
     is_on: bool,
+    /// Why the last link that was up ended or is about to, until its successor is up.
+    lost: Option<Code>,
     /// Addresses that were issued and are not dialled yet.
     addresses: HashMap<Generation, TicketUrl>,
     opening: HashMap<Generation, SpawnHandle>,
@@ -91,6 +99,7 @@ impl Connection {
             token: None,
             candidate: None,
             is_on: false,
+            lost: None,
             addresses: HashMap::new(),
             opening: HashMap::new(),
             links: HashMap::new(),
@@ -224,31 +233,53 @@ impl Connection {
             counters: Arc::clone(&self.entry.counters),
             metrics: Arc::clone(&shared.metrics),
         };
-        self.links.insert(generation, Handle { words: own_words, _alive: alive });
+        self.links.insert(
+            generation,
+            Handle { words: own_words, is_up: false, is_announced: false, _alive: alive },
+        );
         let task = self.entry.links.spawn_local(link::run(address, parts));
         let end = task.into_actor(self).map(move |end, act, ctx| {
-            act.links.remove(&generation);
             let code = end.unwrap_or_else(|_| {
-                tracing::error!(%generation, "a link panicked; it is replaced");
+                tracing::error!(app = %act.id, %generation, "a link panicked; it is replaced");
                 Code::ConnectionLost
             });
+            if let Some(link) = act.links.remove(&generation).filter(|link| link.is_up) {
+                if !link.is_announced && code.source() != Source::Operator {
+                    act.lost = Some(code);
+                }
+                tracing::info!(workspace = workspace(&act.app), %generation, reason = code.as_str(), "link ended");
+            }
             act.feed(Input::LinkDown(generation, code), ctx);
         });
         ctx.spawn(end);
     }
 
+    /// Counts a link, and why it was needed when it is not the first.
+    fn came_up(&mut self, generation: Generation, hello: &Hello) {
+        if let Some(link) = self.links.get_mut(&generation) {
+            link.is_up = true;
+        }
+        if let Some(code) = self.lost.take() {
+            self.entry.counters.reconnects.fetch_add(1, Ordering::Relaxed);
+            self.shared.metrics.reconnect(code);
+        }
+        let host = hello.host.as_deref();
+        tracing::info!(workspace = workspace(&self.app), %generation, host, sockets = hello.num_connections, "link is up");
+    }
+
     fn promote(&mut self, ctx: &mut Context<Self>) {
-        self.token = self.candidate.take().or_else(|| self.token.take());
+        let Some(token) = self.candidate.take() else { return };
+        self.token = Some(token.clone());
         let (store, id, now) = (Arc::clone(&self.shared.store), self.id, self.shared.clock.now().wall_ms);
-        let noting = async move { store.promote_candidate(id, now).await };
+        let noting = async move { store.promote_candidate(id, &token, now).await };
         ctx.spawn(noting.into_actor(self).map(|noted, act, _| act.noted(noted, "the new token is in force")));
     }
 
     fn drop_candidate(&mut self, code: Code, ctx: &mut Context<Self>) {
         tracing::warn!(app = %self.id, code = code.as_str(), "Slack refuses the new token; the old one stays in force");
-        self.candidate = None;
+        let Some(token) = self.candidate.take() else { return };
         let (store, id, now) = (Arc::clone(&self.shared.store), self.id, self.shared.clock.now().wall_ms);
-        let noting = async move { store.drop_candidate(id, now).await };
+        let noting = async move { store.drop_candidate(id, &token, now).await };
         ctx.spawn(noting.into_actor(self).map(|noted, act, _| act.noted(noted, "the new token is refused")));
     }
 
@@ -338,8 +369,18 @@ impl Handler<Report> for Connection {
     fn handle(&mut self, Report { generation, news }: Report, ctx: &mut Self::Context) {
         let input = match news {
             News::Opened => Input::LinkOpened(generation),
-            News::Up(hello) => Input::LinkUp(generation, hello),
-            News::Draining(code, within) => Input::LinkDraining(generation, code, within),
+            News::Up(hello) => {
+                self.came_up(generation, &hello);
+                Input::LinkUp(generation, hello)
+            }
+            News::Draining(code, within) => {
+                self.lost = Some(code);
+                if let Some(link) = self.links.get_mut(&generation) {
+                    link.is_announced = true;
+                }
+                tracing::info!(workspace = workspace(&self.app), %generation, reason = code.as_str(), "link is about to end");
+                Input::LinkDraining(generation, code, within)
+            }
             News::Learnt(learnt) => return self.learn_team(learnt, ctx),
         };
         self.feed(input, ctx);
@@ -363,9 +404,14 @@ impl Handler<Stop> for Connection {
     }
 }
 
+/// By what an app is named in the log: the first workspace on it.
+fn workspace(app: &App) -> &str {
+    app.seats.first().map_or("none", |seat| seat.name.as_str())
+}
+
 /// Says a change of state aloud: once, at the level of who has to care.
 fn announce(app: &App, from: State, to: State, code: Option<Code>) {
-    let workspace = app.seats.first().map_or("none", |seat| seat.name.as_str());
+    let workspace = workspace(app);
     let reason = code.map(Code::as_str);
     match (to, code) {
         (State::Failed, Some(code)) => {

@@ -89,7 +89,11 @@ impl Intake {
         let bytes = envelope.payload.len() + OVERHEAD;
         let comes_again = envelope.kind.is_retried_by_slack();
         let weight = weight(bytes);
-        let has_room = !comes_again || (has_room && ledger.has_room(self.turn.weight, weight));
+        let has_room = if comes_again {
+            has_room && ledger.has_room(self.turn.weight, weight)
+        } else {
+            ledger.is_open()
+        };
         if !has_room || !self.turn.share.grow(bytes, !comes_again) {
             self.shed(envelope.payload.len());
             return;

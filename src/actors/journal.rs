@@ -18,7 +18,7 @@ use crate::machine::seq::SeqMaker;
 use crate::store::{Inbox, StoreError, Taken, Writer};
 use crate::telemetry::Metrics;
 
-/// Events committed together at most. Larger groups gain nothing and make the first one wait.
+/// A group is closed when it holds so many events. Larger ones gain nothing and make the first one wait.
 const GROUP: usize = 512;
 
 /// How often `settled_to` moves when nothing comes in.
@@ -120,17 +120,15 @@ impl Journal {
     pub(super) async fn run(mut self, mut deliver: impl FnMut(Committed), mut stop: oneshot::Receiver<()>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut batches = Vec::new();
         let mut settled = self.writer.settled_to;
         loop {
             tokio::select! {
                 biased;
-                read = self.queue.recv_many(&mut batches, GROUP) => {
-                    if read == 0 {
-                        break;
-                    }
+                first = self.queue.recv() => {
+                    let Some(first) = first else { break };
                     settled = self.settled();
-                    self.write(&mut batches, settled, &mut deliver).await;
+                    let batches = self.with_what_is_there(first);
+                    self.write(batches, settled, &mut deliver).await;
                 }
                 _ = &mut stop, if !self.queue.is_closed() => self.queue.close(),
                 _ = tick.tick() => {
@@ -173,12 +171,25 @@ impl Journal {
         }
     }
 
-    /// Commits what was queued, group by group, and tells every link.
-    async fn write(&mut self, batches: &mut Vec<Batch>, settled: Seq, deliver: &mut impl FnMut(Committed)) {
+    /// The batches of one group: the first, and what came in behind it.
+    fn with_what_is_there(&mut self, first: Batch) -> Vec<Batch> {
+        let mut events = first.events.len();
+        let mut batches = vec![first];
+        while events < GROUP
+            && let Ok(batch) = self.queue.try_recv()
+        {
+            events += batch.events.len();
+            batches.push(batch);
+        }
+        batches
+    }
+
+    /// Commits a group and tells every link.
+    async fn write(&mut self, batches: Vec<Batch>, settled: Seq, deliver: &mut impl FnMut(Committed)) {
         let now = self.clock.now().wall_ms;
         let mut group = Vec::new();
         let mut waiting = Vec::new();
-        for batch in batches.drain(..) {
+        for batch in batches {
             waiting.push((batch.link, batch.number, batch.events.len()));
             for mut event in batch.events {
                 event.seq = self.seqs.next(now);

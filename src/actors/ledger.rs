@@ -20,6 +20,9 @@ pub(super) fn weight(bytes: usize) -> usize {
     bytes.min(HEAVIEST)
 }
 
+/// Batches of one link that may wait for verdicts: fewer than its queue of words has places, so that no verdict is lost.
+pub(super) const MOST_BATCHES: usize = 480;
+
 /// Envelopes handed over together, acked together.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -45,7 +48,12 @@ pub(super) struct Ledger {
 impl Ledger {
     /// May an envelope of this weight wait too, beside those of the turn under way, which weigh `unentered`?
     pub(super) fn has_room(&self, unentered: usize, weight: usize) -> bool {
-        self.weight + unentered + weight <= LINK_LIMIT
+        self.is_open() && self.weight + unentered + weight <= LINK_LIMIT
+    }
+
+    /// May another batch wait?
+    pub(super) fn is_open(&self) -> bool {
+        self.entries.len() < MOST_BATCHES
     }
 
     /// Batches that wait.

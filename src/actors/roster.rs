@@ -40,7 +40,9 @@ impl Roster {
                 .iter()
                 .find(|seat| seat.team_id.is_none() && seat.enterprise_id.as_deref() == Some(enterprise))
         };
-        if let Some(seat) = by_team.or_else(by_org) {
+        // For an install in a whole organisation the team is where the event happened, which says nothing of the install.
+        let seat = if routing.is_enterprise_install { by_org().or(by_team) } else { by_team.or_else(by_org) };
+        if let Some(seat) = seat {
             return Owner::Of(seat.workspace);
         }
         match self.seats.as_slice() {
@@ -88,7 +90,8 @@ mod tests {
             )
         };
         assert_eq!(owner(&roster, &event("T7")), Owner::Of(WorkspaceId(1)));
-        assert_eq!(owner(&roster, &event("T2")), Owner::Of(WorkspaceId(2)));
+        assert_eq!(owner(&roster, &event("T2")), Owner::Of(WorkspaceId(1)));
+        assert_eq!(owner(&roster, r#"{"team_id":"T2","enterprise_id":"E1"}"#), Owner::Of(WorkspaceId(2)));
     }
 
     fn owner(roster: &Roster, payload: &str) -> Owner {

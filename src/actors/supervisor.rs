@@ -202,3 +202,6 @@ impl Handler<StopAll> for Supervisor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,13 +81,13 @@ impl Wire {
         }
         if self.unflushed {
             match Pin::new(socket).poll_flush(cx) {
-                Poll::Ready(Ok(())) => {
-                    self.unflushed = false;
-                    self.acks = self.outbox.iter().filter(|message| message.is_text()).count();
-                }
+                Poll::Ready(Ok(())) => self.unflushed = false,
                 Poll::Ready(Err(error)) => return Err(cause_of_break(&error)),
                 Poll::Pending => {}
             }
+        }
+        if !self.unflushed {
+            self.acks = self.outbox.iter().filter(|message| message.is_text()).count();
         }
         Ok(())
     }

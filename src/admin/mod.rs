@@ -3,7 +3,7 @@
 //! It asks the node through [`Node`] and knows no actor: what a request wants is written to the store, and the node is told
 //! that something changed. [`service`] is the whole of it for one `App`; [`bind`] puts it on an address.
 //!
-//! Invariant: every answer bears an `X-Request-Id`, every error is a [`problem`], and nothing below `/api/v1` is reached
+//! Invariant: every answer bears an `X-Request-Id`, every error is an RFC 9457 problem, and nothing below `/api/v1` is reached
 //! without the token.
 
 mod auth;
@@ -22,7 +22,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 
 pub use self::auth::AdminToken;
-pub use self::server::{bind, bind_metrics};
+pub use self::server::{bind, bind_metrics, listen};
 use crate::ids::AppId;
 use crate::status::Status;
 use crate::store::Workspaces;
@@ -46,6 +46,9 @@ pub trait Node: Send + Sync + 'static {
 
     /// All metrics in Prometheus' text format.
     fn metrics(&self) -> String;
+
+    /// Sockets an app where its workspace does not say, 1 to 9.
+    fn default_links(&self) -> u8;
 
     /// Milliseconds since 1970.
     fn now_ms(&self) -> i64;

@@ -1,7 +1,7 @@
 //! The API on an address.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,23 +22,28 @@ const MAX_CONNECTIONS: usize = 512;
 /// What a stop waits for requests that are being answered.
 const STOP_SECONDS: u64 = 3;
 
-/// The API on `listen`; port 0 takes a free one. The address is taken when this returns; requests are answered while the
-/// server is polled. It heeds no signal: who started it stops it by its handle.
+/// Takes an address; port 0 takes a free one. Who connects waits until something is [`bind`]ed to it.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address)
+}
+
+/// The API on an address that is taken. Requests are answered while the server is polled. It heeds no signal: who started it
+/// stops it by its handle.
 pub fn bind(
-    listen: SocketAddr,
+    listener: TcpListener,
     workers: usize,
     node: Arc<dyn Node>,
     token: AdminToken,
-) -> io::Result<(Server, SocketAddr)> {
-    serve(listen, workers, service(node, token))
+) -> io::Result<Server> {
+    serve(listener, workers, service(node, token))
 }
 
 /// The metrics alone on an address of their own, without a token.
-pub fn bind_metrics(listen: SocketAddr, node: Arc<dyn Node>) -> io::Result<(Server, SocketAddr)> {
-    serve(listen, 1, metrics_service(node))
+pub fn bind_metrics(listener: TcpListener, node: Arc<dyn Node>) -> io::Result<Server> {
+    serve(listener, 1, metrics_service(node))
 }
 
-fn serve<C>(listen: SocketAddr, workers: usize, configure: C) -> io::Result<(Server, SocketAddr)>
+fn serve<C>(listener: TcpListener, workers: usize, configure: C) -> io::Result<Server>
 where
     C: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
@@ -50,9 +55,8 @@ where
         .keep_alive(KEEP_ALIVE)
         .max_connections(MAX_CONNECTIONS)
         .shutdown_timeout(STOP_SECONDS)
-        .bind(listen)?;
-    let bound = server.addrs().first().copied().unwrap_or(listen);
-    Ok((server.run(), bound))
+        .listen(listener)?;
+    Ok(server.run())
 }
 
 #[cfg(test)]
@@ -64,7 +68,9 @@ mod tests {
 
     #[actix_web::test]
     async fn the_api_answers_on_the_port_it_says_it_has_taken() {
-        let (server, address) = bind(ANY_PORT.into(), 9, FakeNode::new(), AdminToken::new("t")).unwrap();
+        let listener = listen(ANY_PORT.into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = bind(listener, 9, FakeNode::new(), AdminToken::new("t")).unwrap();
         let handle = server.handle();
         let running = actix_rt::spawn(server);
         let answer = awc::Client::new().get(format!("http://{address}/livez")).send().await.unwrap();
@@ -75,7 +81,9 @@ mod tests {
 
     #[actix_web::test]
     async fn the_metrics_address_wants_no_token_and_offers_nothing_else() {
-        let (server, address) = bind_metrics(ANY_PORT.into(), FakeNode::new()).unwrap();
+        let listener = listen(ANY_PORT.into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = bind_metrics(listener, FakeNode::new()).unwrap();
         let handle = server.handle();
         let running = actix_rt::spawn(server);
         let client = awc::Client::new();
@@ -89,12 +97,10 @@ mod tests {
         running.await.unwrap().unwrap();
     }
 
-    #[actix_web::test]
-    async fn a_taken_port_is_an_error_at_once() {
-        let (_server, address) = bind_metrics(ANY_PORT.into(), FakeNode::new()).unwrap();
-        let Err(error) = bind(address, 1, FakeNode::new(), AdminToken::new("t")) else {
-            panic!("two servers on one port");
-        };
+    #[test]
+    fn a_taken_port_is_an_error_at_once() {
+        let first = listen(ANY_PORT.into()).unwrap();
+        let error = listen(first.local_addr().unwrap()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 }

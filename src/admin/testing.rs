@@ -127,6 +127,10 @@ impl Node for FakeNode {
         "tautline_fake 1\n".to_owned()
     }
 
+    fn default_links(&self) -> u8 {
+        3
+    }
+
     fn now_ms(&self) -> i64 {
         1_795_377_600_000
     }
@@ -271,10 +275,15 @@ impl Workspaces for FakeStore {
     async fn app(&self, _id: AppId) -> Result<Option<StoredApp>, StoreError> {
         Err(away())
     }
-    async fn promote_candidate(&self, _app: AppId, _now_ms: i64) -> Result<(), StoreError> {
+    async fn promote_candidate(
+        &self,
+        _app: AppId,
+        _tried: &AppToken,
+        _now_ms: i64,
+    ) -> Result<(), StoreError> {
         Err(away())
     }
-    async fn drop_candidate(&self, _app: AppId, _now_ms: i64) -> Result<(), StoreError> {
+    async fn drop_candidate(&self, _app: AppId, _tried: &AppToken, _now_ms: i64) -> Result<(), StoreError> {
         Err(away())
     }
     async fn learn_slack_app_id(&self, _app: AppId, _slack: &str, _now_ms: i64) -> Result<(), StoreError> {

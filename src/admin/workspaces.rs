@@ -49,7 +49,7 @@ async fn write(
     node: Data<dyn Node>,
 ) -> Result<HttpResponse, Problem> {
     let name = parse_name(&id)?;
-    let spec = body::read(&request, payload).await?;
+    let spec = body::read(&request, payload, node.default_links()).await?;
     let store = node.store();
     let before = store.workspace(&name).await?;
     if before.is_none() && !matches!(spec.app_token, Secret::Set(_)) {

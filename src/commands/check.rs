@@ -51,15 +51,19 @@ fn say(what: &str, outcome: &Result<String, String>) {
     }
 }
 
+/// Opens the database where there is one; a check makes none.
 async fn database(settings: &Settings) -> Result<String, String> {
+    if !SqliteStore::exists(&settings.database_url).map_err(|error| error.to_string())? {
+        return Ok(format!("{} is not there yet; the first start makes it", settings.database_url));
+    }
     let options =
         OpenOptions { address: settings.database_url.clone(), key: key_source(settings), max_pages: None };
     let opened = SqliteStore::open(options).await.map_err(|error| error.to_string())?;
     let ping = opened.store.ping().await;
     opened.store.close().await;
     ping.map_err(|error| error.to_string())?;
-    let notes = opened.notes.iter().map(|note| format!("; {note}")).collect::<String>();
-    Ok(format!("{} can be read and written{notes}", settings.database_url))
+    let what = format!("{} can be read and written", settings.database_url);
+    Ok([vec![what], opened.notes].concat().join("; "))
 }
 
 /// The soft limit on open files, as Linux tells it.

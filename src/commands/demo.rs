@@ -89,6 +89,7 @@ impl Demo {
             extra_ca_file: None,
             ack: Ack::Stored,
             handlers,
+            links: 1,
             threads: threads(),
             workspace: None,
             metrics: Arc::new(Metrics::new().map_err(Failure::setup)?),

@@ -73,8 +73,6 @@ pub(super) struct Socket {
     pub(super) hello: bool,
     /// Its end was announced.
     pub(super) announced: bool,
-    /// It has fallen silent: what is put on it goes nowhere.
-    pub(super) silent: bool,
     /// Envelopes on it that nobody acked yet.
     pub(super) in_flight: u32,
     /// What its task is to do, in order.
@@ -262,7 +260,6 @@ impl State {
             app,
             hello: false,
             announced: false,
-            silent: false,
             in_flight: 0,
             out: VecDeque::new(),
             out_bytes: 0,

@@ -82,6 +82,8 @@ enum Timer {
 
 /// How many event records an app keeps; the oldest go first.
 const KEPT_EVENTS: usize = 500_000;
+/// How much may be neither acked nor given up; more is left out.
+const MAX_OPEN: usize = 1_000_000;
 /// How many envelopes past their deadline are remembered.
 const KEPT_LATE: usize = 100_000;
 /// A client that reads so slowly that this much waits for it gets no more.
@@ -166,6 +168,10 @@ impl State {
         let Some(owner) = self.apps.get_mut(app) else { return };
         let Some(record) = self.record.apps.get_mut(app) else { return };
         record.counts.sent += 1;
+        if self.delivery.jobs.len() >= MAX_OPEN {
+            record.counts.given_up += 1;
+            return record.odd(At(now), "too_many_open", None, "nobody acks what is sent; this was left out");
+        }
         let event = owner.recorded;
         owner.recorded += 1;
         if self.recording == Recording::Full {
@@ -256,17 +262,17 @@ impl State {
         };
         let envelope_id = wanted.unwrap_or_else(|| format!("{}{envelope:012x}", self.delivery.prefix));
         if !envelope_id.starts_with(&self.delivery.prefix) {
+            if self.delivery.named.len() >= KEPT_LATE {
+                self.delivery.named.clear();
+            }
             self.delivery.named.insert(envelope_id.clone(), envelope);
         }
         let scratch = &mut self.delivery.scratch;
         scratch.clear();
         write_envelope(scratch, job, &envelope_id, &self.rules.retry_reason);
-        // A silent socket swallows it: Slack believes it sent it.
-        if !socket.silent {
-            write_shaped(&mut socket.out, scratch, shape);
-            socket.out_bytes += scratch.len();
-            socket.wake.notify_one();
-        }
+        write_shaped(&mut socket.out, scratch, shape);
+        socket.out_bytes += scratch.len();
+        socket.wake.notify_one();
         socket.in_flight += 1;
         self.delivery.flights.insert(envelope, Flight { job: number, app, socket: socket_number });
         let deadline = now + self.rules.ack_deadline();
@@ -390,10 +396,8 @@ impl State {
     pub(super) fn put_frame(&mut self, app: usize, text: &str, shape: Shape) -> bool {
         let Some(number) = self.pick(app) else { return false };
         let Some(socket) = self.sockets.get_mut(&number) else { return false };
-        if !socket.silent {
-            write_shaped(&mut socket.out, text.as_bytes(), shape);
-            socket.wake.notify_one();
-        }
+        write_shaped(&mut socket.out, text.as_bytes(), shape);
+        socket.wake.notify_one();
         true
     }
 

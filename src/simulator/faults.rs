@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum Fault {
-    /// A method answers with a bare HTTP status and, when `body` isn't given, an HTML page: 500, 503, 429 with
-    /// `retry_after`, or 200, as a proxy's login page would.
+    /// A method answers with an HTTP status and, when `body` isn't given, an HTML page: 500, 503, or 200, as a proxy's
+    /// login page would. 429, with `retry_after`, says `ratelimited` in JSON instead, as Slack does.
     ApiStatus {
         /// Which method; `apps.connections.open` when not given.
         #[serde(default)]

@@ -148,6 +148,8 @@ impl Session {
             if let Some(finish) = self.work(shared.now()) {
                 return finish;
             }
+            // Who waits for the record must see what was done before this waits itself.
+            shared.changed();
             let due = self.timers.next().map(|at| shared.clock.instant(at));
             let turn = tokio::select! {
                 turn = self.wire.turn() => Some(turn),
@@ -160,7 +162,6 @@ impl Session {
                 Some(Ok(Turn::End)) => Some(self.client_gone(shared.now(), How::Fin)),
                 Some(Err(_)) => Some(self.client_gone(shared.now(), How::Reset)),
             };
-            shared.changed();
             if let Some(finish) = finish {
                 return finish;
             }
@@ -352,7 +353,6 @@ impl Session {
         self.wire.forget();
         self.timers = Timers::default();
         if let Some(socket) = state.sockets.get_mut(&self.seat.number) {
-            socket.silent = true;
             socket.out.clear();
         }
         self.with_record(state, |record| {

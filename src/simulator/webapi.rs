@@ -1,6 +1,6 @@
 //! The Web API and the `response_url`s. Three methods are played, any other is recorded and answered `{"ok":true}`.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde_json::{Map, Value, json};
 
@@ -62,14 +62,14 @@ pub(super) async fn call(shared: &Shared, request: &Request) -> Answer {
     let (answer, result) = fault.unwrap_or_else(|| {
         let reply = match method {
             OPEN => open(&mut state, now, request, &caller),
-            "auth.test" => auth_test(&state, &caller),
-            "chat.postMessage" => post_message(&state, now, &caller, &args),
-            _ if matches!(caller, Caller::Unknown) => Err("invalid_auth"),
+            "auth.test" => auth_test(&state, &caller).map_err(Cow::from),
+            "chat.postMessage" => post_message(&state, now, &caller, &args).map_err(Cow::from),
+            _ if matches!(caller, Caller::Unknown) => Err("invalid_auth".into()),
             _ => Ok(json!({"ok": true}).to_string()),
         };
         match reply {
             Ok(body) => (Response::new(200, JSON, body).into(), "ok".into()),
-            Err(code) => (error(code), code.into()),
+            Err(code) => (error(&code), code.into_owned()),
         }
     });
     let status = match &answer {
@@ -110,9 +110,12 @@ fn is_of(of: Option<&str>, method: &str) -> bool {
 fn faulty(fault: &Fault, method: &str) -> Option<(Answer, String)> {
     match fault {
         Fault::ApiStatus { method: of, status, retry_after, body } if is_of(of.as_deref(), method) => {
-            let mut response = body
-                .as_ref()
-                .map_or_else(|| Response::html(*status), |body| Response::new(*status, JSON, body.as_str()));
+            let mut response = match body {
+                Some(body) => Response::new(*status, JSON, body.as_str()),
+                // Of all that is not 200 only this comes from the API itself, and `slack_sdk` goes by its body.
+                None if *status == 429 => Response::json(429, &json!({"ok": false, "error": "ratelimited"})),
+                None => Response::html(*status),
+            };
             if let Some(seconds) = retry_after {
                 response.headers.push(("Retry-After", seconds.to_string()));
             }
@@ -145,22 +148,22 @@ fn open(
     now: Duration,
     request: &Request,
     caller: &Caller,
-) -> Result<String, &'static str> {
+) -> Result<String, Cow<'static, str>> {
     if request.method != "POST" {
-        return Err("insecure_request");
+        return Err("insecure_request".into());
     }
     let index = match caller {
         Caller::App(app) => *app,
-        Caller::Team(_, _) => return Err("not_allowed_token_type"),
+        Caller::Team(_, _) => return Err("not_allowed_token_type".into()),
         Caller::Unknown if request.bearer().is_some_and(|token| token.starts_with("xox")) => {
-            return Err("not_allowed_token_type");
+            return Err("not_allowed_token_type".into());
         }
-        Caller::Unknown => return Err("invalid_auth"),
-        Caller::Nobody => return Err("not_authed"),
+        Caller::Unknown => return Err("invalid_auth".into()),
+        Caller::Nobody => return Err("not_authed".into()),
     };
-    let Some(app) = state.apps.get(index) else { return Err("invalid_auth") };
+    let Some(app) = state.apps.get(index) else { return Err("invalid_auth".into()) };
     if let Some(refusal) = &app.refusal {
-        return Ok(json!({"ok": false, "error": refusal}).to_string());
+        return Err(refusal.clone().into());
     }
     let hash = app.hash.clone();
     let ticket = state.uuid();

@@ -24,6 +24,9 @@ use crate::status::Code;
 /// How long a call may take.
 const CALL_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long it may take to get an address, body included.
+const OPEN_WITHIN: Duration = Duration::from_secs(12);
+
 /// The largest answer read.
 const MAX_ANSWER: usize = 1 << 20;
 
@@ -97,7 +100,13 @@ impl WebApi {
 
     /// `apps.connections.open`: an address for one socket, good for one dial.
     pub async fn open(&self, token: &AppToken) -> Result<TicketUrl, OpenFailure> {
-        let transient = |code| OpenFailure { code, class: Class::Transient, retry_after: None };
+        // The client's own limit does not cover a body that trickles.
+        tokio::time::timeout(OPEN_WITHIN, self.ask_for_address(token))
+            .await
+            .unwrap_or_else(|_| Err(transient(Code::OpenTimeout)))
+    }
+
+    async fn ask_for_address(&self, token: &AppToken) -> Result<TicketUrl, OpenFailure> {
         let request = self
             .client
             .post(self.address("apps.connections.open"))
@@ -181,6 +190,10 @@ impl WebApi {
     fn address(&self, method: &str) -> String {
         format!("{}{method}", self.base)
     }
+}
+
+const fn transient(code: Code) -> OpenFailure {
+    OpenFailure { code, class: Class::Transient, retry_after: None }
 }
 
 fn status(status: StatusCode, headers: &HeaderMap) -> Result<(), CallError> {

@@ -60,13 +60,13 @@ impl KeyBytes {
             })
             .ok_or_else(|| {
                 StoreError::Setup(format!(
-                    "the key in {origin} is neither base64 nor hex; `tautline key generate` makes a good one"
+                    "the key in {origin} is neither base64 nor hex; `openssl rand -base64 32` makes a good one"
                 ))
             })?;
         let length = bytes.len();
         let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| {
             StoreError::Setup(format!(
-                "the key in {origin} has {length} bytes, a key has 32; `tautline key generate` makes a good one"
+                "the key in {origin} has {length} bytes, a key has 32; `openssl rand -base64 32` makes a good one"
             ))
         })?;
         Ok(Self::new(bytes))

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
-use crate::secret::BotToken;
+use crate::secret::{AppToken, BotToken};
 
 pub use key::{KeySource, generate_key_text};
 pub use sqlite::{OpenOptions, Opened, SqliteStore};
@@ -62,9 +62,11 @@ pub trait Workspaces: Send + Sync + 'static {
     /// One living workspace.
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError>;
 
-    /// Creates or replaces a workspace. A token whose app is known (same token, or same Slack app id) seats the workspace
-    /// on that app; a new token of the app in place is stored as its candidate. Two living workspaces of one app with the same team are a
-    /// [`StoreError::Conflict`].
+    /// Creates or replaces a workspace. A token whose app is known (same token, or same Slack app id in its text) seats the
+    /// workspace on that app, where a token other than the one in force becomes the candidate. An unknown token is taken for a
+    /// new one of the workspace's own app, unless others sit there too or its text names another Slack app: then, as for a new
+    /// workspace, it makes an app of its own. The team a workspace has learnt moves with it. Two living workspaces of one app
+    /// with the same team are a [`StoreError::Conflict`].
     async fn put_workspace(
         &self,
         name: &WorkspaceName,
@@ -88,17 +90,19 @@ pub trait Workspaces: Send + Sync + 'static {
     /// One app; none when it has no living workspace.
     async fn app(&self, id: AppId) -> Result<Option<App>, StoreError>;
 
-    /// The candidate becomes the token in force.
-    async fn promote_candidate(&self, app: AppId, now_ms: i64) -> Result<(), StoreError>;
+    /// The candidate becomes the token in force, if it is this one: another may have been put in its place while this one was
+    /// tried.
+    async fn promote_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError>;
 
-    /// The candidate is forgotten.
-    async fn drop_candidate(&self, app: AppId, now_ms: i64) -> Result<(), StoreError>;
+    /// The candidate is forgotten, if it is this one.
+    async fn drop_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError>;
 
-    /// Slack's id of the app, learnt from hello.
+    /// Slack's id of the app, learnt from hello. A [`StoreError::Conflict`] when another living app has it.
     async fn learn_slack_app_id(&self, app: AppId, slack_app_id: &str, now_ms: i64)
     -> Result<(), StoreError>;
 
-    /// The workspace's team and organisation, learnt from `auth.test` or its first event.
+    /// The workspace's team and organisation, learnt from `auth.test` or its first event; what is none stays as it was. A
+    /// [`StoreError::Conflict`] when another living workspace of the app has the same.
     async fn learn_team(
         &self,
         workspace: WorkspaceId,
@@ -136,13 +140,15 @@ pub trait Inbox: Send + Sync + 'static {
     /// The same, and the writer has ended in order: nothing is taken over from it.
     async fn end_writer(&self, writer: WriterId, settled_to: Seq, now_ms: i64) -> Result<(), StoreError>;
 
-    /// Events above `after` in order of seq, at most `limit` and, but for the first, at most `max_bytes` of payload.
+    /// Events above `after` in order of seq, at most `limit` and, but for the first, at most `max_bytes` of payload. One that
+    /// cannot be read is skipped with a line in the log; an empty answer means that nothing readable is left.
     async fn read_events(&self, after: Seq, limit: u32, max_bytes: usize) -> Result<Vec<Event>, StoreError>;
 
     /// Puts aside, sealed, an event that no database would take.
     async fn quarantine(&self, event: &Event, error: &str, now_ms: i64) -> Result<(), StoreError>;
 
-    /// Forgets what was seen before `before_ms`, at most `limit` rows; how many it forgot.
+    /// Forgets what was received before `before_ms`, at most `limit` rows; how many it forgot. None: that was all for now.
+    /// Events must be kept for as long as what was seen of them.
     async fn forget_seen(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError>;
 }
 

@@ -1,1 +1,275 @@
-//! What the commands say and how they end.
+//! What the commands say and how they end: what somebody sees who starts the binary for the first time, and what they see when it
+//! cannot do as they ask.
+#![expect(clippy::unwrap_used, reason = "all of it is a test")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
+use tautline::simulator::{Act, Outgoing, Template, Which};
+
+use super::process::{ADMIN_TOKEN, Ended, Handled, Process, Site, tautline};
+
+/// 32 bytes that are nobody's key.
+const OTHER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+#[test]
+fn a_token_with_the_wrong_prefix_is_refused_in_one_line_that_does_not_show_it() {
+    let site = Site::new(|_| {});
+    let mut command = site.tautline(&["serve"]);
+    command.env("SLACK_APP_TOKEN", "xoxb-1-secret");
+    let line = refused(command);
+    assert!(line.contains("SLACK_APP_TOKEN") && line.contains("xapp-"), "{line}");
+    assert!(!line.contains("secret"), "{line}");
+    assert!(!site.database().exists(), "nothing is made for a node that does not start");
+}
+
+#[test]
+fn a_wrong_key_is_refused_in_one_line_and_the_right_one_still_opens() {
+    let site = used_site();
+    let mut command = site.tautline(&["serve"]);
+    command.env("TAUTLINE_KEY", OTHER_KEY);
+    let line = refused(command);
+    assert!(line.contains("TAUTLINE_KEY") && !line.contains(OTHER_KEY), "{line}");
+    site.serve().stop();
+}
+
+#[test]
+fn a_key_file_that_is_gone_or_open_to_others_is_refused_in_one_line_with_the_remedy() {
+    let site = used_site();
+    let mut command = site.tautline(&["serve"]);
+    command.env("TAUTLINE_KEY_FILE", "nowhere.key");
+    let line = refused(command);
+    assert!(line.contains("cannot read the key file nowhere.key"), "{line}");
+
+    set_mode(&site.folder.path().join("tautline.db.key"), 0o644);
+    let line = refused(site.tautline(&["serve"]));
+    assert!(line.contains("mode 0644") && line.contains("chmod 600"), "{line}");
+}
+
+#[test]
+fn a_read_only_database_is_refused_in_one_line() {
+    let site = used_site();
+    set_mode(&site.database(), 0o444);
+    let line = refused(site.tautline(&["serve"]));
+    assert!(line.contains("tautline.db is read-only"), "{line}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_left_as_it_is() {
+    let site = Site::new(|_| {});
+    fs::write(site.database(), "the accounts of 1987").unwrap();
+    let line = refused(site.tautline(&["serve"]));
+    assert!(line.contains("is not a SQLite database"), "{line}");
+    assert_eq!(fs::read_to_string(site.database()).unwrap(), "the accounts of 1987");
+}
+
+#[test]
+fn a_taken_port_is_refused_in_one_line_before_anything_is_begun() {
+    let site = used_site();
+    let before = begun(&site.database());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for setting in ["TAUTLINE_LISTEN", "TAUTLINE_METRICS_LISTEN"] {
+        let mut command = site.tautline(&["serve"]);
+        command.env(setting, &address).env("SLACK_APP_TOKEN", "xapp-1-A0NEW-1-0123456789abcdef");
+        let line = refused(command);
+        assert!(line.contains(&address) && line.contains(setting), "{line}");
+        assert_eq!(begun(&site.database()), before, "neither a writer nor a workspace");
+    }
+    site.serve().stop();
+}
+
+#[test]
+fn a_second_node_on_a_database_is_refused_by_name_and_the_first_goes_on() {
+    let site = Site::new(|_| {});
+    let customer = site.customer(0);
+    let first = site.serve();
+    first.register("acme", &customer);
+    first.state("acme", "ready");
+    let line = refused(site.tautline(&["serve"]));
+    assert!(line.contains(&format!("process {}", first.id())), "{line}");
+    assert!(line.contains("tautline.db is in use by another node"), "{line}");
+
+    let id = site.slack.send(&customer.app_id, Outgoing::default()).unwrap();
+    first.line(|line| Handled::read(line).is_some_and(|event| event.id == id));
+    assert_eq!(first.stop().code, Some(0));
+}
+
+#[test]
+fn an_app_token_alone_is_enough_to_be_online() {
+    let site = Site::new(|_| {});
+    let customer = site.customer(0);
+    let node = Process::start(online(&site, &customer.app_token));
+    node.state("default", "ready");
+    let (status, workspace) = node.ask("GET", "/api/v1/workspaces/default", None);
+    assert_eq!((status, &workspace["state"]), (200, &json!("ready")), "{workspace}");
+    let id = site.slack.send(&customer.app_id, Outgoing::default()).unwrap();
+    node.line(|line| Handled::read(line).is_some_and(|event| event.id == id));
+    assert_eq!(node.stop().code, Some(0));
+}
+
+#[test]
+fn a_token_that_slack_refuses_is_told_and_the_node_stays_up() {
+    let site = Site::new(|_| {});
+    let node = Process::start(online(&site, "xapp-1-A0NOBODY-1-0123456789abcdef"));
+    node.line(|line| line.contains("\"reason\":\"invalid_auth\""));
+    let (status, workspace) = node.ask("GET", "/api/v1/workspaces/default", None);
+    assert_eq!((status, &workspace["state"]), (200, &json!("failed")), "{workspace}");
+    assert_eq!(workspace["reason"]["code"], "invalid_auth", "{workspace}");
+    assert_eq!(node.ask("GET", "/livez", None).0, 200);
+    assert_eq!(node.stop().code, Some(0));
+}
+
+#[test]
+fn check_says_one_line_for_each_thing_and_ends_well_where_a_node_would_start() {
+    let site = Site::new(|_| {});
+    let ended = Process::start(limited(&site, "$(ulimit -Hn)")).ended();
+    let lines = ended.output.stdout;
+    assert_eq!(ended.code, Some(0), "{lines:#?}");
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert!(lines.iter().all(|line| line.starts_with("ok ")), "{lines:#?}");
+    assert!(ended.output.stderr.is_empty(), "{:?}", ended.output.stderr);
+}
+
+#[test]
+fn check_goes_on_after_a_failure_and_ends_with_code_2() {
+    let site = used_site();
+    set_mode(&site.database(), 0o444);
+    let ended = Process::start(limited(&site, "256")).ended();
+    let lines = ended.output.stdout;
+    let starts: Vec<_> = lines.iter().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(starts, ["ok    settings", "FAIL  database and key", "FAIL  file limit", "ok    slack"]);
+    assert_eq!((ended.code, ended.output.stderr.len()), (Some(2), 1), "{:?}", ended.output.stderr);
+}
+
+#[test]
+fn the_demo_runs_without_anything_set_up_and_nothing_is_sent_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = tautline(folder.path(), &["demo", "--seconds", "3", "--listen", "127.0.0.1:0"]);
+    command.env("TMPDIR", folder.path());
+    let ended = Process::start(command).ended();
+    let text = ended.output.text();
+    assert_eq!(ended.code, Some(0), "{text}");
+    let result = ended.output.stdout.last().expect("a last line");
+    assert!(result.contains(" were acked, 0 had to be sent again"), "{text}");
+    assert!(!result.contains(" 0 were acked"), "{text}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing stays behind");
+}
+
+#[test]
+fn help_names_every_command_and_an_unknown_flag_ends_with_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = Process::start(tautline(folder.path(), &["--help"])).ended();
+    assert_eq!(help.code, Some(0));
+    for command in ["demo", "serve", "simulate", "check"] {
+        assert!(help.output.stdout.iter().any(|line| line.trim_start().starts_with(command)), "{help:?}");
+    }
+    for wrong in [&["serve", "--frobnicate"][..], &["frobnicate"], &[]] {
+        let ended = Process::start(tautline(folder.path(), wrong)).ended();
+        assert_eq!(ended.code, Some(2), "{wrong:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn not_even_at_trace_a_token_a_ticket_or_a_payload_is_shown() {
+    let site = Site::new(|_| {});
+    let customer = site.customer(0);
+    let mut command = online(&site, &customer.app_token);
+    command
+        .env("SLACK_BOT_TOKEN", &customer.bot_token)
+        .env("TAUTLINE_LOG", "trace")
+        .env("TAUTLINE_HANDLERS", "log,echo");
+    let node = Process::start(command);
+    node.state("default", "ready");
+    let secret = "what-was-said";
+    for template in [Template::Message, Template::AppMention, Template::SlashCommand] {
+        let said = Outgoing { text: Some(secret.into()), ..Outgoing::template(template) };
+        site.slack.send(&customer.app_id, said).unwrap();
+    }
+    site.until("the mention and the command are answered", |record| {
+        record.apps.iter().any(|app| !app.calls.is_empty() && !app.responses.is_empty())
+    });
+    let body = json!({"app_token": "xoxp-a-token-of-another-kind"});
+    assert_eq!(node.ask("PUT", "/api/v1/workspaces/wrong", Some(&body)).0, 422);
+    // A refresh, and then the end of a link by what no Slack would say.
+    let refresh = Act::Disconnect { reason: "refresh_requested".into(), after_ms: None, then: None };
+    site.slack.act(None, Which::All, &refresh).unwrap();
+    site.until("the link is replaced", |record| record.apps.iter().any(|app| app.counts.sockets == 2));
+    site.until("the new one alone is live", |record| record.apps.iter().all(|app| app.live_sockets() == 1));
+    site.slack.send(&customer.app_id, Outgoing::frame(format!("{{\"{secret}"))).unwrap();
+    site.until("the link is replaced again", |record| record.apps.iter().any(|app| app.counts.sockets == 3));
+    let ended = node.stop();
+    let text = ended.output.text();
+    assert_eq!(ended.code, Some(0), "{text}");
+    assert!(text.contains("\"level\":\"TRACE\""), "the log is as fine as can be");
+    let secrets = [
+        &customer.app_token,
+        &customer.bot_token,
+        ADMIN_TOKEN,
+        secret,
+        "another-kind",
+        "ticket=",
+        "/response/",
+    ];
+    for secret in secrets {
+        let shown = text.lines().find(|line| line.contains(secret));
+        assert_eq!(shown, None, "{secret} is shown");
+    }
+}
+
+/// A site whose database a node has made.
+fn used_site() -> Site {
+    let site = Site::new(|_| {});
+    let ended = site.serve().stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.output.text());
+    site
+}
+
+/// `serve` with what a stranger has: an app-level token.
+fn online(site: &Site, app_token: &str) -> Command {
+    let mut command = site.tautline(&["serve"]);
+    command.env("SLACK_APP_TOKEN", app_token);
+    command
+}
+
+/// `check` with so many files to open.
+fn limited(site: &Site, files: &str) -> Command {
+    let check = site.tautline(&["check"]);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &format!("ulimit -Sn {files} && exec \"$0\" \"$@\"")]);
+    command.arg(check.get_program()).args(check.get_args()).env_clear().current_dir(site.folder.path());
+    command.envs(check.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+}
+
+/// The one line of a node that does not start.
+fn refused(command: Command) -> String {
+    let Ended { code, output } = Process::start(command).ended();
+    assert_eq!(code, Some(2), "{output:#?}");
+    assert_eq!((output.stderr.len(), output.stdout.len()), (1, 0), "{output:#?}");
+    let line = output.stderr.first().unwrap();
+    assert!(line.starts_with("tautline: "), "{line}");
+    line.clone()
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// What nodes have begun on a database: writers and workspaces.
+fn begun(database: &Path) -> (i64, i64) {
+    let count = async {
+        let mut db = SqliteConnectOptions::new().filename(database).connect().await.unwrap();
+        let counts =
+            sqlx::query_as("select (select count(*) from writers), (select count(*) from workspaces)");
+        let counts = counts.fetch_one(&mut db).await.unwrap();
+        db.close().await.unwrap();
+        counts
+    };
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(count)
+}

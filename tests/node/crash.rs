@@ -1,1 +1,228 @@
-//! kill -9 at any moment.
+//! The end of a node, with and without notice: every event that Slack was told "got it" for is handled.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "all of it is a test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
+use tautline::simulator::{EventRecord, Fault, How, Load, Outcome, Side};
+
+use super::process::{Handled, Site};
+
+/// Customers that send at the same time.
+const CUSTOMERS: u8 = 3;
+/// Events a second of all of them.
+const RATE: u32 = 600;
+/// A stop takes no longer, whatever is under way.
+const STOPPED: Duration = Duration::from_secs(10);
+/// How often a node is killed.
+const KILLS: usize = 20;
+
+/// A pipe holds some 300 lines, half a second's events; what comes after that waits on disk.
+const BEHIND: Duration = Duration::from_secs(1);
+
+#[test]
+fn twenty_kills_in_a_row_lose_no_event_that_was_acked() {
+    let seed: u64 = rand::random();
+    println!("the moments are drawn from seed {seed}");
+    let mut dice = StdRng::seed_from_u64(seed);
+    let site = busy_site();
+    let mut runs: Vec<Vec<Handled>> = Vec::new();
+    let mut unsettled = Vec::new();
+    for round in 0..KILLS {
+        let node = site.serve();
+        if round == 0 {
+            begin(&site, &node);
+        }
+        match round % 4 {
+            // As it starts, while it hands on what its predecessor left.
+            3 => {}
+            // Behind: what is stored and acked is far ahead of what is handled.
+            1 => {
+                node.line(|line| Handled::read(line).is_some());
+                node.stop_listening();
+                node.run_for(BEHIND);
+            }
+            // While events flow.
+            _ => drop(node.line(|line| Handled::read(line).is_some())),
+        }
+        node.run_for(Duration::from_millis(dice.random_range(0..1_000)));
+        runs.push(node.kill().handled());
+        unsettled.push(unsettled_in(&site.database()));
+    }
+    runs.push(last_run(&site, &runs));
+
+    let sent = sent(&site);
+    println!(
+        "{} events sent, {} acked, {} sent again; handled by run {:?}; unsettled at each kill {unsettled:?}",
+        sent.len(),
+        acked(&sent).len(),
+        sent.iter().filter(|event| event.attempts.len() > 1).count(),
+        runs.iter().map(Vec::len).collect::<Vec<_>>(),
+    );
+    // In the moment between a note and the next event there is nothing to lose, and a kill may hit it.
+    let worthwhile = unsettled.iter().filter(|events| **events > 0).count();
+    assert!(worthwhile >= KILLS - 2, "a kill with nothing to lose proves nothing: {unsettled:?}");
+    assert!(unsettled.iter().any(|events| *events > 100), "no node was behind: {unsettled:?}");
+    every_acked_event_was_handled(&sent, &runs);
+    every_event_has_one_place_in_the_journal(&runs);
+    let repeats = repeats(&runs);
+    println!("handled again after each kill: {repeats:?}");
+    // What is handled is noted with the next group, at the latest after a second.
+    assert!(repeats.iter().sum::<usize>() <= KILLS * RATE as usize, "{repeats:?}");
+}
+
+#[test]
+fn a_stop_by_either_signal_closes_every_socket_in_order_and_the_next_start_repeats_nothing() {
+    let site = busy_site();
+    let mut runs = Vec::new();
+    for signal in ["TERM", "INT"] {
+        let node = site.serve();
+        if runs.is_empty() {
+            begin(&site, &node);
+        }
+        for number in 0..CUSTOMERS {
+            node.state(&format!("customer-{number}"), "ready");
+        }
+        let lines = node.lines();
+        node.line_after(lines + 300, |line| Handled::read(line).is_some());
+        node.signal(signal);
+        let ended = node.ended_within(STOPPED);
+        assert_eq!(ended.code, Some(0), "{}", ended.output.text());
+        runs.push(ended.output.handled());
+    }
+    runs.push(last_run(&site, &runs));
+
+    every_acked_event_was_handled(&sent(&site), &runs);
+    assert_eq!(repeats(&runs), [0, 0, 0], "a stop in order notes all that was handled");
+    for app in site.slack.record().apps {
+        assert_eq!(app.sockets.len(), 3);
+        for socket in &app.sockets {
+            let end = socket.end.expect("the node is gone");
+            assert_eq!((end.by, end.how), (Side::Client, How::CloseFrame), "{socket:?}");
+        }
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once_what_the_first_one_began() {
+    let site = Site::new(|_| {});
+    let node = site.serve();
+    node.register("acme", &site.customer(0));
+    node.state("acme", "ready");
+    // The close frame stays unanswered for as long as a link waits for that: time for the second signal.
+    site.slack.arm(None, Fault::CloseUnanswered).unwrap();
+    node.signal("TERM");
+    node.line(|line| line.contains("stopping"));
+    node.signal("TERM");
+    let ended = node.ended();
+    assert_eq!(ended.code, Some(1));
+    let text = ended.output.text();
+    assert!(text.contains("ended at once by a second signal") && !text.contains("\"stopped\""), "{text}");
+}
+
+fn busy_site() -> Site {
+    Site::new(|rules| {
+        // A minute is 600 ms, and acks are due within a second: who is unheard is repeated soon.
+        rules.time_scale = 0.01;
+        rules.ack_deadline_ms = 1_000;
+    })
+}
+
+/// Registers the customers and lets them send.
+fn begin(site: &Site, node: &super::process::Process) {
+    for number in 0..CUSTOMERS {
+        let customer = site.customer(number);
+        node.register(&format!("customer-{number}"), &customer);
+        let load = Load { rate: Some(f64::from(RATE) / f64::from(CUSTOMERS)), ..Load::default() };
+        site.slack.load(&customer.app_id, load).unwrap();
+    }
+}
+
+/// A node without new load that ends once each event is acked or given up, and each acked one was handled by some run. A stop
+/// would leave what no handler has begun to the next start.
+fn last_run(site: &Site, runs: &[Vec<Handled>]) -> Vec<Handled> {
+    for number in 0..CUSTOMERS {
+        site.slack.stop_load(&format!("A0REAL{number}")).unwrap();
+    }
+    let node = site.serve();
+    site.until("every event is acked or given up", |record| {
+        record.apps.iter().all(|app| {
+            let counts = &app.counts;
+            counts.sent == counts.acked + counts.given_up + counts.timed_out
+        })
+    });
+    let mut missing = acked(&sent(site));
+    for event in runs.iter().flatten() {
+        missing.remove(&event.id);
+    }
+    if !missing.is_empty() {
+        node.line(|line| {
+            Handled::read(line).is_some_and(|event| missing.remove(&event.id)) && missing.is_empty()
+        });
+    }
+    let ended = node.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.output.text());
+    ended.output.handled()
+}
+
+fn sent(site: &Site) -> Vec<EventRecord> {
+    site.slack.record().apps.into_iter().flat_map(|app| app.events).collect()
+}
+
+/// What Slack was told "got it" for.
+fn acked(sent: &[EventRecord]) -> BTreeSet<String> {
+    sent.iter().filter(|event| event.outcome == Outcome::Acked).map(|event| event.id.clone()).collect()
+}
+
+fn every_acked_event_was_handled(sent: &[EventRecord], runs: &[Vec<Handled>]) {
+    let mut lost = acked(sent);
+    for event in runs.iter().flatten() {
+        lost.remove(&event.id);
+    }
+    assert!(lost.is_empty(), "{} acked events were handled by nobody: {lost:?}", lost.len());
+}
+
+/// Also what was stored, and not acked, and sent again by Slack, is one event and not two.
+fn every_event_has_one_place_in_the_journal(runs: &[Vec<Handled>]) {
+    let mut seqs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for event in runs.iter().flatten() {
+        seqs.entry(&event.id).or_default().insert(&event.seq);
+    }
+    let twice: Vec<_> = seqs.iter().filter(|(_, seqs)| seqs.len() > 1).collect();
+    assert!(twice.is_empty(), "sent again by Slack and not recognised: {twice:?}");
+}
+
+/// How many events each run handled that an earlier one had handled.
+fn repeats(runs: &[Vec<Handled>]) -> Vec<usize> {
+    let mut before = BTreeSet::new();
+    let count = |run: &Vec<Handled>| run.iter().filter(|event| !before.insert(event.id.clone())).count();
+    runs.iter().map(count).collect()
+}
+
+/// How many events of a killed node are stored and not noted as handled. Looks at a copy, so that the next start finds the
+/// files as the kill left them.
+fn unsettled_in(database: &Path) -> i64 {
+    let copy = tempfile::tempdir().unwrap();
+    let path = copy.path().join("copy.db");
+    fs::copy(database, &path).expect("the database is there");
+    let wal = database.with_extension("db-wal");
+    if wal.exists() {
+        fs::copy(&wal, path.with_extension("db-wal")).expect("its log can be read");
+    }
+    let count = async {
+        let mut db = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+        let unsettled = sqlx::query_scalar(
+            "select count(*) from events where seq > (select min(settled_to) from writers where ended_at is null)",
+        );
+        let unsettled = unsettled.fetch_one(&mut db).await.unwrap();
+        db.close().await.unwrap();
+        unsettled
+    };
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(count)
+}

@@ -117,6 +117,7 @@ impl Stage {
             extra_ca_file: None,
             ack,
             handlers,
+            links: 1,
             threads: 2,
             workspace: None,
             metrics: Arc::new(Metrics::new().expect("metrics")),

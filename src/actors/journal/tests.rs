@@ -119,11 +119,11 @@ async fn a_group_tells_which_fresh_event_came_before_it() {
     journal.push(&["a"]).verdict().await;
     journal.push(&["a"]).verdict().await;
     journal.push(&["b"]).verdict().await;
-    let handed = journal.handed.lock().unwrap();
+    let handed = Arc::clone(&journal.handed);
+    journal.stop().await;
+    let handed = handed.lock().unwrap();
     let [first, second] = handed.as_slice() else { panic!("a group without fresh events is not handed on") };
     assert_eq!(second.after, first.events[0].seq);
-    drop(handed);
-    journal.stop().await;
 }
 
 /// A running journal over a store that fails as told.

@@ -20,7 +20,11 @@ const MAX_LABEL_VALUE: usize = 255;
 const MAX_LINKS: u64 = 9;
 
 /// Reads a workspace from a request.
-pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<WorkspaceSpec, Problem> {
+pub(super) async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    default_links: u8,
+) -> Result<WorkspaceSpec, Problem> {
     if !request.content_type().eq_ignore_ascii_case("application/json") {
         return Err(Problem::new(Code::UnsupportedMediaType, "send 'Content-Type: application/json'"));
     }
@@ -29,11 +33,11 @@ pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<Work
         .map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come within 10 seconds"))?
         .map_err(|_| Problem::new(Code::BodyTooLarge, "a workspace takes at most 64 KiB"))?
         .map_err(|_| Problem::new(Code::InvalidRequest, "the body broke off"))?;
-    parse(&bytes)
+    parse(&bytes, default_links)
 }
 
 /// Reads a workspace from JSON.
-fn parse(bytes: &[u8]) -> Result<WorkspaceSpec, Problem> {
+fn parse(bytes: &[u8], default_links: u8) -> Result<WorkspaceSpec, Problem> {
     // serde_json's own message may quote the text.
     let value: Value = serde_json::from_slice(bytes).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -46,7 +50,7 @@ fn parse(bytes: &[u8]) -> Result<WorkspaceSpec, Problem> {
     let spec = WorkspaceSpec {
         title: fields.take("name", title).flatten(),
         desired: fields.take("desired", desired).unwrap_or(Desired::Connected),
-        links: fields.take("links", links).unwrap_or(1),
+        links: fields.take("links", links).unwrap_or(default_links),
         labels: fields.take("labels", labels).unwrap_or_default(),
         app_token: fields.secret("app_token", AppToken::parse),
         bot_token: fields.secret("bot_token", BotToken::parse),

@@ -100,7 +100,7 @@ async fn what_is_absent_and_no_secret_takes_its_default() {
     let shown = put(&node, ACME, &json!({"labels": null})).await.json();
     assert_eq!(shown["name"], Value::Null);
     assert_eq!(shown["labels"], json!({}));
-    assert_eq!(shown["links"], 1);
+    assert_eq!(shown["links"], 3, "the node's own default");
     assert_eq!(shown["desired"], "connected");
 }
 

@@ -157,6 +157,7 @@ async fn a_refused_app_keeps_its_sockets() {
     let mut client = connect(&slack).await;
     slack.refuse(APP, Some("token_revoked")).unwrap();
     assert_eq!(open(&slack).await.json()["error"], "token_revoked");
+    assert_eq!(slack.record().app(APP).unwrap().opens[1].result, "token_revoked");
     assert_eq!(call(&slack, "auth.test", super::client::BOT, "").await.json()["ok"], true);
     slack.send(APP, crate::simulator::Outgoing::default()).unwrap();
     client.ack_next().await;

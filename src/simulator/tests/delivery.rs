@@ -91,14 +91,23 @@ async fn what_is_sent_while_no_socket_is_open_goes_out_at_hello() {
 
 #[tokio::test]
 async fn without_a_socket_the_schedule_runs_on_and_a_retry_may_be_the_only_delivery() {
-    let slack = start(hurried);
-    slack.send(APP, Outgoing::default()).unwrap();
-    slack.until(|record| record.app(APP).unwrap().counts.retried == 3, PATIENCE).await.unwrap();
-    slack.set_rules(|rules| rules.ack_deadline_ms = 3_000);
-    slack.send(APP, Outgoing::default()).unwrap();
+    let slack = start(|rules| {
+        hurried(rules);
+        rules.retry_after_ms = vec![0, 3_000_000];
+    });
+    let id = slack.send(APP, Outgoing::default()).unwrap();
+    slack.until(|record| record.app(APP).unwrap().counts.retried == 1, PATIENCE).await.unwrap();
+    // The next attempt is 300 ms away and waits for a socket as long as it takes.
+    slack.set_rules(|rules| rules.ack_deadline_ms = 60_000);
+    slack.until(|record| record.app(APP).unwrap().counts.retried == 2, PATIENCE).await.unwrap();
     let mut client = connect(&slack).await;
-    let first = client.ack_next().await;
-    assert!(first["retry_attempt"] == 3 || first["retry_attempt"] == 0);
+    let only = client.ack_next().await;
+    assert_eq!((&only["payload"]["event_id"], &only["retry_attempt"]), (&json!(id), &json!(2)));
+    acked(&slack, 1).await;
+    let record = slack.record();
+    let sockets: Vec<_> =
+        record.app(APP).unwrap().event(&id).unwrap().attempts.iter().map(|a| a.socket).collect();
+    assert_eq!(sockets, [None, None, Some(record.app(APP).unwrap().sockets[0].id)]);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ async fn open_may_answer_500_with_a_page_429_with_retry_after_or_a_proxys_login(
     let limited = open(&slack).await;
     assert_eq!(limited.status, 429);
     assert!(limited.head.contains("Retry-After: 30"));
+    assert_eq!(limited.json(), json!({"ok": false, "error": "ratelimited"}));
     once(&slack, status(200, None));
     assert!(open(&slack).await.head.contains("text/html"));
     assert_eq!(open(&slack).await.json()["ok"], true);

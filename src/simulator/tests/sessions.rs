@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::client::{APP, PATIENCE, connect, dial, open, start};
-use crate::simulator::{Act, Arm, Fault, Outgoing, Shape, Template, Which};
+use crate::simulator::{Act, Arm, Fault, Outgoing, Record, Shape, Spread, Template, Which};
 
 #[tokio::test]
 async fn hello_names_the_app_and_counts_its_sockets() {
@@ -41,6 +41,21 @@ async fn the_eleventh_socket_is_told_there_are_too_many_and_dropped_without_hell
     assert_eq!(eleventh.end().await, None);
     assert_eq!(slack.record().app(APP).unwrap().counts.max_sockets, 10);
     drop(ten);
+}
+
+#[tokio::test]
+async fn an_ended_socket_makes_room_for_another() {
+    let slack = start(|rules| rules.max_sockets = 1);
+    for ended in 1..=3 {
+        let mut client = dial(&slack).await.unwrap();
+        let hello = client.json().await;
+        assert_eq!((&hello["type"], &hello["num_connections"]), (&json!("hello"), &json!(1)));
+        drop(client);
+        let ends = |record: &Record| {
+            record.app(APP).unwrap().sockets.iter().filter(|s| s.end.is_some()).count() == ended
+        };
+        slack.until(ends, PATIENCE).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -160,4 +175,44 @@ async fn copies_bear_the_same_event_id_in_envelopes_of_their_own() {
     assert_ne!(one["envelope_id"], two["envelope_id"]);
     slack.until(|record| record.app(APP).unwrap().counts.acked == 1, PATIENCE).await.unwrap();
     assert!(slack.record().app(APP).unwrap().anomalies.is_empty());
+}
+
+#[tokio::test]
+async fn announced_sockets_keep_their_turn_where_the_rules_say_so() {
+    let slack = start(|rules| rules.deliver_to_draining = true);
+    let (mut old, mut new) = (connect(&slack).await, connect(&slack).await);
+    let warning = Act::Disconnect { reason: "warning".into(), after_ms: None, then: None };
+    slack.act(Some(APP), Which::Oldest, &warning).unwrap();
+    assert_eq!(old.json().await["reason"], "warning");
+    for _ in 0..2 {
+        slack.send(APP, Outgoing::default()).unwrap();
+    }
+    old.ack_next().await;
+    new.ack_next().await;
+}
+
+#[tokio::test]
+async fn payloads_may_be_spread_by_lot_and_still_each_goes_to_one_socket() {
+    let slack = start(|rules| rules.spread = Spread::Random);
+    let _two = (connect(&slack).await, connect(&slack).await);
+    for _ in 0..64 {
+        slack.send(APP, Outgoing::default()).unwrap();
+    }
+    let record = slack.record();
+    let app = record.app(APP).unwrap();
+    assert_eq!(app.counts.delivered, 64);
+    let went: Vec<_> = app.events.iter().map(|event| event.attempts[0].socket.unwrap()).collect();
+    assert!(went.windows(2).any(|pair| pair[0] == pair[1]) && went.windows(2).any(|pair| pair[0] != pair[1]));
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_dropped_before_it_eats_the_memory() {
+    let slack = start(|_| ());
+    let _deaf = connect(&slack).await;
+    for _ in 0..40 {
+        slack.send(APP, Outgoing { bytes: Some(4 << 20), ..Outgoing::default() }).unwrap();
+    }
+    let dropped = |record: &Record| record.app(APP).unwrap().sockets[0].tcp_closed_at.is_some();
+    slack.until(dropped, PATIENCE).await.unwrap();
+    assert_eq!(slack.record().app(APP).unwrap().anomalies[0].what, "does_not_read");
 }

@@ -2,6 +2,7 @@
 
 use super::{Ground, app_token, candidate_of, name, no_token, put, seated, spec, token_of};
 use crate::ids::Generation;
+use crate::secret::AppToken;
 use crate::status::{Code, State};
 use crate::store::{Change, Desired, Secret, StoreError, Transition, WorkspaceSpec};
 
@@ -44,13 +45,18 @@ pub(in crate::store) async fn a_new_token_of_a_workspaces_own_app_is_a_candidate
     assert_eq!((updated.change, updated.workspace.app), (Change::Updated, app));
     assert_eq!(token_of(&*store, app).await.as_deref(), Some("xapp-first"));
 
-    store.drop_candidate(app, 3).await.unwrap();
-    store.promote_candidate(app, 3).await.unwrap();
+    let second = AppToken::parse("xapp-second").unwrap();
+    store.drop_candidate(app, &second, 3).await.unwrap();
+    store.promote_candidate(app, &second, 3).await.unwrap();
     assert_eq!(candidate_of(&*store, app).await, None);
     assert_eq!(token_of(&*store, app).await.as_deref(), Some("xapp-first"));
 
     put(&*store, "acme", &spec("xapp-1-A1-3-0123456789third"), 4).await;
-    store.promote_candidate(app, 5).await.unwrap();
+    store.promote_candidate(app, &second, 5).await.unwrap();
+    store.drop_candidate(app, &second, 5).await.unwrap();
+    let third = AppToken::parse("xapp-1-A1-3-0123456789third").unwrap();
+    assert!(candidate_of(&*store, app).await.is_some(), "a word about the one before it changes nothing");
+    store.promote_candidate(app, &third, 5).await.unwrap();
     assert_eq!(candidate_of(&*store, app).await, None);
     assert_eq!(token_of(&*store, app).await.as_deref(), Some("xapp-1-A1-3-0123456789third"));
     let workspace = store.workspace(&name("acme")).await.unwrap().unwrap();

@@ -1,10 +1,13 @@
 //! Apps: what connections are made of, and what they learn.
 
+use sqlx::SqliteConnection;
+
 use super::SqliteStore;
 use super::fault::Fault;
-use super::rows::{AppRow, candidate_place, open_token, select_apps};
+use super::rows::{AppRow, select_apps};
 use super::seating;
 use crate::ids::AppId;
+use crate::secret::AppToken;
 use crate::store::App;
 
 impl SqliteStore {
@@ -21,24 +24,24 @@ impl SqliteStore {
         row.map(|row| row.into_app(&self.vault)).transpose()
     }
 
-    pub(super) async fn promote(&self, app: AppId, now_ms: i64) -> Result<(), Fault> {
+    pub(super) async fn promote(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), Fault> {
         let mut tx = self.write_side.begin().await?;
-        let sealed: Option<Vec<u8>> = sqlx::query_scalar("select candidate_sealed from apps where id = $1")
-            .bind(app.0)
-            .fetch_optional(tx.db())
-            .await?
-            .flatten();
-        if let Some(sealed) = sealed {
-            // It is sealed for the candidate's place: opened, and sealed anew for the other.
-            let token = open_token(&self.vault, candidate_place(app), sealed)?;
-            seating::put_in_force(tx.db(), &self.vault, app, &token, now_ms).await?;
+        if is_candidate(tx.db(), app, tried).await? {
+            seating::put_in_force(tx.db(), &self.vault, app, tried, now_ms).await?;
         }
         tx.commit().await
     }
 
-    pub(super) async fn forget_candidate(&self, app: AppId, now_ms: i64) -> Result<(), Fault> {
+    pub(super) async fn forget_candidate(
+        &self,
+        app: AppId,
+        tried: &AppToken,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
         let mut tx = self.write_side.begin().await?;
-        seating::forget_candidate(tx.db(), app, now_ms).await?;
+        if is_candidate(tx.db(), app, tried).await? {
+            seating::forget_candidate(tx.db(), app, now_ms).await?;
+        }
         tx.commit().await
     }
 
@@ -65,4 +68,13 @@ impl SqliteStore {
         })?;
         tx.commit().await
     }
+}
+
+async fn is_candidate(db: &mut SqliteConnection, app: AppId, token: &AppToken) -> Result<bool, Fault> {
+    let found: i64 = sqlx::query_scalar("select count(*) from apps where id = $1 and candidate_fp = $2")
+        .bind(app.0)
+        .bind(token.fingerprint())
+        .fetch_one(db)
+        .await?;
+    Ok(found == 1)
 }

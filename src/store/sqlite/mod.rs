@@ -6,8 +6,6 @@
 mod address;
 mod apps;
 mod batch;
-#[cfg(test)]
-mod cost;
 mod fault;
 mod history;
 mod journal;
@@ -35,7 +33,7 @@ use sqlx::{Sqlite, SqlitePool};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
-use crate::secret::BotToken;
+use crate::secret::{AppToken, BotToken};
 use crate::store::vault::Vault;
 use crate::store::{
     App, Inbox, Put, Store, StoreError, Taken, Transition, Workspace, WorkspaceSpec, Workspaces, Writer,
@@ -67,6 +65,11 @@ impl fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
+    /// Is there a database at this address? An error where none could be. Makes nothing.
+    pub fn exists(address: &str) -> Result<bool, StoreError> {
+        address::database_exists(&address::database_path(address)?)
+    }
+
     /// A connection for one read, which is cut when it takes too long.
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, Fault> {
         let mut db = self.readers.acquire().await?;
@@ -123,12 +126,12 @@ impl Workspaces for SqliteStore {
         self.told(self.find_app(id).await)
     }
 
-    async fn promote_candidate(&self, app: AppId, now_ms: i64) -> Result<(), StoreError> {
-        self.told(self.promote(app, now_ms).await)
+    async fn promote_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError> {
+        self.told(self.promote(app, tried, now_ms).await)
     }
 
-    async fn drop_candidate(&self, app: AppId, now_ms: i64) -> Result<(), StoreError> {
-        self.told(self.forget_candidate(app, now_ms).await)
+    async fn drop_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError> {
+        self.told(self.forget_candidate(app, tried, now_ms).await)
     }
 
     async fn learn_slack_app_id(

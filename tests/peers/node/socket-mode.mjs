@@ -11,8 +11,12 @@ const client = new SocketModeClient({
 });
 follow(client);
 
+// What comes with a smaller retry number is left unacked, so that Slack sends it again.
+const acksFrom = Number(process.env.PEER_ACKS_FROM_RETRY ?? 0);
+
 client.on("slack_event", async ({ ack, envelope_id, type, body, retry_num, retry_reason }) => {
   received(type, body, retry_num, retry_reason, envelope_id);
+  if ((retry_num ?? 0) < acksFrom) return;
   try {
     await ack(type === "slash_commands" ? { text: "pong" } : undefined);
   } catch (error) {

@@ -13,6 +13,9 @@ from slack_sdk.web import WebClient
 
 stdout = Lock()
 
+# What comes with a smaller retry number is left unacked, so that Slack sends it again.
+ACKS_FROM_RETRY = int(os.environ.get("PEER_ACKS_FROM_RETRY", "0"))
+
 
 def say(event, **fields):
     """One JSON line for each thing that happens; listeners run on several threads."""
@@ -48,6 +51,8 @@ def on_request(client, request):
         retry_num=request.retry_attempt,
         retry_reason=request.retry_reason,
     )
+    if (request.retry_attempt or 0) < ACKS_FROM_RETRY:
+        return
     answer = {"text": "pong"} if request.type == "slash_commands" else None
     try:
         client.send_socket_mode_response(SocketModeResponse(request.envelope_id, answer))

@@ -1,0 +1,185 @@
+use async_trait::async_trait;
+use tokio::sync::{Semaphore, mpsc};
+use url::Url;
+
+use super::*;
+use crate::actors::budget::Budget;
+use crate::actors::exit::Exit;
+use crate::clock::Clock;
+use crate::ids::{Generations, WorkspaceId, WorkspaceName};
+use crate::secret::{AppToken, BotToken};
+use crate::slack::tls::client_config;
+use crate::slack::web::Outside;
+use crate::status::State;
+use crate::store::{Desired, Put, StoreError, Transition, Workspace, WorkspaceSpec, Workspaces};
+use crate::telemetry::Metrics;
+
+#[actix::test]
+async fn a_crashed_connection_is_made_anew_and_no_other_notices() {
+    tokio::time::pause();
+    let supervisor = supervisor(2);
+    let [first, second] = [life(&supervisor, 1, 1).await, life(&supervisor, 2, 1).await];
+    crash(&first).await;
+    let next = life(&supervisor, 1, 2).await;
+    assert!(!first.connected() && next.connected() && second.connected());
+}
+
+#[actix::test]
+async fn what_crashes_again_and_again_is_given_up_and_says_so() {
+    tokio::time::pause();
+    let directory = Arc::new(Directory::default());
+    let supervisor = Supervisor::new(shared(1), Arc::clone(&directory), vec![Arbiter::current()]).start();
+    for count in 1..=5 {
+        crash(&life(&supervisor, 1, count).await).await;
+    }
+    let mut status = directory.get(AppId(1)).unwrap().status();
+    let status = status.wait_for(|status| status.state == State::Failed).await.unwrap();
+    assert_eq!(status.reason.map(|reason| reason.code), Some(Code::Crashed));
+    drop(status);
+    // Somebody looks after it: it gets another chance.
+    supervisor.try_send(AppChanged(AppId(1))).unwrap();
+    assert!(life(&supervisor, 1, 6).await.connected());
+}
+
+#[actix::test]
+async fn nothing_is_started_again_once_all_are_to_stop() {
+    tokio::time::pause();
+    let supervisor = supervisor(1);
+    let only = life(&supervisor, 1, 1).await;
+    supervisor.send(StopAll).await.unwrap();
+    crash(&only).await;
+    supervisor.try_send(AppChanged(AppId(1))).unwrap();
+    assert!(supervisor.send(ChildOf(AppId(1))).await.unwrap().is_none());
+}
+
+/// Panics, as a bug would.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Crash;
+
+impl Handler<Crash> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, _: Crash, _: &mut Self::Context) {
+        panic!("a bug");
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "Option<(u64, Addr<Connection>)>")]
+struct ChildOf(AppId);
+
+impl Handler<ChildOf> for Supervisor {
+    type Result = Option<(u64, Addr<Connection>)>;
+
+    fn handle(&mut self, ChildOf(app): ChildOf, _: &mut Self::Context) -> Self::Result {
+        let child = self.children.get(&app)?;
+        Some((child.life, child.actor.clone()?))
+    }
+}
+
+async fn crash(connection: &Addr<Connection>) {
+    assert!(connection.send(Crash).await.is_err(), "the panic ends the actor");
+}
+
+/// The actor of an app in the life it is asked for. Time is paused, so waiting costs none.
+async fn life(supervisor: &Addr<Supervisor>, app: i64, wanted: u64) -> Addr<Connection> {
+    for _ in 0..10_000 {
+        match supervisor.send(ChildOf(AppId(app))).await.unwrap() {
+            Some((life, actor)) if life == wanted => return actor,
+            _ => tokio::time::advance(Duration::from_millis(50)).await,
+        }
+    }
+    panic!("the app has not come to life {wanted}");
+}
+
+fn supervisor(apps: i64) -> Addr<Supervisor> {
+    Supervisor::new(shared(apps), Arc::default(), vec![Arbiter::current()]).start()
+}
+
+fn shared(apps: i64) -> Arc<Shared> {
+    let (history, lines) = mpsc::channel(64);
+    actix_rt::spawn(crate::actors::shared::keep_history(Arc::new(Apps(apps)), lines));
+    Arc::new(Shared {
+        clock: Clock::start(),
+        store: Arc::new(Apps(apps)),
+        outside: Arc::new(Outside {
+            api: Url::parse("http://127.0.0.1:9/api/").unwrap(),
+            tls: client_config(None).unwrap(),
+        }),
+        generations: Generations::default(),
+        budget: Budget::new(1 << 20, 0),
+        exit: Exit::Unkept(mpsc::channel(1).0),
+        pace: Arc::new(Semaphore::new(1)),
+        history,
+        metrics: Arc::new(Metrics::new().unwrap()),
+    })
+}
+
+/// So many apps, all of them wanted off: nothing is dialled.
+struct Apps(i64);
+
+fn unasked<T>() -> Result<T, StoreError> {
+    Err(StoreError::Unavailable("not asked here".into()))
+}
+
+#[async_trait]
+impl Workspaces for Apps {
+    async fn apps(&self) -> Result<Vec<App>, StoreError> {
+        let app = |id| App {
+            id: AppId(id),
+            slack_app_id: None,
+            token: None,
+            candidate: None,
+            links: 1,
+            desired: Desired::Disconnected,
+            seats: Vec::new(),
+        };
+        Ok((1..=self.0).map(app).collect())
+    }
+
+    async fn app(&self, id: AppId) -> Result<Option<App>, StoreError> {
+        Ok(self.apps().await?.into_iter().find(|app| app.id == id))
+    }
+
+    async fn record(&self, _: &[Transition]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn workspaces(&self, _: Option<&WorkspaceName>, _: u32) -> Result<Vec<Workspace>, StoreError> {
+        unasked()
+    }
+    async fn workspace(&self, _: &WorkspaceName) -> Result<Option<Workspace>, StoreError> {
+        unasked()
+    }
+    async fn put_workspace(&self, _: &WorkspaceName, _: &WorkspaceSpec, _: i64) -> Result<Put, StoreError> {
+        unasked()
+    }
+    async fn remove_workspace(&self, _: &WorkspaceName, _: i64) -> Result<Option<Workspace>, StoreError> {
+        unasked()
+    }
+    async fn bot_token(&self, _: WorkspaceId) -> Result<Option<BotToken>, StoreError> {
+        unasked()
+    }
+    async fn promote_candidate(&self, _: AppId, _: &AppToken, _: i64) -> Result<(), StoreError> {
+        unasked()
+    }
+    async fn drop_candidate(&self, _: AppId, _: &AppToken, _: i64) -> Result<(), StoreError> {
+        unasked()
+    }
+    async fn learn_slack_app_id(&self, _: AppId, _: &str, _: i64) -> Result<(), StoreError> {
+        unasked()
+    }
+    async fn learn_team(
+        &self,
+        _: WorkspaceId,
+        _: Option<&str>,
+        _: Option<&str>,
+        _: i64,
+    ) -> Result<(), StoreError> {
+        unasked()
+    }
+    async fn history(&self, _: AppId, _: u32) -> Result<Vec<Transition>, StoreError> {
+        unasked()
+    }
+}
