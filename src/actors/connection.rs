@@ -209,10 +209,9 @@ impl Connection {
         let Some(address) = self.addresses.remove(&generation) else {
             return self.feed(Input::LinkDown(generation, Code::DialFailed), ctx);
         };
-        let shared = &self.shared;
-        // Never full: a verdict that found no place would leave its batch unacked for ever.
-        let (own_words, words) = mpsc::channel(shared.budget.most_envelopes() + WORDS);
+        let (own_words, words) = mpsc::channel(WORDS);
         let (alive, connection_lives) = oneshot::channel();
+        let shared = &self.shared;
         let intake = Intake::new(
             self.id,
             self.roster.subscribe(),

@@ -36,8 +36,8 @@ const TURN: usize = 64;
 /// An ack that goes out later is late: Slack has given up on it (docs: Events API, "Responding to events").
 const ACK_WITHIN: Duration = Duration::from_secs(3);
 
-/// Words that can wait for a link beside its verdicts: the few that its connection says.
-pub(super) const WORDS: usize = 16;
+/// Words that can wait for a link: a verdict for every batch its ledger can hold, and the few its connection says.
+pub(super) const WORDS: usize = 512;
 
 /// What a link is told.
 #[derive(Debug)]

@@ -125,8 +125,8 @@ async fn payloads_of_every_shape_are_acked_and_handled() {
     assert!(fates.iter().all(|(_, fate)| *fate == Outcome::Acked), "{fates:?}");
     scene.node.seen.until_count(before + payloads.len()).await;
     let handled: Vec<_> = scene.node.seen.events().iter().map(|event| event.payload.to_string()).collect();
-    for payload in &payloads {
-        assert!(handled.iter().any(|handled| *handled == payload.to_string()), "{payload}");
+    for payload in payloads.iter().map(ToString::to_string) {
+        assert!(handled.contains(&payload), "{payload}");
     }
     scene.calm().await;
 }

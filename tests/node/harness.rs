@@ -351,9 +351,12 @@ impl Node {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         });
-        if found.await.is_err() {
-            panic!("{name} was never down for {code:?} within {within:?}: {:?}", self.history(name).await);
-        }
+        let found = found.await.is_ok();
+        assert!(
+            found,
+            "{name} was never down for {code:?} within {within:?}: {:?}",
+            self.history(name).await
+        );
     }
 
     /// Has the connection stayed `ready` since it first was?
