@@ -111,11 +111,12 @@ impl Connection {
 
     fn feed(&mut self, input: Input, ctx: &mut Context<Self>) {
         self.machine.handle(self.shared.clock.now(), input);
+        // First of all: who reads of a change in the log and asks finds it so.
+        self.entry.publish(self.machine.status());
         while let Some(action) = self.machine.poll_action() {
             self.act(action, ctx);
         }
         self.arm(ctx);
-        self.entry.publish(self.machine.status());
     }
 
     fn act(&mut self, action: Action, ctx: &mut Context<Self>) {

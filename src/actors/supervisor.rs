@@ -1,7 +1,7 @@
 //! The supervisor: which connections should run, which do, and what becomes of one that crashed. Each is made anew from the
 //! store; what one does, no other notices.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,50 +39,88 @@ pub(super) struct Supervisor {
     directory: Arc<Directory>,
     arbiters: Vec<ArbiterHandle>,
     children: HashMap<AppId, Child>,
+    /// Apps whose row is being read, and whether it has to be read again.
+    looks: HashMap<AppId, bool>,
+    /// While all rows are being read: apps that have changed meanwhile.
+    overtaken: Option<HashSet<AppId>>,
     stopping: bool,
 }
 
 /// One app's place.
 struct Child {
     entry: Arc<Entry>,
-    /// None between a crash and the next life, and after too many.
-    actor: Option<Addr<Connection>>,
+    life: Life,
     intensity: Intensity,
-    life: u64,
+    /// How many actors it has had.
+    lives: u64,
+}
+
+/// Where the actor of an app is.
+enum Life {
+    Running(Addr<Connection>),
+    /// Between a crash and the next life.
+    Pausing,
+    /// Not started, or crashed too often.
+    Over,
 }
 
 impl Supervisor {
     /// A supervisor whose connections live on these arbiters.
     pub(super) fn new(shared: Arc<Shared>, directory: Arc<Directory>, arbiters: Vec<ArbiterHandle>) -> Self {
-        Self { shared, directory, arbiters, children: HashMap::new(), stopping: false }
+        Self {
+            shared,
+            directory,
+            arbiters,
+            children: HashMap::new(),
+            looks: HashMap::new(),
+            overtaken: None,
+            stopping: false,
+        }
     }
 
     /// Starts what the store says, trying until it answers.
     fn look_at_all(&mut self, ctx: &mut Context<Self>) {
+        self.overtaken = Some(HashSet::new());
         let store = Arc::clone(&self.shared.store);
         let apps = async move { store.apps().await };
-        ctx.spawn(apps.into_actor(self).map(|apps, act, ctx| match apps {
-            Ok(apps) => {
-                for app in apps {
-                    act.apply(app, ctx);
+        ctx.spawn(apps.into_actor(self).map(|apps, act, ctx| {
+            let overtaken = act.overtaken.take().unwrap_or_default();
+            match apps {
+                Ok(apps) => {
+                    for app in apps.into_iter().filter(|app| !overtaken.contains(&app.id)) {
+                        act.apply(app, ctx);
+                    }
                 }
-            }
-            Err(error) => {
-                tracing::error!(%error, "the workspaces cannot be read; trying again");
-                ctx.run_later(LOOK_AGAIN, Self::look_at_all);
+                Err(error) => {
+                    tracing::error!(%error, "the workspaces cannot be read; trying again");
+                    ctx.run_later(LOOK_AGAIN, Self::look_at_all);
+                }
             }
         }));
     }
 
+    /// Reads an app's row and acts on it. One look at a time: of two, the older could come last and undo the younger.
     fn look_at(&mut self, app: AppId, ctx: &mut Context<Self>) {
+        if let Some(overtaken) = &mut self.overtaken {
+            overtaken.insert(app);
+        }
+        if let Some(again) = self.looks.get_mut(&app) {
+            *again = true;
+            return;
+        }
+        self.looks.insert(app, false);
         let store = Arc::clone(&self.shared.store);
         let row = async move { store.app(app).await };
-        ctx.spawn(row.into_actor(self).map(move |row, act, ctx| match row {
-            Ok(Some(row)) => act.apply(row, ctx),
-            Ok(None) => act.remove(app),
-            Err(error) => {
-                tracing::error!(%app, %error, "the app cannot be read; trying again");
-                ctx.run_later(LOOK_AGAIN, move |act, ctx| act.look_at(app, ctx));
+        ctx.spawn(row.into_actor(self).map(move |row, act, ctx| {
+            let again = act.looks.remove(&app).unwrap_or_default();
+            match row {
+                _ if again => act.look_at(app, ctx),
+                Ok(Some(row)) => act.apply(row, ctx),
+                Ok(None) => act.remove(app),
+                Err(error) => {
+                    tracing::error!(%app, %error, "the app cannot be read; trying again");
+                    ctx.run_later(LOOK_AGAIN, move |act, ctx| act.look_at(app, ctx));
+                }
             }
         }));
     }
@@ -96,17 +134,19 @@ impl Supervisor {
         let now = self.shared.clock.now();
         let child = self.children.entry(id).or_insert_with(|| Child {
             entry: self.directory.enter(id, now),
-            actor: None,
+            life: Life::Over,
             intensity: Intensity::new(rand::random()),
-            life: 0,
+            lives: 0,
         });
-        match &child.actor {
-            Some(actor) => {
+        match &child.life {
+            Life::Running(actor) => {
                 if actor.try_send(Configure(app)).is_err() {
                     ctx.run_later(LOOK_AGAIN, move |act, ctx| act.look_at(id, ctx));
                 }
             }
-            None => self.start(app, ctx),
+            // Its row is read when the pause is over.
+            Life::Pausing => {}
+            Life::Over => self.start(app, ctx),
         }
     }
 
@@ -114,21 +154,31 @@ impl Supervisor {
         let Some(child) = self.children.get_mut(&app.id) else { return };
         let at = usize::try_from(app.id.0.unsigned_abs()).unwrap_or(0) % self.arbiters.len().max(1);
         let Some(arbiter) = self.arbiters.get(at) else { return };
-        child.life += 1;
-        let tripwire = Tripwire::new(ctx.address().recipient(), app.id, child.life);
+        child.lives += 1;
+        let tripwire = Tripwire::new(ctx.address().recipient(), app.id, child.lives);
         let parts =
             Parts { app, shared: Arc::clone(&self.shared), entry: Arc::clone(&child.entry), tripwire };
-        child.actor = Some(Connection::start_in_arbiter(arbiter, move |_| Connection::new(parts)));
+        child.life = Life::Running(Connection::start_in_arbiter(arbiter, move |_| Connection::new(parts)));
     }
 
     fn remove(&mut self, app: AppId) {
-        if let Some(child) = self.children.remove(&app)
-            && let Some(actor) = child.actor
-            && actor.try_send(Stop(Code::OperatorDisconnect)).is_err()
-        {
-            tracing::warn!(%app, "the connection does not listen; its links end with it");
+        if let Some(child) = self.children.remove(&app) {
+            child.end(Code::OperatorDisconnect);
         }
         self.directory.leave(app);
+    }
+}
+
+impl Child {
+    /// Tells its connection that this is the end.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a stop lost to a full mailbox would leave a connection nobody knows of; one a life"
+    )]
+    fn end(&self, code: Code) {
+        if let Life::Running(actor) = &self.life {
+            actor.do_send(Stop(code));
+        }
     }
 }
 
@@ -156,14 +206,15 @@ impl Handler<Died> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, Died { app, life }: Died, ctx: &mut Self::Context) {
-        let Some(child) = self.children.get_mut(&app).filter(|child| child.life == life) else { return };
+        let Some(child) = self.children.get_mut(&app).filter(|child| child.lives == life) else { return };
         if self.stopping {
             return;
         }
-        child.actor = None;
+        child.life = Life::Over;
         match child.intensity.crashed(self.shared.clock.now()) {
             Verdict::Restart(pause) => {
                 tracing::error!(%app, seconds = pause.as_secs(), "the connection crashed; it is started again");
+                child.life = Life::Pausing;
                 let links = child.entry.links.clone();
                 links.close();
                 let ended = async move {
@@ -172,7 +223,12 @@ impl Handler<Died> for Supervisor {
                     links.reopen();
                     tokio::time::sleep(pause).await;
                 };
-                ctx.spawn(ended.into_actor(self).map(move |(), act, ctx| act.look_at(app, ctx)));
+                ctx.spawn(ended.into_actor(self).map(move |(), act, ctx| {
+                    if let Some(child) = act.children.get_mut(&app) {
+                        child.life = Life::Over;
+                    }
+                    act.look_at(app, ctx);
+                }));
             }
             Verdict::GiveUp => {
                 tracing::error!(%app, "the connection crashed too often; it stays down until somebody connects it");
@@ -188,12 +244,8 @@ impl Handler<StopAll> for Supervisor {
     fn handle(&mut self, _: StopAll, _: &mut Self::Context) -> Self::Result {
         self.stopping = true;
         let mut ends = Vec::new();
-        for (app, child) in self.children.drain() {
-            if let Some(actor) = child.actor
-                && actor.try_send(Stop(Code::Shutdown)).is_err()
-            {
-                tracing::debug!(%app, "the connection does not listen; its links end with it");
-            }
+        for (_, child) in self.children.drain() {
+            child.end(Code::Shutdown);
             child.entry.links.close();
             ends.push(async move { child.entry.links.wait().await });
         }

@@ -8,10 +8,14 @@ use async_trait::async_trait;
 use super::{Context, Delivery, Handler, Outcome};
 use crate::ids::{WorkspaceId, WorkspaceName};
 
+/// Workspaces read at once.
+const PAGE: u32 = 200;
+
 /// Writes who, what and which at *info*, never what was said.
 pub struct Log {
     context: Context,
-    names: RefCell<HashMap<WorkspaceId, WorkspaceName>>,
+    /// None for what no living workspace is called: it is not looked up again for every event.
+    names: RefCell<HashMap<WorkspaceId, Option<WorkspaceName>>>,
 }
 
 impl Log {
@@ -20,15 +24,26 @@ impl Log {
         Self { context, names: RefCell::default() }
     }
 
-    /// The caller's name of a workspace; its number when the store does not answer.
+    /// The caller's name of a workspace; its number when it is gone or the store does not answer.
     async fn name(&self, workspace: WorkspaceId) -> String {
-        if let Some(name) = self.names.borrow().get(&workspace) {
-            return name.to_string();
+        if !self.names.borrow().contains_key(&workspace) {
+            self.look_up().await;
+            self.names.borrow_mut().entry(workspace).or_default();
         }
-        let apps = self.context.workspaces.apps().await.unwrap_or_default();
-        let seats = apps.into_iter().flat_map(|app| app.seats);
-        self.names.borrow_mut().extend(seats.map(|seat| (seat.workspace, seat.name)));
-        self.names.borrow().get(&workspace).map_or_else(|| workspace.to_string(), ToString::to_string)
+        let names = self.names.borrow();
+        names
+            .get(&workspace)
+            .and_then(Option::as_ref)
+            .map_or_else(|| workspace.to_string(), ToString::to_string)
+    }
+
+    async fn look_up(&self) {
+        let mut after = None;
+        while let Ok(page) = self.context.workspaces.workspaces(after.as_ref(), PAGE).await {
+            let Some(last) = page.last() else { return };
+            after = Some(last.name.clone());
+            self.names.borrow_mut().extend(page.into_iter().map(|found| (found.id, Some(found.name))));
+        }
     }
 }
 

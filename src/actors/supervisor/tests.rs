@@ -74,7 +74,8 @@ impl Handler<ChildOf> for Supervisor {
 
     fn handle(&mut self, ChildOf(app): ChildOf, _: &mut Self::Context) -> Self::Result {
         let child = self.children.get(&app)?;
-        Some((child.life, child.actor.clone()?))
+        let Life::Running(actor) = &child.life else { return None };
+        Some((child.lives, actor.clone()))
     }
 }
 
