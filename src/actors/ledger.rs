@@ -7,8 +7,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::budget::Share;
 
-/// What of one link may wait for verdicts, by weight.
-const LINK_LIMIT: usize = 256 << 10;
+/// What of one link may wait for verdicts, by weight: three seconds of some three hundred events a second. What waits longer comes
+/// too late for Slack anyway; a limit below that would turn a moment's stall of the disk into repeats.
+const LINK_LIMIT: usize = 2 << 20;
 
 /// The most that one envelope weighs.
 const HEAVIEST: usize = LINK_LIMIT / 4;

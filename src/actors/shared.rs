@@ -1,6 +1,7 @@
 //! What all connections of a node share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
@@ -9,7 +10,7 @@ use super::exit::Exit;
 use crate::clock::Clock;
 use crate::ids::Generations;
 use crate::slack::web::Outside;
-use crate::store::{Transition, Workspaces};
+use crate::store::{StoreError, Transition, Workspaces};
 use crate::telemetry::Metrics;
 
 /// What all connections of a node share.
@@ -35,12 +36,20 @@ impl Shared {
     }
 }
 
+/// How long the history waits while the database takes no writes.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 /// Writes the history in the order it came, many lines at once.
 pub(super) async fn keep_history(workspaces: Arc<dyn Workspaces>, mut lines: mpsc::Receiver<Transition>) {
     let mut batch = Vec::new();
     while lines.recv_many(&mut batch, 256).await > 0 {
-        if let Err(error) = workspaces.record(&batch).await {
-            tracing::warn!(%error, lines = batch.len(), "the history lost lines");
+        while let Err(error) = workspaces.record(&batch).await {
+            if !matches!(error, StoreError::Unavailable(_)) {
+                tracing::warn!(%error, lines = batch.len(), "the history lost lines");
+                break;
+            }
+            tracing::debug!(%error, "the history waits for the database");
+            tokio::time::sleep(TRY_AGAIN).await;
         }
         batch.clear();
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tautline::simulator::{How, Load, Outgoing, Side};
+use tautline::simulator::{AppRecord, How, Load, Outgoing, Side};
 use tautline::status::{Code, State};
 
 use crate::harness::{Customer, Node, PROMISED, Stage, code_of};
@@ -216,7 +216,7 @@ async fn two_workspaces_of_one_app_share_its_socket_and_neither_gets_what_is_not
     // The one goes, the other stays online.
     assert_eq!(node.delete("acme").await.status, 204);
     exchange(&stage, &node, &acme).await;
-    assert_eq!(stage.look(&acme, |app| app.live_sockets()), 1);
+    assert_eq!(stage.look(&acme, AppRecord::live_sockets), 1);
     node.stop().await;
 }
 

@@ -96,7 +96,7 @@ async fn with_the_journal_off_events_are_handled_and_nothing_is_kept() {
     node.welcome(&[&acme]).await;
     stage.slack.load(&acme.app_id, Load { window: Some(32), count: Some(5_000), ..Load::default() }).unwrap();
     node.seen.until_count(5_000).await;
-    stage.until_settled(&acme).await;
+    stage.until_acked(&acme, 5_000).await;
     stage.assert_flawless(&acme);
     node.seen.assert_each_once(&stage, &[&acme]).await;
     let mut db = node.reader().await;
@@ -153,7 +153,7 @@ async fn a_handler_that_blocks_its_thread_holds_up_nobody_else() {
     eventually("the handler blocks its thread", waits).await;
     // Three seconds of events: all acked, all with the other handler, the API answers.
     node.seen.until_count(300).await;
-    stage.until_settled(&acme).await;
+    stage.until_acked(&acme, 300).await;
     stage.assert_flawless(&acme);
     assert_eq!(node.workspace("acme").await["state"], json!("ready"));
     free.wait();
@@ -206,7 +206,7 @@ async fn more_events_than_memory_holds_wait_on_disk_for_a_slow_handler() {
     let acme = stage.customer("acme");
     node.welcome(&[&acme]).await;
     stage.slack.load(&acme.app_id, Load { window: Some(64), count: Some(5_000), ..Load::default() }).unwrap();
-    stage.until_settled(&acme).await;
+    stage.until_acked(&acme, 5_000).await;
     assert_eq!(gated.seen.events().len(), 0, "nothing is handled yet");
     gated.open();
     gated.seen.until_count(5_000).await;
@@ -224,7 +224,7 @@ async fn what_was_not_handled_before_a_stop_is_handled_after_it() {
     let acme = stage.customer("acme");
     node.welcome(&[&acme]).await;
     stage.slack.load(&acme.app_id, Load { window: Some(64), count: Some(1_000), ..Load::default() }).unwrap();
-    stage.until_settled(&acme).await;
+    stage.until_acked(&acme, 1_000).await;
     let report = node.stop_somehow().await;
     assert!(report.links_closed && report.journal_ended && !report.handlers_done, "{report:?}");
     assert_eq!(gated.seen.events().len(), 0);
@@ -242,8 +242,8 @@ async fn a_backlog_that_handlers_had_not_begun_is_handled_once_after_a_stop() {
     let acme = stage.customer("acme");
     node.welcome(&[&acme]).await;
     stage.slack.load(&acme.app_id, Load { window: Some(64), count: Some(1_000), ..Load::default() }).unwrap();
-    stage.until_settled(&acme).await;
-    // What is in hand is finished while the node stops, the rest is not begun.
+    stage.until_acked(&acme, 1_000).await;
+    // What is in hand is finished while the node stops.
     gated.open();
     node.stop().await;
     let before = gated.seen.times();
@@ -267,7 +267,7 @@ async fn a_stop_with_nothing_left_to_do_delivers_nothing_twice() {
     node.welcome(&[&acme]).await;
     stage.slack.load(&acme.app_id, Load { window: Some(16), count: Some(200), ..Load::default() }).unwrap();
     node.seen.until_count(200).await;
-    stage.until_settled(&acme).await;
+    stage.until_acked(&acme, 200).await;
     node.stop().await;
 
     let node = stage.node().await;

@@ -98,8 +98,7 @@ async fn an_envelope_of_an_unknown_type_is_acked_and_handled_under_its_own_name(
     scene.stage.until_settled(&scene.acme).await;
     let event = scene.stage.look(&scene.acme, |app| app.event(&id).unwrap().clone());
     assert_eq!(event.outcome, Outcome::Acked);
-    let handled = scene.node.seen.events().into_iter().find(|event| &*event.kind_type == "something_new");
-    assert!(handled.is_some(), "{:?}", scene.node.seen.events());
+    scene.node.seen.until_any("something_new", |event| &*event.kind_type == "something_new").await;
     scene.calm().await;
 }
 
@@ -126,8 +125,8 @@ async fn payloads_of_every_shape_are_acked_and_handled() {
     assert!(fates.iter().all(|(_, fate)| *fate == Outcome::Acked), "{fates:?}");
     scene.node.seen.until_count(before + payloads.len()).await;
     let handled: Vec<_> = scene.node.seen.events().iter().map(|event| event.payload.to_string()).collect();
-    for payload in &payloads {
-        assert!(handled.iter().any(|handled| *handled == payload.to_string()), "{payload}");
+    for payload in payloads.iter().map(ToString::to_string) {
+        assert!(handled.contains(&payload), "{payload}");
     }
     scene.calm().await;
 }
@@ -380,7 +379,7 @@ async fn a_hundred_workspaces_come_back_together_after_an_outage() {
 #[actix::test]
 async fn faults_in_a_row_leave_a_connection_that_works() {
     let mut scene = Scene::set().await;
-    for act in [RESET, Act::End { how: Ending::Fin }, Act::Text { text: "no json".into() }, RESET] {
+    for act in [RESET, text("no json"), RESET] {
         let down = scene.stage.look(&scene.acme, |app| app.counts.sockets);
         scene.act(&act);
         scene

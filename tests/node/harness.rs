@@ -160,6 +160,11 @@ impl Stage {
         .await;
     }
 
+    /// Waits until so many events are acked.
+    pub(crate) async fn until_acked(&self, customer: &Customer, count: u64) {
+        self.until(customer, "enough is acked", |app| app.counts.acked >= count).await;
+    }
+
     /// Not one moment without a live socket, nothing sent twice, everything acked, nothing odd.
     pub(crate) fn assert_flawless(&self, customer: &Customer) {
         self.slack.with_record(|record| {
@@ -346,16 +351,22 @@ impl Node {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         });
-        if found.await.is_err() {
-            panic!("{name} was never down for {code:?} within {within:?}: {:?}", self.history(name).await);
-        }
+        let found = found.await.is_ok();
+        assert!(
+            found,
+            "{name} was never down for {code:?} within {within:?}: {:?}",
+            self.history(name).await
+        );
     }
 
     /// Has the connection stayed `ready` since it first was?
     pub(crate) async fn assert_always_ready(&self, name: &str) {
-        let history = self.history(name).await;
-        let since = history.iter().skip_while(|(to, _)| to != "ready").count();
-        assert_eq!(since, 1, "{name} left ready: {history:?}");
+        let since_ready = async || {
+            let mut history = self.history(name).await.into_iter().skip_while(|(to, _)| to != "ready");
+            history.next().map(|_| history.collect::<Vec<_>>())
+        };
+        let left = eventually("the history says ready", since_ready).await;
+        assert_eq!(left, [], "{name} left ready");
     }
 
     async fn app_of(&self, name: &str) -> AppId {
@@ -470,18 +481,22 @@ impl Seen {
 
     /// Waits for an event, by Slack's id.
     pub(crate) async fn until(&self, slack_id: &str) -> Arc<Event> {
+        self.until_any(slack_id, |event| &*event.slack_id == slack_id).await
+    }
+
+    /// Waits for an event that is so.
+    pub(crate) async fn until_any(&self, what: &str, is: impl Fn(&Event) -> bool) -> Arc<Event> {
         let mut count = self.0.count.subscribe();
-        let find = || self.events().into_iter().find(|event| &*event.slack_id == slack_id);
         let found = tokio::time::timeout(PATIENCE, async {
             loop {
                 count.borrow_and_update();
-                if let Some(event) = find() {
+                if let Some(event) = self.events().into_iter().find(|event| is(event)) {
                     return event;
                 }
                 count.changed().await.expect("the list is there");
             }
         });
-        found.await.unwrap_or_else(|_| panic!("the event {slack_id} is handled within {PATIENCE:?}"))
+        found.await.unwrap_or_else(|_| panic!("{what} is handled within {PATIENCE:?}"))
     }
 
     /// Waits for so many deliveries.

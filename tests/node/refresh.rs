@@ -21,8 +21,8 @@ async fn a_warning_leaves_no_gap() {
 
 #[actix::test]
 async fn a_reason_that_nobody_knows_is_met_like_a_warning() {
-    let then = Ending::Close { code: Some(1000), hold_ms: 0 };
-    Run::start(Stage::new()).await.replace("gone_fishing", Some(then)).await.end(2).await;
+    let stage = Stage::with_rules(|rules| rules.warning_to_close_ms = 4_000);
+    Run::start(stage).await.replace("gone_fishing", None).await.end(2).await;
 }
 
 #[actix::test]
@@ -42,14 +42,14 @@ async fn sockets_go_by_fin_after_a_refresh_and_leave_no_gap() {
 
 #[actix::test]
 async fn a_refresh_leaves_no_gap_while_slack_takes_its_time_to_issue_addresses() {
-    let run = Run::start(Stage::new()).await;
+    let run = Run::start(Stage::with_rules(|rules| rules.warning_to_close_ms = 4_000)).await;
     run.stage.slack.arm(Some(&run.acme.app_id), Fault::ApiDelay { method: None, ms: 700 }).unwrap();
     run.replace("refresh_requested", None).await.replace("warning", Some(Ending::Fin)).await.end(2).await;
 }
 
 #[actix::test]
 async fn a_refresh_leaves_no_gap_when_the_first_successors_cannot_open() {
-    let stage = Stage::with_rules(|rules| rules.warning_to_close_ms = 15_000);
+    let stage = Stage::with_rules(|rules| rules.warning_to_close_ms = 10_000);
     let run = Run::start(stage).await;
     let down = Fault::ApiStatus { method: None, status: 503, retry_after: None, body: None };
     run.stage.slack.arm(Some(&run.acme.app_id), Arm { count: Some(2), ..Arm::from(down) }).unwrap();
