@@ -76,7 +76,9 @@ fn file_limit() -> Result<String, String> {
         .find_map(|line| line.strip_prefix("Max open files"))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     match soft {
-        Some(soft) if soft <= OWN_FILES => Err(format!("{soft} open files; raise it (ulimit -n, LimitNOFILE)")),
+        Some(soft) if soft <= OWN_FILES => {
+            Err(format!("{soft} open files; raise it (ulimit -n, LimitNOFILE)"))
+        }
         // Two sockets each: one, and one more while it is replaced.
         Some(soft) => Ok(format!("{soft} open files, room for about {} workspaces", (soft - OWN_FILES) / 2)),
         None => Ok("unlimited".into()),

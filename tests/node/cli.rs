@@ -1,7 +1,5 @@
 //! What the commands say and how they end: what somebody sees who starts the binary for the first time, and what they see when it
 //! cannot do as they ask.
-#![expect(clippy::unwrap_used, reason = "all of it is a test")]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

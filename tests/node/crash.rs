@@ -1,6 +1,4 @@
 //! The end of a node, with and without notice: every event that Slack was told "got it" for is handled.
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "all of it is a test")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,4 @@
 //! A database without room: nothing is acked that is not on disk, everybody can see why, and it ends by itself.
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "all of it is a test")]
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;

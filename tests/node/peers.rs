@@ -2,14 +2,6 @@
 //!
 //! Each client lives its ordinary life here: what the simulator says is understood, what it does to a socket leads to what
 //! that SDK really does. The SDKs differ, and where they do the tests say how.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "all of it is a test"
-)]
-
 mod line;
 
 use std::time::Duration;

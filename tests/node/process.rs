@@ -1,14 +1,6 @@
 //! Real processes: the binary, started and ended, and judged by what comes out of it. Nothing here sleeps: who waits, waits for a
 //! line, for the end of the output, or for the simulator's record, and each wait has a bound. Nothing stays behind: a process is
 //! killed when its value goes, also when that is a test that fails.
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "all of it is a test"
-)]
-
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,5 @@
 //! What the system is asked for, in which order. A kill loses nothing that a page cache holds; only the order of the system calls
 //! shows that an ack waits for the disk.
-#![expect(clippy::panic, reason = "all of it is a test")]
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
