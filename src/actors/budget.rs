@@ -20,6 +20,11 @@ impl Budget {
         Arc::new(Self { taken: AtomicUsize::new(0), limit, reserve })
     }
 
+    /// Bytes in flight.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// The most envelopes that can be in flight at once: queues of this length never fill.
     pub(super) fn most_envelopes(&self) -> usize {
         (self.limit + self.reserve) / OVERHEAD
@@ -54,34 +59,15 @@ impl Share {
         granted
     }
 
-    /// Passes `bytes` of it on.
-    #[must_use]
-    pub(super) fn split(&mut self, bytes: usize) -> Self {
-        let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
-        Self { budget: Arc::clone(&self.budget), bytes }
+    /// What it holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         self.budget.taken.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-impl Share {
-    /// What it holds.
-    fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
-#[cfg(test)]
-impl Budget {
-    /// Bytes in flight.
-    pub(super) fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
     }
 }
 
@@ -98,10 +84,7 @@ mod tests {
         assert!(share.grow(11, true));
         assert_eq!((share.bytes(), budget.taken()), (101, 101));
         assert!(!share.grow(20, true));
-        let part = share.split(60);
         drop(share);
-        assert_eq!(budget.taken(), 60);
-        drop(part);
         assert_eq!(budget.taken(), 0);
     }
 }

@@ -4,13 +4,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
 
-use super::budget::{OVERHEAD, Share};
+use super::budget::{Budget, OVERHEAD, Share};
 use super::handler::Finished;
 use super::journal::{Committed, Marks};
 use super::lane::Lane;
@@ -26,6 +27,12 @@ use crate::telemetry::Metrics;
 
 /// Events between journal and handlers at most; the rest waits on disk.
 pub(super) const IN_FLIGHT: usize = 4096;
+
+/// Their bytes at most.
+const IN_FLIGHT_BYTES: usize = 32 << 20;
+
+/// Groups of the journal's that may wait for the dispatcher; what finds no place is read back.
+const GROUPS: usize = 32;
 
 /// A page read back from the store: events, bytes.
 const PAGE: (u32, usize) = (512, 4 << 20);
@@ -59,8 +66,16 @@ pub(super) struct Parts {
     pub(super) unkept: mpsc::Receiver<Unkept>,
     pub(super) plugins: Vec<Arc<Plugin>>,
     pub(super) outside: Arc<Outside>,
+    pub(super) budget: Arc<Budget>,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
+}
+
+/// The bytes of a batch that is not kept, lent until the last of its events is handled.
+struct Loan {
+    last: Seq,
+    undone: usize,
+    share: Option<Share>,
 }
 
 /// The dispatcher.
@@ -72,8 +87,11 @@ pub(super) struct Dispatcher {
     window: Window,
     /// Seqs for events that are not kept.
     seqs: SeqMaker,
-    /// Bytes of events that are not kept, in the order of their seqs.
-    shares: VecDeque<(Seq, Share)>,
+    /// Bytes of events in the window.
+    bytes: usize,
+    /// Batches that are not kept, by the seqs of their last events.
+    loans: VecDeque<Loan>,
+    budget: Arc<Budget>,
     inboxes: Option<(mpsc::Receiver<Finished>, mpsc::Receiver<Unkept>)>,
     behind: Behind,
     /// Who waits for the end, once the end has begun.
@@ -113,7 +131,9 @@ impl Dispatcher {
             clock: parts.clock,
             window: Window::new(settled),
             seqs: SeqMaker::new(0, Seq(0)),
-            shares: VecDeque::new(),
+            bytes: 0,
+            loans: VecDeque::new(),
+            budget: parts.budget,
             inboxes: Some((inbox, parts.unkept)),
             behind: Behind::Yes,
             drained: None,
@@ -121,16 +141,35 @@ impl Dispatcher {
     }
 
     fn has_room(&self) -> bool {
-        self.drained.is_none() && self.window.undone() < IN_FLIGHT
+        self.drained.is_none() && self.window.undone() < IN_FLIGHT && self.bytes < IN_FLIGHT_BYTES
     }
 
     /// Takes an event in; one that was here before is left alone.
     fn admit(&mut self, event: &Arc<Event>) {
         let handlers = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
-        if self.window.admit(event.seq, handlers) {
+        if self.window.admit(event.seq, handlers) && handlers > 0 {
+            self.bytes += weight(event);
             for lane in &mut self.lanes {
                 lane.push(Arc::clone(event));
             }
+        }
+    }
+
+    /// One handler is done with an event.
+    fn done(&mut self, event: &Event) {
+        if !self.window.done(event.seq) {
+            return;
+        }
+        self.bytes = self.bytes.saturating_sub(weight(event));
+        let at = self.loans.partition_point(|loan| loan.last < event.seq);
+        if let Some(loan) = self.loans.get_mut(at) {
+            loan.undone = loan.undone.saturating_sub(1);
+            if loan.undone == 0 {
+                loan.share = None;
+            }
+        }
+        while self.loans.front().is_some_and(|loan| loan.share.is_none()) {
+            self.loans.pop_front();
         }
     }
 
@@ -143,9 +182,6 @@ impl Dispatcher {
         if let Some(marks) = &self.marks {
             marks.settled.store(settled.0, Ordering::Release);
         }
-        while self.shares.front().is_some_and(|(seq, _)| *seq <= settled) {
-            self.shares.pop_front();
-        }
         self.catch_up(ctx);
         self.end_if_drained();
     }
@@ -153,7 +189,8 @@ impl Dispatcher {
     /// Reads a page from the store when there is more on disk than came here and room for it.
     fn catch_up(&mut self, ctx: &mut Context<Self>) {
         let Some(marks) = &self.marks else { return };
-        if self.behind != Behind::Yes || self.drained.is_some() || self.window.undone() > IN_FLIGHT / 2 {
+        let half_full = self.window.undone() > IN_FLIGHT / 2 || self.bytes > IN_FLIGHT_BYTES / 2;
+        if self.behind != Behind::Yes || self.drained.is_some() || half_full {
             return;
         }
         let committed = Seq(marks.committed.load(Ordering::Acquire));
@@ -206,7 +243,8 @@ impl Dispatcher {
     }
 
     fn end_if_drained(&mut self) {
-        let idle = self.lanes.iter().all(Lane::is_idle);
+        // Where nothing is kept, what is still on its way here counts too.
+        let idle = self.lanes.iter().all(Lane::is_idle) && (self.marks.is_some() || self.budget.taken() == 0);
         if let Some(waiting) = self.drained.as_mut().filter(|_| idle) {
             // The answer is the end of the channel.
             waiting.clear();
@@ -218,10 +256,10 @@ impl Actor for Dispatcher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(256);
+        ctx.set_mailbox_capacity(GROUPS);
         if let Some((mut finished, mut unkept)) = self.inboxes.take() {
-            ctx.add_stream(stream::poll_fn(move |cx| finished.poll_recv(cx)));
-            ctx.add_stream(stream::poll_fn(move |cx| unkept.poll_recv(cx)));
+            ctx.add_stream(stream::poll_fn(move |cx| poll_all(&mut finished, cx)));
+            ctx.add_stream(stream::poll_fn(move |cx| poll_all(&mut unkept, cx)));
         }
         ctx.run_interval(TICK, Self::tick);
         self.go_on(ctx);
@@ -244,13 +282,18 @@ impl Handler<Committed> for Dispatcher {
     }
 }
 
-impl StreamHandler<Unkept> for Dispatcher {
-    fn handle(&mut self, mut unkept: Unkept, ctx: &mut Self::Context) {
+impl StreamHandler<Vec<Unkept>> for Dispatcher {
+    fn handle(&mut self, batches: Vec<Unkept>, ctx: &mut Self::Context) {
         let now = self.clock.now().wall_ms;
-        for mut event in unkept.events {
-            event.seq = self.seqs.next(now);
-            self.shares.push_back((event.seq, unkept.share.split(event.payload.len() + OVERHEAD)));
-            self.admit(&Arc::new(event));
+        for Unkept { events, share } in batches {
+            let undone = events.len();
+            for mut event in events {
+                event.seq = self.seqs.next(now);
+                self.admit(&Arc::new(event));
+            }
+            if !self.lanes.is_empty() {
+                self.loans.push_back(Loan { last: self.window.last(), undone, share: Some(share) });
+            }
         }
         self.go_on(ctx);
     }
@@ -259,17 +302,33 @@ impl StreamHandler<Unkept> for Dispatcher {
     fn finished(&mut self, _: &mut Self::Context) {}
 }
 
-impl StreamHandler<Finished> for Dispatcher {
-    fn handle(&mut self, Finished { handler, done }: Finished, ctx: &mut Self::Context) {
-        for seq in done {
-            if self.lanes.get_mut(handler).is_some_and(|lane| lane.done(seq)) {
-                self.window.done(seq);
+impl StreamHandler<Vec<Finished>> for Dispatcher {
+    fn handle(&mut self, all: Vec<Finished>, ctx: &mut Self::Context) {
+        for Finished { handler, done } in all {
+            for seq in done {
+                if let Some(event) = self.lanes.get_mut(handler).and_then(|lane| lane.done(seq)) {
+                    self.done(&event);
+                }
             }
         }
         self.go_on(ctx);
     }
 
     fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+/// What an event counts while it is in memory.
+fn weight(event: &Event) -> usize {
+    event.payload.len() + OVERHEAD
+}
+
+/// Messages taken from a queue in one go: what came together is passed on together.
+const TOGETHER: usize = 64;
+
+/// All that waits in a queue, up to a bound; none when it has ended.
+fn poll_all<T>(queue: &mut mpsc::Receiver<T>, cx: &mut task::Context<'_>) -> Poll<Option<Vec<T>>> {
+    let mut all = Vec::new();
+    queue.poll_recv_many(cx, &mut all, TOGETHER).map(|taken| (taken > 0).then_some(all))
 }
 
 impl Handler<Drain> for Dispatcher {

@@ -34,7 +34,7 @@ impl Exit {
         let Turn { events, acks, share, weight } = turn;
         match self {
             Self::Stored(queue) | Self::Received(queue) => {
-                let batch = Batch { events, number: ledger.next_batch(), link: words.clone() };
+                let batch = Batch { events, share, number: ledger.next_batch(), link: words.clone() };
                 if !queue.push(batch) {
                     // The journal is gone and the node is stopping: unacked, Slack sends them to whoever comes next.
                     return Vec::new();
@@ -43,7 +43,7 @@ impl Exit {
                     Self::Received(_) => (Vec::new(), acks),
                     Self::Stored(_) | Self::Unkept(_) => (acks, Vec::new()),
                 };
-                ledger.enter(later, now.mono, share, weight);
+                ledger.enter(later, now.mono, weight);
                 at_once
             }
             Self::Unkept(dispatcher) => {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 
+use super::budget::Share;
 use super::link::Word;
 use crate::clock::Clock;
 use crate::event::Event;
@@ -18,8 +19,8 @@ use crate::machine::seq::SeqMaker;
 use crate::store::{Inbox, StoreError, Taken, Writer};
 use crate::telemetry::Metrics;
 
-/// A group is closed when it holds so many events. Larger ones gain nothing and make the first one wait.
-const GROUP: usize = 512;
+/// A group is closed when it holds so many events or bytes. Larger ones gain nothing and make the first one wait.
+const GROUP: (usize, usize) = (512, 4 << 20);
 
 /// How often `settled_to` moves when nothing comes in.
 const TICK: Duration = Duration::from_secs(1);
@@ -40,6 +41,8 @@ const SLOW: Duration = Duration::from_secs(2);
 pub(super) struct Batch {
     /// The events, in the order they were read. The journal gives them their seqs.
     pub(super) events: Vec<Event>,
+    /// Their bytes, of the node's budget; given back when they are on disk, whatever became of their link.
+    pub(super) share: Share,
     /// Its number in the link's ledger.
     pub(super) number: u64,
     /// The link.
@@ -202,12 +205,14 @@ impl Journal {
 
     /// The batches of one group: the first, and what came in behind it.
     fn with_what_is_there(&mut self, first: Batch) -> Vec<Batch> {
-        let mut events = first.events.len();
+        let (mut events, mut bytes) = (first.events.len(), first.share.bytes());
         let mut batches = vec![first];
-        while events < GROUP
+        while events < GROUP.0
+            && bytes < GROUP.1
             && let Ok(batch) = self.queue.try_recv()
         {
             events += batch.events.len();
+            bytes += batch.share.bytes();
             batches.push(batch);
         }
         batches
@@ -219,7 +224,7 @@ impl Journal {
         let mut group = Vec::new();
         let mut waiting = Vec::new();
         for batch in batches {
-            waiting.push((batch.link, batch.number, batch.events.len()));
+            waiting.push((batch.link, batch.number, batch.events.len(), batch.share));
             for mut event in batch.events {
                 event.seq = self.seqs.next(now);
                 group.push(Arc::new(event));
@@ -227,17 +232,21 @@ impl Journal {
         }
         let taken = self.commit(&group, settled).await;
         let mut verdicts = taken.iter();
-        for (link, number, length) in waiting {
-            let fresh = verdicts.by_ref().take(length).filter(|taken| **taken == Taken::Fresh).count();
-            let word = Word::Verdict { batch: number, fresh, duplicates: length - fresh };
+        for (link, number, length, share) in waiting {
+            drop(share);
+            let is_duplicate = |taken: &&Option<Taken>| **taken == Some(Taken::Duplicate);
+            let duplicates = verdicts.by_ref().take(length).filter(is_duplicate).count();
+            self.metrics.duplicates.increment(duplicates as u64);
+            let word = Word::Verdict { batch: number, duplicates };
             if link.try_send(word).is_err() {
                 tracing::debug!(
                     "a link ended before its verdict; Slack sends the events again and they are recognised"
                 );
             }
         }
-        let is_fresh = |(event, taken): (Arc<Event>, &Taken)| (*taken == Taken::Fresh).then_some(event);
+        let is_fresh = |(event, taken): (Arc<Event>, &_)| (*taken == Some(Taken::Fresh)).then_some(event);
         let events: Vec<_> = group.into_iter().zip(&taken).filter_map(is_fresh).collect();
+        self.metrics.stored.increment(events.len() as u64);
         if let Some(last) = events.last().map(|event| event.seq) {
             let after = std::mem::replace(&mut self.last_fresh, last);
             self.marks.committed.store(last.0, Ordering::Release);
@@ -245,19 +254,19 @@ impl Journal {
         }
     }
 
-    /// What became of each event, once it is certain. Halves a group that holds something no database would take, until the single
+    /// What became of each event, once it is certain; none of what was put aside. Halves a group that holds something no database would take, until the single
     /// offender is put aside: one tenant's odd byte never stops another's events.
-    async fn commit(&self, group: &[Arc<Event>], settled: Seq) -> Vec<Taken> {
+    async fn commit(&self, group: &[Arc<Event>], settled: Seq) -> Vec<Option<Taken>> {
         let mut taken = Vec::with_capacity(group.len());
         let mut parts = vec![group];
         while let Some(part) = parts.pop() {
             match self.append(part, settled).await {
-                Ok(part_taken) => taken.extend(part_taken),
+                Ok(part_taken) => taken.extend(part_taken.into_iter().map(Some)),
                 Err(problem) => match part {
                     [] => {}
                     [offender] => {
                         self.put_aside(offender, &problem).await;
-                        taken.push(Taken::Duplicate);
+                        taken.push(None);
                     }
                     _ => {
                         let (first, second) = part.split_at(part.len() / 2);
@@ -273,13 +282,13 @@ impl Journal {
     /// One group, tried until its outcome is known. The same seqs are given again: what a try of unknown outcome has stored is
     /// recognised as its own. An error is a data error.
     async fn append(&self, part: &[Arc<Event>], settled: Seq) -> Result<Vec<Taken>, String> {
-        let started = self.clock.now().mono;
+        let started = self.clock.mono();
         let outcome = self
             .until_known("the journal cannot store events; nothing is acked until it can", || {
                 self.store.append(self.writer.id, part, settled)
             })
             .await;
-        self.metrics.commit_seconds.record(self.clock.now().mono.saturating_sub(started));
+        self.metrics.commit_seconds.record(self.clock.mono().saturating_sub(started));
         self.metrics.group_size.record(u32::try_from(part.len()).map_or(f64::MAX, f64::from));
         outcome
     }

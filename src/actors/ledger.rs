@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::budget::Share;
-
 /// What of one link may wait for verdicts, by weight: three seconds of some three hundred events a second. What waits longer comes
 /// too late for Slack anyway; a limit below that would turn a moment's stall of the disk into repeats.
 const LINK_LIMIT: usize = 2 << 20;
@@ -32,8 +30,6 @@ pub(super) struct Entry {
     pub(super) acks: Vec<Utf8Bytes>,
     /// When the first of them was read, monotonic.
     pub(super) read_at: Duration,
-    /// Their bytes, of the node's budget; given back with the entry.
-    _share: Share,
     weight: usize,
 }
 
@@ -67,9 +63,9 @@ impl Ledger {
     }
 
     /// Enters a batch under [`Self::next_batch`].
-    pub(super) fn enter(&mut self, acks: Vec<Utf8Bytes>, read_at: Duration, share: Share, weight: usize) {
+    pub(super) fn enter(&mut self, acks: Vec<Utf8Bytes>, read_at: Duration, weight: usize) {
         self.weight += weight;
-        self.entries.push_back(Entry { batch: self.next, acks, read_at, _share: share, weight });
+        self.entries.push_back(Entry { batch: self.next, acks, read_at, weight });
         self.next += 1;
     }
 
@@ -85,30 +81,35 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actors::budget::Budget;
 
     #[test]
     fn a_verdict_frees_its_batch_only_and_a_second_one_nothing() {
-        let budget = Budget::new(1 << 20, 0);
         let mut ledger = Ledger::default();
         for _ in 0..2 {
-            let mut share = Share::of(&budget);
-            assert!(share.grow(1000, false));
-            ledger.enter(vec!["ack".into()], Duration::ZERO, share, 1000);
+            ledger.enter(vec!["ack".into()], Duration::ZERO, 1000);
         }
         assert_eq!(ledger.settle(1).map(|entry| entry.batch), Some(1));
-        assert_eq!((ledger.weight, ledger.len(), budget.taken()), (1000, 1, 1000));
+        assert_eq!((ledger.weight, ledger.len()), (1000, 1));
         assert!(ledger.settle(1).is_none());
     }
 
     #[test]
     fn a_link_takes_small_envelopes_beside_a_large_one_and_a_large_one_beside_small_ones() {
-        let budget = Budget::new(1 << 20, 0);
         let large = weight(4 << 20);
         let mut ledger = Ledger::default();
-        ledger.enter(Vec::new(), Duration::ZERO, Share::of(&budget), large);
+        ledger.enter(Vec::new(), Duration::ZERO, large);
         assert!(ledger.has_room(0, weight(2_000)));
         assert!(ledger.has_room(2 * large, large), "four at a time");
         assert!(!ledger.has_room(3 * large, weight(1)), "the turn under way counts");
+    }
+
+    #[test]
+    fn a_link_with_as_many_batches_as_verdicts_have_places_takes_nothing_more() {
+        let mut ledger = Ledger::default();
+        for _ in 0..MOST_BATCHES {
+            assert!(ledger.is_open());
+            ledger.enter(Vec::new(), Duration::ZERO, 0);
+        }
+        assert!(!ledger.is_open() && !ledger.has_room(0, 1));
     }
 }

@@ -46,8 +46,6 @@ pub(super) enum Word {
     Verdict {
         /// Which.
         batch: u64,
-        /// Events on disk for the first time.
-        fresh: usize,
         /// Events that were there.
         duplicates: usize,
     },
@@ -196,8 +194,8 @@ impl Link {
     fn take_words(&mut self, cx: &mut Context<'_>, now: Now) {
         while let Poll::Ready(word) = self.parts.words.poll_recv(cx) {
             match word {
-                Some(Word::Verdict { batch, fresh, duplicates }) => {
-                    self.acknowledge(batch, fresh, duplicates, now);
+                Some(Word::Verdict { batch, duplicates }) => {
+                    self.acknowledge(batch, duplicates, now);
                 }
                 Some(Word::Retire(within)) => self.feed(now, Input::Retire { within }),
                 Some(Word::Stop) => self.feed(now, Input::Stop),
@@ -211,11 +209,9 @@ impl Link {
         }
     }
 
-    fn acknowledge(&mut self, batch: u64, fresh: usize, duplicates: usize, now: Now) {
+    fn acknowledge(&mut self, batch: u64, duplicates: usize, now: Now) {
         let Some(entry) = self.ledger.settle(batch) else { return };
         let waited = now.mono.saturating_sub(entry.read_at);
-        self.parts.metrics.stored.increment(fresh as u64);
-        self.parts.metrics.duplicates.increment(duplicates as u64);
         self.parts.counters.duplicates.fetch_add(duplicates as u64, Ordering::Relaxed);
         self.ack(entry.acks, waited);
     }

@@ -116,6 +116,7 @@ impl Node {
             unkept,
             plugins,
             outside: Arc::clone(&outside),
+            budget: Arc::clone(&budget),
             clock,
             metrics: Arc::clone(&metrics),
         };

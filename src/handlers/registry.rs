@@ -40,6 +40,9 @@ pub enum RegistryError {
     /// The name is taken.
     #[error("a handler named '{0}' is registered already")]
     Taken(String),
+    /// It could never handle anything.
+    #[error("the handler '{0}' may handle nothing at once: its concurrency is 0")]
+    Idle(String),
     /// Nobody knows the name.
     #[error("there is no handler named '{name}'; known: {known}")]
     Unknown {
@@ -66,6 +69,9 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         if self.plugins.iter().any(|plugin| plugin.name == name) {
             return Err(RegistryError::Taken(name.into()));
+        }
+        if options.concurrency == 0 {
+            return Err(RegistryError::Idle(name.into()));
         }
         let make: Make = Box::new(move |context| Box::new(make(context)));
         self.plugins.push(Plugin { name: name.into(), options, make });
@@ -126,6 +132,17 @@ mod tests {
         assert_eq!(registry.register_builtin("log"), Err(RegistryError::Taken("log".into())));
         let error = registry.register_builtin("lgo").unwrap_err();
         assert_eq!(error.to_string(), "there is no handler named 'lgo'; known: log, echo");
+        let idle = Options { concurrency: 0, ..Options::default() };
+        assert_eq!(registry.register("idle", idle, |_| Silent), Err(RegistryError::Idle("idle".into())));
         assert_eq!(registry.into_plugins().len(), 1);
+    }
+
+    struct Silent;
+
+    #[async_trait(?Send)]
+    impl Handler for Silent {
+        async fn handle(&self, _: Delivery) -> Outcome {
+            Outcome::Done
+        }
     }
 }

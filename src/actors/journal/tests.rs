@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use async_trait::async_trait;
 
 use super::*;
+use crate::actors::budget::Budget;
 use crate::event::{DedupeKey, Kind};
 use crate::ids::{AppId, WriterId};
 
@@ -12,7 +13,7 @@ use crate::ids::{AppId, WriterId};
 async fn every_event_of_a_batch_is_on_disk_before_its_verdict() {
     let journal = Bench::start(Faults::default());
     let mut link = journal.push(&["a", "b"]);
-    assert_eq!(link.verdict().await, (0, 2, 0));
+    assert_eq!(link.verdict().await, (0, 0));
     assert_eq!(journal.stored(), ["a", "b"]);
     journal.stop().await;
 }
@@ -20,8 +21,8 @@ async fn every_event_of_a_batch_is_on_disk_before_its_verdict() {
 #[actix::test]
 async fn what_was_there_is_acked_and_not_handed_on() {
     let journal = Bench::start(Faults::default());
-    assert_eq!(journal.push(&["a"]).verdict().await, (0, 1, 0));
-    assert_eq!(journal.push(&["a", "b"]).verdict().await, (0, 1, 1));
+    assert_eq!(journal.push(&["a"]).verdict().await, (0, 0));
+    assert_eq!(journal.push(&["a", "b"]).verdict().await, (0, 1));
     assert_eq!(journal.handed_on(), ["a", "b"]);
     journal.stop().await;
 }
@@ -29,7 +30,7 @@ async fn what_was_there_is_acked_and_not_handed_on() {
 #[actix::test]
 async fn a_group_of_unknown_outcome_is_run_again_with_the_same_seqs_and_handled() {
     let journal = Bench::start(Faults { lose_answers: 1, ..Faults::default() });
-    assert_eq!(journal.push(&["a", "b"]).verdict().await, (0, 2, 0));
+    assert_eq!(journal.push(&["a", "b"]).verdict().await, (0, 0));
     assert_eq!(journal.handed_on(), ["a", "b"]);
     journal.stop().await;
 }
@@ -37,14 +38,14 @@ async fn a_group_of_unknown_outcome_is_run_again_with_the_same_seqs_and_handled(
 #[actix::test]
 async fn a_panic_of_the_store_loses_nothing() {
     let journal = Bench::start(Faults { panics: 1, ..Faults::default() });
-    assert_eq!(journal.push(&["a"]).verdict().await, (0, 1, 0));
+    assert_eq!(journal.push(&["a"]).verdict().await, (0, 0));
     journal.stop().await;
 }
 
 #[actix::test]
 async fn one_odd_event_is_put_aside_and_acked_and_stops_no_other() {
     let journal = Bench::start(Faults { poison: Some("odd"), ..Faults::default() });
-    assert_eq!(journal.push(&["a", "b", "odd", "c", "d"]).verdict().await, (0, 4, 1));
+    assert_eq!(journal.push(&["a", "b", "odd", "c", "d"]).verdict().await, (0, 0));
     assert_eq!(journal.stored(), ["a", "b", "c", "d"]);
     assert_eq!(journal.handed_on(), ["a", "b", "c", "d"]);
     assert_eq!(journal.inbox.aside.lock().unwrap().as_slice(), ["odd"]);
@@ -58,7 +59,7 @@ async fn while_the_database_refuses_nothing_is_acked_and_the_marks_say_so() {
     journal.inbox.asked(2).await;
     assert!(journal.marks.is_stuck());
     assert!(link.words.try_recv().is_err(), "no verdict yet");
-    assert_eq!(link.verdict().await, (0, 1, 0));
+    assert_eq!(link.verdict().await, (0, 0));
     assert!(!journal.marks.is_stuck());
     journal.stop().await;
 }
@@ -96,7 +97,7 @@ async fn what_is_queued_when_the_end_comes_is_still_written() {
     let mut link = journal.push(&["a"]);
     let inbox = Arc::clone(&journal.inbox);
     journal.stop().await;
-    assert_eq!(link.verdict().await, (0, 1, 0));
+    assert_eq!(link.verdict().await, (0, 0));
     assert_eq!(inbox.rows.lock().unwrap().len(), 1);
 }
 
@@ -141,9 +142,9 @@ struct LinkEnd {
 }
 
 impl LinkEnd {
-    async fn verdict(&mut self) -> (u64, usize, usize) {
+    async fn verdict(&mut self) -> (u64, usize) {
         match self.words.recv().await {
-            Some(Word::Verdict { batch, fresh, duplicates }) => (batch, fresh, duplicates),
+            Some(Word::Verdict { batch, duplicates }) => (batch, duplicates),
             other => panic!("no verdict but {other:?}"),
         }
     }
@@ -174,7 +175,7 @@ impl Bench {
     fn push(&self, names: &[&str]) -> LinkEnd {
         let (link, words) = mpsc::channel(8);
         let events = names.iter().map(|name| event(name)).collect();
-        assert!(self.queue.push(Batch { events, number: 0, link }));
+        assert!(self.queue.push(Batch { events, share: Share::of(&Budget::new(0, 0)), number: 0, link }));
         LinkEnd { words }
     }
 

@@ -1,0 +1,184 @@
+//! What is measured, each in a process of its own: the loop, and nodes.
+
+use std::cell::Cell;
+use std::io::Read as _;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use memchr::memmem::Finder;
+use tautline::actors::Ack;
+use tautline::admin::AdminToken;
+use tautline::app::{App, Options};
+use tautline::handlers::{self, Delivery, Handler, Outcome, Registry};
+use tautline::ids::WorkspaceName;
+use tautline::secret::AppToken;
+use tautline::store::{Desired, KeySource, Secret, WorkspaceSpec};
+use tautline::telemetry::Metrics;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::{LocalSet, spawn_local};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// The bare loop: one ack an envelope, one write an ack.
+    Loop,
+    /// The same with one write for all acks of what was readable: the limit of this stack.
+    Batched,
+    /// A node that keeps nothing.
+    Unkept,
+    /// A node that acks at once and stores behind it.
+    Received,
+    /// A node that stores before it acks.
+    Stored,
+}
+
+impl Variant {
+    pub(crate) const ALL: [Self; 5] = [Self::Loop, Self::Batched, Self::Unkept, Self::Received, Self::Stored];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Loop => "loop",
+            Self::Batched => "batched",
+            Self::Unkept => "unkept",
+            Self::Received => "received",
+            Self::Stored => "stored",
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|variant| variant.name() == name)
+    }
+}
+
+/// Runs until the end of standard input; then says how many events were handled.
+pub(crate) fn run(variant: Variant, slack: &str, sockets: usize, folder: &Path) {
+    let (ended, end) = oneshot::channel();
+    std::thread::spawn(move || {
+        std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+        ended.send(()).unwrap();
+    });
+    let ack = match variant {
+        Variant::Loop | Variant::Batched => {
+            return run_loop(variant == Variant::Batched, slack, sockets, end);
+        }
+        Variant::Unkept => Ack::Unkept,
+        Variant::Received => Ack::Received,
+        Variant::Stored => Ack::Stored,
+    };
+    actix_rt::System::new().block_on(run_node(ack, slack, sockets, folder, end));
+}
+
+async fn run_node(ack: Ack, slack: &str, sockets: usize, folder: &Path, end: oneshot::Receiver<()>) {
+    let handled = Arc::new(AtomicU64::new(0));
+    let mut handlers = Registry::default();
+    let counted = Arc::clone(&handled);
+    handlers
+        .register("nothing", handlers::Options::default(), move |_| Nothing(Arc::clone(&counted)))
+        .unwrap();
+    let app = App::start(Options {
+        database: format!("sqlite://{}", folder.join("node.db").display()),
+        key: KeySource::Beside,
+        max_pages: None,
+        listen: ([127, 0, 0, 1], 0).into(),
+        metrics_listen: None,
+        admin_token: AdminToken::new("bench"),
+        slack_api: format!("http://{slack}/api/").parse().unwrap(),
+        extra_ca_file: None,
+        ack,
+        handlers,
+        links: 1,
+        threads: std::thread::available_parallelism().unwrap().get().min(4),
+        workspace: None,
+        metrics: Arc::new(Metrics::new().unwrap()),
+    })
+    .await
+    .unwrap();
+    for number in 0..sockets {
+        let spec = WorkspaceSpec {
+            title: None,
+            desired: Desired::Connected,
+            links: 1,
+            labels: Vec::new(),
+            app_token: Secret::Set(AppToken::parse(&format!("xapp-1-A{number:06}-1-bench")).unwrap()),
+            bot_token: Secret::Keep,
+        };
+        app.put_workspace(&WorkspaceName::parse(&format!("w{number}")).unwrap(), &spec).await.unwrap();
+    }
+    end.await.unwrap();
+    let report = app.stop().await;
+    assert!(report.links_closed && report.handlers_done && report.journal_ended, "{report:?}");
+    println!("{}", handled.load(Ordering::Relaxed));
+}
+
+struct Nothing(Arc<AtomicU64>);
+
+#[async_trait(?Send)]
+impl Handler for Nothing {
+    async fn handle(&self, _: Delivery) -> Outcome {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Outcome::Done
+    }
+}
+
+fn run_loop(batched: bool, slack: &str, sockets: usize, end: oneshot::Receiver<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let handled = Rc::new(Cell::new(0_u64));
+    LocalSet::new().block_on(&runtime, async {
+        for number in 0..sockets {
+            let tcp = TcpStream::connect(slack).await.unwrap();
+            tcp.set_nodelay(true).unwrap();
+            let url = format!("ws://{slack}/link/?app={number:06}");
+            let (socket, _) = tokio_tungstenite::client_async(url, tcp).await.unwrap();
+            let handled = Rc::clone(&handled);
+            if batched {
+                spawn_local(ack_together(socket, handled));
+            } else {
+                spawn_local(ack_each(socket, handled));
+            }
+        }
+        end.await.unwrap();
+    });
+    println!("{}", handled.get());
+}
+
+async fn ack_each(mut socket: WebSocketStream<TcpStream>, handled: Rc<Cell<u64>>) {
+    let finder = Finder::new(ENVELOPE_ID);
+    while let Some(Ok(message)) = socket.next().await {
+        if let Some(ack) = ack_of(&finder, &message) {
+            handled.set(handled.get() + 1);
+            socket.send(ack).await.unwrap();
+        }
+    }
+}
+
+async fn ack_together(mut socket: WebSocketStream<TcpStream>, handled: Rc<Cell<u64>>) {
+    let finder = Finder::new(ENVELOPE_ID);
+    while let Some(first) = socket.next().await {
+        let mut next = Some(first);
+        while let Some(Ok(message)) = next {
+            if let Some(ack) = ack_of(&finder, &message) {
+                handled.set(handled.get() + 1);
+                socket.feed(ack).await.unwrap();
+            }
+            next = socket.next().now_or_never().flatten();
+        }
+        socket.flush().await.unwrap();
+    }
+}
+
+const ENVELOPE_ID: &[u8] = br#""envelope_id":""#;
+
+fn ack_of(finder: &Finder<'_>, message: &Message) -> Option<Message> {
+    let Message::Text(text) = message else { return None };
+    let from = finder.find(text.as_bytes())? + ENVELOPE_ID.len();
+    let id = &text.as_str()[from..];
+    let id = &id[..id.find('"')?];
+    Some(Message::text(format!(r#"{{"envelope_id":"{id}"}}"#)))
+}

@@ -1,0 +1,387 @@
+//! The load: as much of Slack as a socket needs, made to cost little, since it shares the machine with what is measured. Frames
+//! are made once and copied; only their ids differ. Every ack is read and must name an envelope that waits for one.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use serde_json::json;
+use tautline::clock::Clock;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// Bytes of an envelope.
+const ENVELOPE: usize = 1536;
+
+/// An envelope id is a UUID whose last group is a number in hex.
+const ID_HEAD: &str = "7f3c9a51-51ac-4000-8000-";
+
+/// `{"envelope_id":"`
+const ACK_HEAD: usize = 16;
+
+/// Bytes written ahead of the kernel on one socket.
+const AHEAD: usize = 64 << 10;
+
+/// A listening Slack.
+pub(crate) struct Slack {
+    shared: Rc<Shared>,
+    address: SocketAddr,
+}
+
+struct Shared {
+    clock: Clock,
+    sockets: RefCell<Vec<Rc<Socket>>>,
+    /// Envelopes kept in flight on each socket; zero when events come by rate or not at all.
+    window: Cell<usize>,
+    next: Cell<u64>,
+    /// What was sent before this one and never acked is given up: Slack would send it again.
+    given_up_below: Cell<u64>,
+    acked: Cell<u64>,
+    stray: Cell<u64>,
+    changed: Notify,
+    latencies: RefCell<Vec<Duration>>,
+}
+
+#[derive(Default)]
+struct Socket {
+    due: Cell<usize>,
+    in_flight: Cell<usize>,
+    wake: Notify,
+}
+
+/// What a stretch of load brought.
+pub(crate) struct Served {
+    pub(crate) acked: u64,
+    /// Never acked: let go for want of room, or lost.
+    pub(crate) unacked: usize,
+    /// From an envelope's write to its ack's read, sorted.
+    pub(crate) latencies: Vec<Duration>,
+}
+
+impl Slack {
+    /// Listens on a free port of this machine.
+    pub(crate) async fn listen() -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let shared = Rc::new(Shared {
+            clock: Clock::start(),
+            sockets: RefCell::default(),
+            window: Cell::new(0),
+            next: Cell::new(1),
+            given_up_below: Cell::new(0),
+            acked: Cell::new(0),
+            stray: Cell::new(0),
+            changed: Notify::new(),
+            latencies: RefCell::default(),
+        });
+        let ours = Rc::clone(&shared);
+        spawn_local(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let ours = Rc::clone(&ours);
+                spawn_local(async move { drop(ours.serve(tcp, address).await) });
+            }
+        });
+        Ok(Self { shared, address })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until so many sockets are open.
+    pub(crate) async fn until_open(&self, sockets: usize) {
+        while self.shared.sockets.borrow().len() != sockets {
+            self.shared.changed.notified().await;
+        }
+    }
+
+    /// Keeps `window` envelopes in flight on every socket for a while.
+    pub(crate) async fn saturate(&self, window: usize, length: Duration) -> Served {
+        self.shared.begin();
+        self.shared.window.set(window);
+        self.shared.wake_all();
+        tokio::time::sleep(length).await;
+        self.shared.window.set(0);
+        self.shared.end().await
+    }
+
+    /// Sends so many events a second, each socket in turn.
+    pub(crate) async fn pace(&self, rate: u32, length: Duration) -> Served {
+        self.shared.begin();
+        let sockets = self.shared.sockets.borrow().clone();
+        let at_once = (rate / 1000).max(1);
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) * at_once / rate);
+        let events = rate as usize * length.as_secs() as usize;
+        for (number, socket) in sockets.iter().cycle().take(events).enumerate() {
+            if number % at_once as usize == 0 {
+                ticks.tick().await;
+            }
+            socket.due.set(socket.due.get() + 1);
+            socket.wake.notify_one();
+        }
+        self.shared.end().await
+    }
+}
+
+impl Shared {
+    fn begin(&self) {
+        self.acked.set(0);
+        self.given_up_below.set(self.next.get());
+        self.latencies.borrow_mut().clear();
+    }
+
+    /// Waits for the acks that are still to come, for as long as Slack would.
+    async fn end(&self) -> Served {
+        let in_flight = || self.sockets.borrow().iter().map(|socket| socket.in_flight.get()).sum::<usize>();
+        let patience = self.clock.now().mono + Duration::from_secs(3);
+        while in_flight() > 0 && self.clock.now().mono < patience {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(self.stray.get(), 0, "an ack named an envelope that did not wait for one");
+        let mut latencies = std::mem::take(&mut *self.latencies.borrow_mut());
+        latencies.sort_unstable();
+        Served { acked: self.acked.get(), unacked: in_flight(), latencies }
+    }
+
+    fn wake_all(&self) {
+        for socket in self.sockets.borrow().iter() {
+            socket.wake.notify_one();
+        }
+    }
+
+    async fn serve(self: Rc<Self>, mut tcp: TcpStream, address: SocketAddr) -> io::Result<()> {
+        tcp.set_nodelay(true)?;
+        while let Some(request) = read_request(&mut tcp).await? {
+            let header = |name: &str| {
+                let line = request.lines().find(|line| {
+                    line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+                })?;
+                Some(line[name.len()..].trim())
+            };
+            if let Some(key) = header("sec-websocket-key:") {
+                let accept = derive_accept_key(key.as_bytes());
+                let app = request.split(['=', ' ']).nth(2).unwrap_or("0").to_owned();
+                let answer = format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                     Sec-WebSocket-Accept: {accept}\r\n\r\n"
+                );
+                tcp.write_all(answer.as_bytes()).await?;
+                return self.link(tcp, &app).await;
+            }
+            // The app's number is the third part of its token.
+            let app = header("authorization:").and_then(|token| token.split('-').nth(2)).unwrap_or("A0");
+            let body =
+                json!({"ok": true, "url": format!("ws://{address}/link/?app={}", &app[1..])}).to_string();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            tcp.write_all(answer.as_bytes()).await?;
+        }
+        Ok(())
+    }
+
+    async fn link(&self, mut tcp: TcpStream, app: &str) -> io::Result<()> {
+        let frame = Frame::of(app);
+        tcp.write_all(&hello(app)).await?;
+        let socket = Rc::new(Socket::default());
+        self.sockets.borrow_mut().push(Rc::clone(&socket));
+        self.changed.notify_one();
+        let end = self.exchange(&tcp, &socket, &frame).await;
+        self.sockets.borrow_mut().retain(|other| !Rc::ptr_eq(other, &socket));
+        self.changed.notify_one();
+        end
+    }
+
+    async fn exchange(&self, tcp: &TcpStream, socket: &Socket, frame: &Frame) -> io::Result<()> {
+        let mut flights = VecDeque::new();
+        let (mut out, mut read) = (BytesMut::new(), BytesMut::new());
+        loop {
+            self.fill(socket, frame, &mut flights, &mut out);
+            if !out.is_empty() {
+                match tcp.try_write(&out) {
+                    Ok(written) => out.advance(written),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let interest =
+                if out.is_empty() { Interest::READABLE } else { Interest::READABLE.add(Interest::WRITABLE) };
+            tokio::select! {
+                ready = tcp.ready(interest) => { ready?; }
+                () = socket.wake.notified() => continue,
+            }
+            read.reserve(16 << 10);
+            match tcp.try_read_buf(&mut read) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {
+                    while let Some((opcode, payload)) = take(&mut read) {
+                        match opcode {
+                            1 => self.acked(&payload, &mut flights),
+                            9 => {
+                                out.extend_from_slice(&[0x8A, u8::try_from(payload.len()).unwrap()]);
+                                out.extend_from_slice(&payload);
+                            }
+                            8 => return Ok(()),
+                            _ => {}
+                        }
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            socket.in_flight.set(flights.len());
+        }
+    }
+
+    fn fill(&self, socket: &Socket, frame: &Frame, flights: &mut VecDeque<Flight>, out: &mut BytesMut) {
+        let mut now = None;
+        while flights.front().is_some_and(|flight| flight.number < self.given_up_below.get()) {
+            flights.pop_front();
+        }
+        while out.len() < AHEAD && (flights.len() < self.window.get() || socket.due.get() > 0) {
+            socket.due.set(socket.due.get().saturating_sub(1));
+            let number = self.next.get();
+            self.next.set(number + 1);
+            frame.put(number, out);
+            let sent = *now.get_or_insert_with(|| self.clock.now().mono);
+            flights.push_back(Flight { number, sent });
+        }
+        socket.in_flight.set(flights.len());
+    }
+
+    fn acked(&self, ack: &[u8], flights: &mut VecDeque<Flight>) {
+        let from = ACK_HEAD + ID_HEAD.len();
+        let number = ack.get(from..from + 12).and_then(|hex| std::str::from_utf8(hex).ok());
+        let number = number.and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        match flights.iter().position(|flight| Some(flight.number) == number) {
+            Some(at) => {
+                let flight = flights.remove(at).unwrap();
+                self.acked.set(self.acked.get() + 1);
+                if self.window.get() == 0 {
+                    self.latencies.borrow_mut().push(self.clock.now().mono - flight.sent);
+                }
+            }
+            None => self.stray.set(self.stray.get() + 1),
+        }
+    }
+}
+
+struct Flight {
+    number: u64,
+    sent: Duration,
+}
+
+/// An envelope of one app's, ready but for its ids.
+struct Frame {
+    bytes: Vec<u8>,
+    envelope_at: usize,
+    event_at: usize,
+}
+
+impl Frame {
+    fn of(app: &str) -> Self {
+        let (envelope, event) = (format!("{ID_HEAD}{:012x}", 0), "Ev0000000000");
+        let team = format!("T{app}");
+        let mut envelope = json!({
+            "envelope_id": envelope,
+            "payload": {
+                "token": "XXYYZZ", "team_id": team, "api_app_id": format!("A{app}"),
+                "event": {
+                    "type": "message", "channel": "C2147483705", "user": "U2147483697", "text": "",
+                    "ts": "1355517523.000005", "event_ts": "1355517523.000005", "channel_type": "channel",
+                },
+                "type": "event_callback", "event_id": event, "event_time": 1_355_517_523,
+                "authorizations": [{"enterprise_id": null, "team_id": team, "user_id": "U0", "is_bot": true,
+                    "is_enterprise_install": false}],
+                "is_ext_shared_channel": false, "event_context": "4-eyJldCI6Im1lc3NhZ2UifQ",
+            },
+            "type": "events_api", "accepts_response_payload": false, "retry_attempt": 0, "retry_reason": "",
+        });
+        let missing = ENVELOPE - envelope.to_string().len();
+        envelope["payload"]["event"]["text"] =
+            "the quick brown fox ".repeat(missing / 20 + 1)[..missing].into();
+        let text = envelope.to_string();
+        let bytes = framed(&text);
+        let find = |what: &str| bytes.len() - text.len() + text.find(what).unwrap();
+        Self { envelope_at: find(ID_HEAD) + ID_HEAD.len(), event_at: find(event) + 2, bytes }
+    }
+
+    fn put(&self, number: u64, out: &mut BytesMut) {
+        let start = out.len();
+        out.extend_from_slice(&self.bytes);
+        write_hex(&mut out[start + self.envelope_at..][..12], number);
+        write_hex(&mut out[start + self.event_at..][..10], number);
+    }
+}
+
+fn write_hex(place: &mut [u8], mut number: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
+    }
+}
+
+fn hello(app: &str) -> Vec<u8> {
+    framed(
+        &json!({
+            "type": "hello", "num_connections": 1, "connection_info": {"app_id": format!("A{app}")},
+            "debug_info": {"host": "applink-1", "build_number": 118, "approximate_connection_time": 18060},
+        })
+        .to_string(),
+    )
+}
+
+/// An unmasked text frame.
+fn framed(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 126];
+    frame.extend_from_slice(&u16::try_from(text.len()).unwrap().to_be_bytes());
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
+/// A client's frame; those of a client that only acks are short.
+fn take(read: &mut BytesMut) -> Option<(u8, BytesMut)> {
+    let length = usize::from(*read.get(1)? & 0x7F);
+    assert!(length < 126, "an ack has fewer than 126 bytes");
+    if read.len() < 6 + length {
+        return None;
+    }
+    let opcode = read[0] & 0x0F;
+    let mask = [read[2], read[3], read[4], read[5]];
+    read.advance(6);
+    let mut payload = read.split_to(length);
+    for (at, byte) in payload.iter_mut().enumerate() {
+        *byte ^= mask[at % 4];
+    }
+    Some((opcode, payload))
+}
+
+/// Head of a request; its body is read and dropped.
+async fn read_request(tcp: &mut TcpStream) -> io::Result<Option<String>> {
+    let mut read = Vec::new();
+    loop {
+        if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&read[..end]).into_owned();
+            let length = head
+                .to_ascii_lowercase()
+                .split("content-length:")
+                .nth(1)
+                .and_then(|rest| rest.lines().next()?.trim().parse::<usize>().ok());
+            let mut body = vec![0; (end + 4 + length.unwrap_or(0)).saturating_sub(read.len())];
+            tcp.read_exact(&mut body).await?;
+            return Ok(Some(head));
+        }
+        if tcp.read_buf(&mut read).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
