@@ -342,6 +342,8 @@ async fn a_stop_while_the_database_takes_no_writes_is_bounded_and_loses_nothing(
     let mut other = stage.open_database().await;
     sqlx::query("begin immediate").execute(&mut other).await.unwrap();
     let id = stage.slack.send(&acme.app_id, Outgoing::default()).unwrap();
+    let read = async || (node.workspace("acme").await["counters"]["events"] == json!(2)).then_some(());
+    eventually("the event is read", read).await;
     let report = tokio::time::timeout(PATIENCE, node.stop_somehow()).await.expect("a stop is bounded");
     assert!(report.links_closed && report.handlers_done && !report.journal_ended, "{report:?}");
     assert_ne!(stage.look(&acme, |app| app.event(&id).unwrap().outcome), Fate::Acked);
