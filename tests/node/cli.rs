@@ -138,7 +138,7 @@ fn check_says_one_line_for_each_thing_and_ends_well_where_a_node_would_start() {
 fn check_goes_on_after_a_failure_and_ends_with_code_2() {
     let site = used_site();
     set_mode(&site.database(), 0o444);
-    let ended = Process::start(limited(&site, "256")).ended();
+    let ended = Process::start(limited(&site, "128")).ended();
     let lines = ended.output.stdout;
     let starts: Vec<_> = lines.iter().map(|line| line.split(':').next().unwrap()).collect();
     assert_eq!(starts, ["ok    settings", "FAIL  database and key", "FAIL  file limit", "ok    slack"]);
