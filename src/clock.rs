@@ -37,7 +37,12 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one place where the process asks for the time")]
     pub fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: self.base.elapsed(), wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX) }
+        Now { mono: self.mono(), wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX) }
+    }
+
+    /// The monotonic half alone, for who times something.
+    pub fn mono(&self) -> Duration {
+        self.base.elapsed()
     }
 
     /// The moment of a monotonic reading, for a timer.

@@ -11,9 +11,14 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "a benchmark that cannot do its work ends, and it speaks to its user"
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::unchecked_time_subtraction,
+    reason = "a benchmark that cannot do its work ends, it speaks to its user, and its figures are small"
 )]
 
 mod machine;
@@ -58,6 +63,9 @@ struct Args {
     /// Seconds of load each.
     #[arg(long, default_value_t = 2)]
     seconds: u64,
+    /// Without saturation: steady load, memory and latency.
+    #[arg(long)]
+    steady: bool,
     /// CPU only, without memory and latency.
     #[arg(long)]
     cpu: bool,
@@ -79,7 +87,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         println!("{}\n", machine::describe());
-        cpu_table(&args).await;
+        cpu_tables(&args).await;
         if !args.cpu {
             memory_table().await;
             latency_table(&args).await;
@@ -121,9 +129,13 @@ impl Measured {
     }
 
     /// Microseconds of CPU time an acked event.
-    async fn saturate(&self, window: usize, seconds: u64) -> (f64, Served) {
+    async fn load(&self, load: Load, seconds: u64) -> (f64, Served) {
         let before = machine::cpu(self.process());
-        let served = self.slack.saturate(window, Duration::from_secs(seconds)).await;
+        let length = Duration::from_secs(seconds);
+        let served = match load {
+            Load::Window(window) => self.slack.saturate(window, length).await,
+            Load::Rate(rate) => self.slack.pace(rate, length).await,
+        };
         sleep(SETTLED).await;
         let cpu = machine::cpu(self.process()) - before;
         (cpu.as_secs_f64() * 1e6 / served.acked as f64, served)
@@ -140,55 +152,74 @@ impl Measured {
     }
 }
 
-fn variants(args: &Args) -> Vec<Variant> {
-    args.only.map_or(Variant::ALL.to_vec(), |only| vec![only])
+/// How a node is loaded.
+#[derive(Clone, Copy)]
+enum Load {
+    /// So many envelopes in flight on every socket.
+    Window(usize),
+    /// So many a second, over all sockets.
+    Rate(u32),
 }
 
-async fn cpu_table(args: &Args) {
-    println!("CPU time an event, and as a ratio to the loop's (median of {} rounds):\n", args.rounds);
-    println!(
-        "| sockets | in flight on each | {} |",
-        variants(args).iter().map(|v| v.name()).collect::<Vec<_>>().join(" | ")
-    );
-    println!("|---|---|{}", "---|".repeat(variants(args).len()));
-    for sockets in args.sockets.map_or(vec![1, 100, 1000], |sockets| vec![sockets]) {
-        let windows = [WINDOW.min(IN_FLIGHT / sockets), 1];
-        let mut rounds: [Vec<Vec<f64>>; 2] = Default::default();
-        let mut unacked = 0;
-        for _ in 0..args.rounds {
-            let mut costs: [Vec<f64>; 2] = Default::default();
-            for variant in variants(args) {
-                let measured = Measured::start(variant, sockets).await;
-                let mut acked = 0;
-                for (window, costs) in windows.into_iter().zip(&mut costs) {
-                    let (cost, served) = measured.saturate(window, args.seconds).await;
-                    acked += served.acked;
-                    unacked += served.unacked;
-                    costs.push(cost);
-                    if !args.table {
-                        println!(
-                            "{} {sockets} {window}: {cost:.2} us, {} events/s",
-                            variant.name(),
-                            served.acked / args.seconds
-                        );
-                    }
-                }
-                measured.stop(acked).await;
-            }
-            for (rounds, costs) in rounds.iter_mut().zip(costs) {
-                rounds.push(costs);
-            }
-        }
-        for (window, rounds) in windows.into_iter().zip(&rounds) {
-            let cells = (0..variants(args).len()).map(|at| {
-                let cost = median(rounds.iter().map(|costs| costs[at]));
-                let ratio = median(rounds.iter().map(|costs| costs[at] / costs[0]));
-                format!("{cost:.1} µs ({ratio:.2} ×)")
-            });
-            println!("| {sockets} | {window} | {} |", cells.collect::<Vec<_>>().join(" | "));
-        }
-        assert_eq!(unacked, 0, "envelopes without an ack");
+/// What acks at once has no saturation on a window: it lets go what its disk does not keep up with.
+const SATURATED: &[Variant] = &[Variant::Loop, Variant::Batched, Variant::Unkept, Variant::Stored];
+
+async fn cpu_tables(args: &Args) {
+    println!("CPU time an event, and as a ratio to the loop's (median of {} rounds).\n", args.rounds);
+    let all = if args.steady { Vec::new() } else { vec![1, 100, 1000] };
+    for sockets in args.sockets.map_or(all, |sockets| vec![sockets]) {
+        let full = WINDOW.min(IN_FLIGHT / sockets);
+        println!("{sockets} sockets, {full} in flight on each, and one:\n");
+        cpu_table(args, sockets, SATURATED, &[Load::Window(full), Load::Window(1)]).await;
     }
+    if args.sockets.is_none() {
+        println!("100 sockets, 2 000 events/s together:\n");
+        cpu_table(args, 100, &Variant::ALL, &[Load::Rate(2000)]).await;
+    }
+}
+
+async fn cpu_table(args: &Args, sockets: usize, variants: &[Variant], loads: &[Load]) {
+    let of_interest = |variant: &&Variant| args.only.is_none_or(|only| only == **variant);
+    let variants: Vec<_> = variants.iter().filter(of_interest).collect();
+    let names: Vec<_> = variants.iter().map(|variant| variant.name()).collect();
+    // By round, load, variant.
+    let mut rounds = vec![vec![Vec::new(); loads.len()]; args.rounds];
+    let mut let_go = vec![0; loads.len()];
+    for costs in &mut rounds {
+        for variant in &variants {
+            let measured = Measured::start(**variant, sockets).await;
+            let mut acked = 0;
+            for (at, load) in loads.iter().enumerate() {
+                let (cost, served) = measured.load(*load, args.seconds).await;
+                acked += served.acked;
+                let_go[at] += served.unacked;
+                costs[at].push(cost);
+                if !args.table {
+                    let rate = served.acked / args.seconds;
+                    println!(
+                        "{} {sockets}: {cost:.2} µs, {rate}/s, {} let go",
+                        variant.name(),
+                        served.unacked
+                    );
+                }
+            }
+            measured.stop(acked).await;
+        }
+    }
+    println!("| | {} | let go |\n|---|{}---|", names.join(" | "), "---|".repeat(names.len()));
+    for (at, load) in loads.iter().enumerate() {
+        let cells = (0..variants.len()).map(|variant| {
+            let cost = median(rounds.iter().map(|costs| costs[at][variant]));
+            let ratio = median(rounds.iter().map(|costs| costs[at][variant] / costs[at][0]));
+            format!("{cost:.1} µs ({ratio:.2} ×)")
+        });
+        let load = match load {
+            Load::Window(window) => format!("{window} in flight"),
+            Load::Rate(rate) => format!("{rate}/s"),
+        };
+        println!("| {load} | {} | {} |", cells.collect::<Vec<_>>().join(" | "), let_go[at]);
+    }
+    println!();
 }
 
 async fn memory_table() {
@@ -202,7 +233,7 @@ async fn memory_table() {
         let measured = Measured::start(variant, SOCKETS).await;
         let each = |rss: u64| rss.saturating_sub(base) as f64 / SOCKETS as f64;
         let idle = each(machine::rss(measured.process()));
-        let (_, served) = measured.saturate(IN_FLIGHT / SOCKETS, 4).await;
+        let (_, served) = measured.load(Load::Window(IN_FLIGHT / SOCKETS), 4).await;
         let flooded = each(machine::rss(measured.process()));
         measured.stop(served.acked).await;
         println!("| {} | {base} | {idle:.1} | {flooded:.1} |", variant.name());

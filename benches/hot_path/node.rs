@@ -55,10 +55,6 @@ impl Variant {
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|variant| variant.name() == name)
     }
-
-    pub(crate) const fn is_node(self) -> bool {
-        !matches!(self, Self::Loop | Self::Batched)
-    }
 }
 
 /// Runs until the end of standard input; then says how many events were handled.

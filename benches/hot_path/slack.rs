@@ -41,6 +41,8 @@ struct Shared {
     /// Envelopes kept in flight on each socket; zero when events come by rate or not at all.
     window: Cell<usize>,
     next: Cell<u64>,
+    /// What was sent before this one and never acked is given up: Slack would send it again.
+    given_up_below: Cell<u64>,
     acked: Cell<u64>,
     stray: Cell<u64>,
     changed: Notify,
@@ -73,6 +75,7 @@ impl Slack {
             sockets: RefCell::default(),
             window: Cell::new(0),
             next: Cell::new(1),
+            given_up_below: Cell::new(0),
             acked: Cell::new(0),
             stray: Cell::new(0),
             changed: Notify::new(),
@@ -114,9 +117,13 @@ impl Slack {
     pub(crate) async fn pace(&self, rate: u32, length: Duration) -> Served {
         self.shared.begin();
         let sockets = self.shared.sockets.borrow().clone();
-        let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
-        for socket in sockets.iter().cycle().take(rate as usize * length.as_secs() as usize) {
-            ticks.tick().await;
+        let at_once = (rate / 1000).max(1);
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) * at_once / rate);
+        let events = rate as usize * length.as_secs() as usize;
+        for (number, socket) in sockets.iter().cycle().take(events).enumerate() {
+            if number % at_once as usize == 0 {
+                ticks.tick().await;
+            }
             socket.due.set(socket.due.get() + 1);
             socket.wake.notify_one();
         }
@@ -127,12 +134,16 @@ impl Slack {
 impl Shared {
     fn begin(&self) {
         self.acked.set(0);
+        self.given_up_below.set(self.next.get());
         self.latencies.borrow_mut().clear();
     }
 
     /// Waits for the acks that are still to come, for as long as Slack would.
     async fn end(&self) -> Served {
-        let in_flight = || self.sockets.borrow().iter().map(|socket| socket.in_flight.get()).sum::<usize>();
+        let in_flight = || {
+            let sockets = self.sockets.borrow();
+            sockets.iter().map(|socket| socket.in_flight.get() + socket.due.get()).sum::<usize>()
+        };
         let patience = self.clock.now().mono + Duration::from_secs(3);
         while in_flight() > 0 && self.clock.now().mono < patience {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -236,6 +247,9 @@ impl Shared {
 
     fn fill(&self, socket: &Socket, frame: &Frame, flights: &mut VecDeque<Flight>, out: &mut BytesMut) {
         let mut now = None;
+        while flights.front().is_some_and(|flight| flight.number < self.given_up_below.get()) {
+            flights.pop_front();
+        }
         while out.len() < AHEAD && (flights.len() < self.window.get() || socket.due.get() > 0) {
             socket.due.set(socket.due.get().saturating_sub(1));
             let number = self.next.get();

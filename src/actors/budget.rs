@@ -58,14 +58,6 @@ impl Share {
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
-
-    /// Passes `bytes` of it on.
-    #[must_use]
-    pub(super) fn split(&mut self, bytes: usize) -> Self {
-        let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
-        Self { budget: Arc::clone(&self.budget), bytes }
-    }
 }
 
 impl Drop for Share {
@@ -95,10 +87,7 @@ mod tests {
         assert!(share.grow(11, true));
         assert_eq!((share.bytes(), budget.taken()), (101, 101));
         assert!(!share.grow(20, true));
-        let part = share.split(60);
         drop(share);
-        assert_eq!(budget.taken(), 60);
-        drop(part);
         assert_eq!(budget.taken(), 0);
     }
 }

@@ -4,13 +4,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
 
-use super::budget::{OVERHEAD, Share};
+use super::budget::Share;
 use super::handler::Finished;
 use super::journal::{Committed, Marks};
 use super::lane::Lane;
@@ -72,7 +73,7 @@ pub(super) struct Dispatcher {
     window: Window,
     /// Seqs for events that are not kept.
     seqs: SeqMaker,
-    /// Bytes of events that are not kept, in the order of their seqs.
+    /// Bytes of batches that are not kept, each with the seq of its last event.
     shares: VecDeque<(Seq, Share)>,
     inboxes: Option<(mpsc::Receiver<Finished>, mpsc::Receiver<Unkept>)>,
     behind: Behind,
@@ -220,8 +221,8 @@ impl Actor for Dispatcher {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
         if let Some((mut finished, mut unkept)) = self.inboxes.take() {
-            ctx.add_stream(stream::poll_fn(move |cx| finished.poll_recv(cx)));
-            ctx.add_stream(stream::poll_fn(move |cx| unkept.poll_recv(cx)));
+            ctx.add_stream(stream::poll_fn(move |cx| poll_all(&mut finished, cx)));
+            ctx.add_stream(stream::poll_fn(move |cx| poll_all(&mut unkept, cx)));
         }
         ctx.run_interval(TICK, Self::tick);
         self.go_on(ctx);
@@ -244,13 +245,15 @@ impl Handler<Committed> for Dispatcher {
     }
 }
 
-impl StreamHandler<Unkept> for Dispatcher {
-    fn handle(&mut self, mut unkept: Unkept, ctx: &mut Self::Context) {
+impl StreamHandler<Vec<Unkept>> for Dispatcher {
+    fn handle(&mut self, batches: Vec<Unkept>, ctx: &mut Self::Context) {
         let now = self.clock.now().wall_ms;
-        for mut event in unkept.events {
-            event.seq = self.seqs.next(now);
-            self.shares.push_back((event.seq, unkept.share.split(event.payload.len() + OVERHEAD)));
-            self.admit(&Arc::new(event));
+        for Unkept { events, share } in batches {
+            for mut event in events {
+                event.seq = self.seqs.next(now);
+                self.admit(&Arc::new(event));
+            }
+            self.shares.push_back((self.window.last(), share));
         }
         self.go_on(ctx);
     }
@@ -259,17 +262,28 @@ impl StreamHandler<Unkept> for Dispatcher {
     fn finished(&mut self, _: &mut Self::Context) {}
 }
 
-impl StreamHandler<Finished> for Dispatcher {
-    fn handle(&mut self, Finished { handler, done }: Finished, ctx: &mut Self::Context) {
-        for seq in done {
-            if self.lanes.get_mut(handler).is_some_and(|lane| lane.done(seq)) {
-                self.window.done(seq);
+impl StreamHandler<Vec<Finished>> for Dispatcher {
+    fn handle(&mut self, all: Vec<Finished>, ctx: &mut Self::Context) {
+        for Finished { handler, done } in all {
+            for seq in done {
+                if self.lanes.get_mut(handler).is_some_and(|lane| lane.done(seq)) {
+                    self.window.done(seq);
+                }
             }
         }
         self.go_on(ctx);
     }
 
     fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+/// Messages taken from a queue in one go: what came together is passed on together.
+const TOGETHER: usize = 64;
+
+/// All that waits in a queue, up to a bound; none when it has ended.
+fn poll_all<T>(queue: &mut mpsc::Receiver<T>, cx: &mut task::Context<'_>) -> Poll<Option<Vec<T>>> {
+    let mut all = Vec::new();
+    queue.poll_recv_many(cx, &mut all, TOGETHER).map(|taken| (taken > 0).then_some(all))
 }
 
 impl Handler<Drain> for Dispatcher {

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,7 +86,7 @@ impl Handler<Work> for HandlerActor {
     }
 }
 
-type Running = FuturesUnordered<LocalBoxFuture<'static, Seq>>;
+type Running<'a> = FuturesUnordered<LocalBoxFuture<'a, Seq>>;
 
 async fn run(parts: Parts, mut inbox: mpsc::Receiver<Vec<Arc<Event>>>) {
     let context =
@@ -99,15 +98,15 @@ async fn run(parts: Parts, mut inbox: mpsc::Receiver<Vec<Arc<Event>>>) {
         );
         return;
     };
-    let plug: Rc<dyn Plug> = Rc::from(plug);
     let concurrency = parts.plugin.options.concurrency;
     let mut running = Running::new();
     let mut waiting: VecDeque<Arc<Event>> = VecDeque::new();
+    let mut batches = Vec::new();
     loop {
         let mut done = Vec::new();
         while running.len() < concurrency {
             let Some(event) = waiting.pop_front() else { break };
-            begin(&parts, &plug, event, &mut running, &mut done).await;
+            begin(&parts, &*plug, event, &running, &mut done).await;
         }
         if !done.is_empty() && parts.finished.try_send(Finished { handler: parts.handler, done }).is_err() {
             return;
@@ -123,36 +122,34 @@ async fn run(parts: Parts, mut inbox: mpsc::Receiver<Vec<Arc<Event>>>) {
                     return;
                 }
             }
-            events = inbox.recv(), if waiting.is_empty() => match events {
-                Some(events) => waiting.extend(events),
-                None => return,
-            },
+            // All that waits: what is finished together is told together.
+            read = inbox.recv_many(&mut batches, BATCHES), if waiting.is_empty() => {
+                if read == 0 {
+                    return;
+                }
+                waiting.extend(batches.drain(..).flatten());
+            }
         }
     }
 }
 
 /// Starts a delivery. What is done at the first poll is done: no timer and no place among the running for it.
-async fn begin(
-    parts: &Parts,
-    plug: &Rc<dyn Plug>,
+async fn begin<'a>(
+    parts: &'a Parts,
+    plug: &'a dyn Plug,
     event: Arc<Event>,
-    running: &mut Running,
+    running: &Running<'a>,
     done: &mut Vec<Seq>,
 ) {
-    let seq = event.seq;
-    let plug = Rc::clone(plug);
+    let judge = Judge { parts, seq: event.seq, started: parts.clock.mono() };
     let delivery = Delivery { event, attempt: 1 };
-    let mut handling = Box::pin(AssertUnwindSafe(async move { plug.handle(delivery).await }).catch_unwind());
-    let judge = Judge {
-        name: parts.plugin.name.clone(),
-        seq,
-        started: parts.clock.now().mono,
-        clock: parts.clock,
-        metrics: parts.metrics.clone(),
+    let Ok(handling) = std::panic::catch_unwind(AssertUnwindSafe(|| plug.handle(delivery))) else {
+        done.push(judge.judge(End::Panicked));
+        return;
     };
+    let mut handling = AssertUnwindSafe(handling).catch_unwind();
     if let std::task::Poll::Ready(end) = poll!(&mut handling) {
-        judge.judge(end.map_or(End::Panicked, End::Of));
-        done.push(seq);
+        done.push(judge.judge(end.map_or(End::Panicked, End::Of)));
         return;
     }
     let within = parts.plugin.options.within;
@@ -162,8 +159,7 @@ async fn begin(
                 Ok(end) => end.map_or(End::Panicked, End::Of),
                 Err(_) => End::TooSlow(within),
             };
-            judge.judge(end);
-            seq
+            judge.judge(end)
         }
         .boxed_local(),
     );
@@ -177,18 +173,17 @@ enum End {
 }
 
 /// Counts an end, and says it aloud when it is a bad one.
-struct Judge {
-    name: String,
+struct Judge<'a> {
+    parts: &'a Parts,
     seq: Seq,
     started: Duration,
-    clock: Clock,
-    metrics: HandlerMetrics,
 }
 
-impl Judge {
-    fn judge(self, end: End) {
-        let Self { name: handler, seq, started, clock, metrics } = self;
-        metrics.seconds.record(clock.now().mono.saturating_sub(started));
+impl Judge<'_> {
+    fn judge(self, end: End) -> Seq {
+        let Self { parts: Parts { plugin, clock, metrics, .. }, seq, started } = self;
+        let handler = &plugin.name;
+        metrics.seconds.record(clock.mono().saturating_sub(started));
         match end {
             End::Of(Outcome::Done) => metrics.done.increment(1),
             End::Of(Outcome::Retry { .. }) => {
@@ -208,5 +203,6 @@ impl Judge {
                 tracing::warn!(handler, %seq, seconds = within.as_secs(), "the handler took too long and was stopped");
             }
         }
+        seq
     }
 }

@@ -227,13 +227,13 @@ impl Journal {
     /// One group, tried until its outcome is known. The same seqs are given again: what a try of unknown outcome has stored is
     /// recognised as its own. An error is a data error.
     async fn append(&self, part: &[Arc<Event>], settled: Seq) -> Result<Vec<Taken>, String> {
-        let started = self.clock.now().mono;
+        let started = self.clock.mono();
         let outcome = self
             .until_known("the journal cannot store events; nothing is acked until it can", || {
                 self.store.append(self.writer.id, part, settled)
             })
             .await;
-        self.metrics.commit_seconds.record(self.clock.now().mono.saturating_sub(started));
+        self.metrics.commit_seconds.record(self.clock.mono().saturating_sub(started));
         self.metrics.group_size.record(u32::try_from(part.len()).map_or(f64::MAX, f64::from));
         outcome
     }

@@ -1,6 +1,6 @@
 //! What waits for one handler and what it is at work on. The place where fair turns between workspaces will be kept.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -10,10 +10,10 @@ use crate::event::Event;
 use crate::ids::Seq;
 
 /// Events a handler is given at once.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 
-/// Events a handler has in hand at most.
-const IN_HAND: usize = 256;
+/// Events a handler has in hand at most: enough that it has work while word of what it has done is on its way between threads.
+const IN_HAND: usize = 4096;
 
 /// One handler, as the dispatcher sees it.
 pub(super) struct Lane {
@@ -22,7 +22,7 @@ pub(super) struct Lane {
     /// None between a handler's death and its next life.
     actor: Option<Addr<HandlerActor>>,
     waiting: VecDeque<Arc<Event>>,
-    in_hand: BTreeMap<Seq, Arc<Event>>,
+    in_hand: VecDeque<Arc<Event>>,
 }
 
 impl Lane {
@@ -31,7 +31,7 @@ impl Lane {
     pub(super) fn new(parts: Parts) -> Self {
         let arbiter = Arbiter::new();
         let actor = Some(start(&parts, &arbiter));
-        Self { parts, arbiter, actor, waiting: VecDeque::new(), in_hand: BTreeMap::new() }
+        Self { parts, arbiter, actor, waiting: VecDeque::new(), in_hand: VecDeque::with_capacity(IN_HAND) }
     }
 
     /// An event for the handler.
@@ -45,7 +45,7 @@ impl Lane {
             let Some(actor) = &self.actor else { return };
             let take = BATCH.min(IN_HAND - self.in_hand.len()).min(self.waiting.len());
             let events: Vec<_> = self.waiting.drain(..take).collect();
-            self.in_hand.extend(events.iter().map(|event| (event.seq, Arc::clone(event))));
+            self.in_hand.extend(events.iter().cloned());
             if actor.try_send(Work(events)).is_err() {
                 self.died();
             }
@@ -54,7 +54,9 @@ impl Lane {
 
     /// The handler is done with an event; false when it did not have it.
     pub(super) fn done(&mut self, seq: Seq) -> bool {
-        self.in_hand.remove(&seq).is_some()
+        // Mostly one of the oldest, so the search is short.
+        let at = self.in_hand.iter().position(|event| event.seq == seq);
+        at.and_then(|at| self.in_hand.remove(at)).is_some()
     }
 
     /// Does the handler have nothing in hand, and does nothing wait for it?
@@ -83,7 +85,7 @@ impl Lane {
         );
         self.actor = None;
         let in_hand = std::mem::take(&mut self.in_hand);
-        for event in in_hand.into_values().rev() {
+        for event in in_hand.into_iter().rev() {
             self.waiting.push_front(event);
         }
     }

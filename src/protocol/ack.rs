@@ -24,16 +24,21 @@ pub fn with_payload(envelope_id: &str, payload: &RawValue) -> Result<String, Ove
     framed(envelope_id, Some(payload.get()))
 }
 
+const HEAD: &str = r#"{"envelope_id":"#;
+const PAYLOAD: &str = r#","payload":"#;
+
 fn framed(envelope_id: &str, payload: Option<&str>) -> Result<String, Oversize> {
     let least = envelope_id.len() + payload.map_or(0, str::len);
     if least >= MAX_FRAME {
         return Err(Oversize { bytes: least });
     }
-    let mut frame = String::with_capacity(least + 48);
-    frame.push_str(r#"{"envelope_id":"#);
+    // Exact for an ordinary ack, so that it becomes a frame without being moved.
+    let around = HEAD.len() + 3 + payload.map_or(0, |_| PAYLOAD.len());
+    let mut frame = String::with_capacity(least + around);
+    frame.push_str(HEAD);
     push_string(&mut frame, envelope_id);
     if let Some(payload) = payload {
-        frame.push_str(r#","payload":"#);
+        frame.push_str(PAYLOAD);
         frame.push_str(payload);
     }
     frame.push('}');
