@@ -11,9 +11,14 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "a benchmark that cannot do its work ends, and it speaks to its user"
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::unchecked_time_subtraction,
+    reason = "a benchmark that cannot do its work ends, it speaks to its user, and its figures are small"
 )]
 
 mod machine;
@@ -58,6 +63,9 @@ struct Args {
     /// Seconds of load each.
     #[arg(long, default_value_t = 2)]
     seconds: u64,
+    /// Without saturation: steady load, memory and latency.
+    #[arg(long)]
+    steady: bool,
     /// CPU only, without memory and latency.
     #[arg(long)]
     cpu: bool,
@@ -158,7 +166,8 @@ const SATURATED: &[Variant] = &[Variant::Loop, Variant::Batched, Variant::Unkept
 
 async fn cpu_tables(args: &Args) {
     println!("CPU time an event, and as a ratio to the loop's (median of {} rounds).\n", args.rounds);
-    for sockets in args.sockets.map_or(vec![1, 100, 1000], |sockets| vec![sockets]) {
+    let all = if args.steady { Vec::new() } else { vec![1, 100, 1000] };
+    for sockets in args.sockets.map_or(all, |sockets| vec![sockets]) {
         let full = WINDOW.min(IN_FLIGHT / sockets);
         println!("{sockets} sockets, {full} in flight on each, and one:\n");
         cpu_table(args, sockets, SATURATED, &[Load::Window(full), Load::Window(1)]).await;
@@ -173,10 +182,10 @@ async fn cpu_table(args: &Args, sockets: usize, variants: &[Variant], loads: &[L
     let of_interest = |variant: &&Variant| args.only.is_none_or(|only| only == **variant);
     let variants: Vec<_> = variants.iter().filter(of_interest).collect();
     let names: Vec<_> = variants.iter().map(|variant| variant.name()).collect();
-    // By load, round, variant.
-    let mut costs = vec![vec![Vec::new(); args.rounds]; loads.len()];
+    // By round, load, variant.
+    let mut rounds = vec![vec![Vec::new(); loads.len()]; args.rounds];
     let mut let_go = vec![0; loads.len()];
-    for round in 0..args.rounds {
+    for costs in &mut rounds {
         for variant in &variants {
             let measured = Measured::start(**variant, sockets).await;
             let mut acked = 0;
@@ -184,7 +193,7 @@ async fn cpu_table(args: &Args, sockets: usize, variants: &[Variant], loads: &[L
                 let (cost, served) = measured.load(*load, args.seconds).await;
                 acked += served.acked;
                 let_go[at] += served.unacked;
-                costs[at][round].push(cost);
+                costs[at].push(cost);
                 if !args.table {
                     let rate = served.acked / args.seconds;
                     println!(
@@ -199,10 +208,9 @@ async fn cpu_table(args: &Args, sockets: usize, variants: &[Variant], loads: &[L
     }
     println!("| | {} | let go |\n|---|{}---|", names.join(" | "), "---|".repeat(names.len()));
     for (at, load) in loads.iter().enumerate() {
-        let rounds = &costs[at];
         let cells = (0..variants.len()).map(|variant| {
-            let cost = median(rounds.iter().map(|costs| costs[variant]));
-            let ratio = median(rounds.iter().map(|costs| costs[variant] / costs[0]));
+            let cost = median(rounds.iter().map(|costs| costs[at][variant]));
+            let ratio = median(rounds.iter().map(|costs| costs[at][variant] / costs[at][0]));
             format!("{cost:.1} µs ({ratio:.2} ×)")
         });
         let load = match load {

@@ -140,7 +140,10 @@ impl Shared {
 
     /// Waits for the acks that are still to come, for as long as Slack would.
     async fn end(&self) -> Served {
-        let in_flight = || self.sockets.borrow().iter().map(|socket| socket.in_flight.get()).sum::<usize>();
+        let in_flight = || {
+            let sockets = self.sockets.borrow();
+            sockets.iter().map(|socket| socket.in_flight.get() + socket.due.get()).sum::<usize>()
+        };
         let patience = self.clock.now().mono + Duration::from_secs(3);
         while in_flight() > 0 && self.clock.now().mono < patience {
             tokio::time::sleep(Duration::from_millis(5)).await;
