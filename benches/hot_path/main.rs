@@ -47,6 +47,7 @@ const IN_FLIGHT: usize = 16_384;
 const SETTLED: Duration = Duration::from_millis(1500);
 
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "one a flag")]
 struct Args {
     /// Print Markdown.
     #[arg(long)]
