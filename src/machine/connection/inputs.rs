@@ -3,13 +3,20 @@
 use std::time::Duration;
 
 use super::slots::{Live, Phase, Slot};
-use super::tries::{Remedy, Tries};
+use super::tries::{Failure, Remedy, Tries};
 use super::{Action, Connection, Halt, Hello, Input, OpenFailure, Probe, Which};
 use crate::ids::Generation;
 use crate::status::Code;
 
 /// A promise shorter than this is no promise to plan by.
 const SHORTEST_LIFETIME: Duration = Duration::from_secs(15);
+
+/// What failed: an opening, or a link that was up (since this very moment, as far as waits go).
+#[derive(Clone, Copy)]
+struct Attempt {
+    token: Which,
+    began: Duration,
+}
 
 impl Input {
     /// The link it is about.
@@ -197,13 +204,13 @@ impl Connection {
 
     fn open_failed(&mut self, generation: Generation, failure: OpenFailure) {
         let Some(slot) = self.slots.get(generation) else { return };
-        let token = slot.token;
+        let attempt = Attempt { token: slot.token, began: slot.began };
         match slot.phase {
             // From dialling too: a dial that couldn't even begin.
             Phase::Asking | Phase::Dialling => {
                 self.slots.release(generation);
                 let remedy = Remedy::of_open(failure.code, failure.class);
-                self.attempt_failed(token, remedy, failure.code, failure.retry_after);
+                self.attempt_failed(attempt, remedy, failure.code, failure.retry_after);
             }
             Phase::Greeting | Phase::Live(_) | Phase::Draining | Phase::Stopping => {}
         }
@@ -312,18 +319,20 @@ impl Connection {
         if code == Code::FrameTooLarge {
             self.oversize_until = Some(self.seen.mono.saturating_add(self.settings.timing.oversize_shown));
         }
+        let lost = Attempt { token: Which::InForce, began: self.seen.mono };
         match slot.phase {
             Phase::Asking | Phase::Dialling | Phase::Greeting => {
-                self.attempt_failed(slot.token, Remedy::of_end(code), code, None);
+                let attempt = Attempt { token: slot.token, began: slot.began };
+                self.attempt_failed(attempt, Remedy::of_end(code), code, None);
             }
             Phase::Live(Live { leaving: None, .. }) => {
-                self.attempt_failed(Which::InForce, Remedy::of_end(code), code, None);
+                self.attempt_failed(lost, Remedy::of_end(code), code, None);
             }
             Phase::Live(Live { leaving: Some(_), .. }) => {
                 // Its successor is on its way; only what stops the successor too is news.
                 let remedy = Remedy::of_end(code);
                 match remedy {
-                    Remedy::Person { .. } => self.attempt_failed(Which::InForce, remedy, code, None),
+                    Remedy::Person { .. } => self.attempt_failed(lost, remedy, code, None),
                     Remedy::Wait(_) => self.cause = Some(code),
                 }
             }
@@ -332,14 +341,21 @@ impl Connection {
         }
     }
 
-    fn attempt_failed(&mut self, token: Which, remedy: Remedy, code: Code, retry_after: Option<Duration>) {
+    fn attempt_failed(
+        &mut self,
+        attempt: Attempt,
+        remedy: Remedy,
+        code: Code,
+        retry_after: Option<Duration>,
+    ) {
         let now = self.seen.mono;
+        let Attempt { token, began } = attempt;
         let retry_after = retry_after.map(|wait| wait.min(self.settings.timing.retry_after_cap));
         match (token, remedy) {
             (Which::Candidate, Remedy::Person { .. }) => self.reject_candidate(code),
             (Which::Candidate, Remedy::Wait(kind)) => {
                 if let Some(tries) = &mut self.candidate {
-                    tries.fail(now, kind, retry_after, &mut self.dice);
+                    tries.fail(Failure { now, began, kind, retry_after }, &mut self.dice);
                 }
             }
             (Which::InForce, Remedy::Person { probe: false }) => self.halt_for(code, Probe::None),
@@ -354,7 +370,7 @@ impl Connection {
                     self.plan_probe(retry_after);
                 } else {
                     self.cause = Some(code);
-                    self.tries.fail(now, kind, retry_after, &mut self.dice);
+                    self.tries.fail(Failure { now, began, kind, retry_after }, &mut self.dice);
                 }
             }
         }

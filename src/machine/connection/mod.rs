@@ -64,8 +64,10 @@ pub struct Settings {
 pub struct Timing {
     /// The first wait after a transient failure is at most this; it doubles.
     pub backoff_first: Duration,
-    /// No wait after a transient failure is longer. Twelve seconds, so that after an outage everything is ready again
-    /// within fifteen of its end; Slack is protected by the pace of the whole node, not by this.
+    /// No wait after a transient failure is longer, counted from the failed attempt's beginning. Twelve seconds, so that after
+    /// an outage everything is ready again within fifteen of its end, even where an attempt hangs until its deadline (twelve
+    /// seconds for an address, ten to dial, ten for hello and one to close): then the next begins at once or nearly. Slack is
+    /// protected by the pace of the whole node, not by this.
     pub backoff_cap: Duration,
     /// A link that has lived this long after hello proves that all is well.
     pub stable: Duration,

@@ -199,7 +199,7 @@ impl Connection {
             return false;
         }
         let generation = self.generations.next();
-        self.slots.add(generation, token);
+        self.slots.add(generation, token, self.seen.mono);
         self.act(Action::Open { generation, token });
         true
     }

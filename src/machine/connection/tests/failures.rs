@@ -53,6 +53,18 @@ fn a_slack_that_issues_addresses_but_says_no_hello_is_asked_ever_more_slowly() {
 }
 
 #[test]
+fn an_attempt_that_hung_is_followed_within_twelve_seconds_of_its_beginning() {
+    let mut world = World::off(1);
+    world.slack.no_hello = Some(Code::NoHello);
+    world.slack.hello_takes = 11 * SECOND;
+    world.give(Input::Connect(Code::OperatorConnect));
+    world.run(HOUR);
+    let waits = waits(&world);
+    assert!(waits.iter().all(|wait| *wait <= 12 * SECOND), "{waits:?}");
+    assert!(waits.len() < 330, "{} in an hour", waits.len());
+}
+
+#[test]
 fn a_stable_link_does_not_clear_the_back_off_of_another_that_keeps_failing() {
     let mut world = World::ready(1);
     world.run(HOUR);
