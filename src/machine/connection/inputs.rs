@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::configure::Candidate;
 use super::slots::{Live, Phase, Slot};
-use super::tries::{Failure, Remedy, Tries};
+use super::tries::{Failure, Remedy};
 use super::{Action, Connection, Halt, Hello, Input, OpenFailure, Probe, Which};
 use crate::ids::Generation;
 use crate::status::Code;
@@ -31,9 +32,7 @@ impl Input {
             Self::Connect(_)
             | Self::Disconnect(_)
             | Self::Reconnect
-            | Self::Links(_)
-            | Self::NewToken
-            | Self::NoToken(_)
+            | Self::Configure(_)
             | Self::Halt(_)
             | Self::Timeout => None,
         }
@@ -46,9 +45,7 @@ impl Connection {
             Input::Connect(code) => self.connect(code),
             Input::Disconnect(code) => self.disconnect(code),
             Input::Reconnect => self.reconnect(),
-            Input::Links(count) => self.want_links(count),
-            Input::NewToken => self.new_token(),
-            Input::NoToken(code) => self.no_token(code),
+            Input::Configure(wish) => self.configure(wish),
             Input::Halt(code) => self.halt_all(code),
             Input::UrlIssued(generation) => self.url_issued(generation),
             Input::OpenFailed(generation, failure) => self.open_failed(generation, failure),
@@ -61,16 +58,13 @@ impl Connection {
         }
     }
 
-    fn connect(&mut self, code: Code) {
-        if self.candidate.is_some() && !self.slots.any(Slot::is_serving) {
-            self.adopt_candidate();
-        }
+    pub(super) fn connect(&mut self, code: Code) {
         self.on = true;
         self.cause = Some(code);
         self.forgive();
     }
 
-    fn disconnect(&mut self, code: Code) {
+    pub(super) fn disconnect(&mut self, code: Code) {
         self.on = false;
         self.cause = Some(code);
     }
@@ -79,12 +73,17 @@ impl Connection {
         if !self.on {
             return;
         }
+        self.leave_for(Code::OperatorConnect);
+        self.forgive();
+    }
+
+    /// Each live link goes when its successor is up.
+    pub(super) fn leave_for(&mut self, code: Code) {
         for slot in self.slots.iter_mut() {
             if let Phase::Live(live) = &mut slot.phase {
-                live.leaving = Some(Code::OperatorConnect);
+                live.leaving = Some(code);
             }
         }
-        self.forgive();
     }
 
     /// Somebody looked at it and wants it tried now.
@@ -93,8 +92,8 @@ impl Connection {
         self.rejected = None;
         self.oversize_until = None;
         self.tries.hurry();
-        if let Some(tries) = &mut self.candidate {
-            tries.hurry();
+        if let Some(candidate) = &mut self.candidate {
+            candidate.tries.hurry();
         }
     }
 
@@ -107,75 +106,13 @@ impl Connection {
         }
     }
 
-    /// With events flowing, the new token must first prove itself beside the old one. With none there is nothing to lose.
-    fn new_token(&mut self) {
-        self.rejected = None;
-        for generation in self.slots.which(|slot| slot.is_opening() && slot.token == Which::Candidate) {
-            self.stop(generation);
-        }
-        if self.slots.any(Slot::is_serving) {
-            self.candidate = Some(Tries::new(&self.settings.timing));
-            for generation in self.slots.which(|slot| slot.phase == Phase::Asking) {
-                self.stop(generation);
-            }
-        } else {
-            self.adopt_candidate();
-        }
-    }
-
-    /// The candidate becomes the token in force untried.
-    pub(super) fn adopt_candidate(&mut self) {
-        self.act(Action::Promote);
-        self.candidate = None;
-        self.halt = None;
-        self.tries = Tries::new(&self.settings.timing);
-        if self.on {
-            self.cause = Some(Code::NewToken);
-        }
-        for generation in self.slots.which(Slot::is_opening) {
-            self.stop(generation);
-        }
-    }
-
-    /// The candidate proved itself on link `generation`: links of the old token go as their successors come up.
-    fn promote_candidate(&mut self) {
-        self.act(Action::Promote);
-        if let Some(tries) = self.candidate.take() {
-            self.tries = tries;
-        }
-        self.halt = None;
-        self.rejected = None;
-        for generation in self.slots.which(|slot| slot.is_opening() && slot.token == Which::InForce) {
-            self.stop(generation);
-        }
-        for slot in self.slots.iter_mut() {
-            slot.token = Which::InForce;
-            if let Phase::Live(live) = &mut slot.phase {
-                live.leaving = Some(Code::NewToken);
-            }
-        }
-    }
-
-    fn reject_candidate(&mut self, code: Code) {
-        self.candidate = None;
-        self.rejected = Some(code);
-        self.act(Action::DropCandidate(code));
-        for generation in self.slots.which(|slot| slot.is_opening() && slot.token == Which::Candidate) {
-            self.stop(generation);
-        }
-    }
-
-    fn no_token(&mut self, code: Code) {
-        for generation in self.slots.which(|slot| slot.phase == Phase::Asking && slot.token == Which::InForce)
-        {
-            self.stop(generation);
-        }
-        self.halt_for(code, Probe::None);
-    }
-
     fn halt_all(&mut self, code: Code) {
         for generation in self.slots.which(|_| true) {
             self.stop(generation);
+        }
+        if code == Code::DuplicateInstallation && self.app_id_is_learnt {
+            // The store refuses it: the next hello is to ask again.
+            self.settings.slack_app_id = None;
         }
         self.halt = Some(Halt { code, probe: Probe::None, token_may_help: false });
         self.cause = Some(code);
@@ -189,6 +126,10 @@ impl Connection {
         }
         self.cause = Some(code);
         self.tries.count(self.seen.mono);
+        // Now it is the only hope.
+        if let Some(candidate) = &mut self.candidate {
+            candidate.tries.hurry();
+        }
     }
 
     fn url_issued(&mut self, generation: Generation) {
@@ -263,6 +204,7 @@ impl Connection {
             && let Some(app_id) = &hello.app_id
         {
             self.settings.slack_app_id = Some(app_id.clone());
+            self.app_id_is_learnt = true;
             self.act(Action::LearnAppId(app_id.clone()));
         }
         let live = self.live_from_now(hello.lifetime);
@@ -354,7 +296,10 @@ impl Connection {
         match (token, remedy) {
             (Which::Candidate, Remedy::Person { .. }) => self.reject_candidate(code),
             (Which::Candidate, Remedy::Wait(kind)) => {
-                if let Some(tries) = &mut self.candidate {
+                if !self.slots.any(Slot::is_serving) {
+                    self.cause = Some(code);
+                }
+                if let Some(Candidate { tries, .. }) = &mut self.candidate {
                     tries.fail(Failure { now, began, kind, retry_after }, &mut self.dice);
                 }
             }
