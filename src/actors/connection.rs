@@ -1,29 +1,31 @@
 //! A connection: the actor that keeps one app online. A thin shell: it translates for [`machine::connection`](crate::machine::connection),
 //! asks Slack for addresses, starts links, and publishes what the machine says.
 
+mod links;
+mod notes;
+mod tokens;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
+use self::links::Handle;
+use self::notes::Note;
+use self::tokens::Tokens;
 use super::directory::Entry;
-use super::intake::Intake;
-use super::link::{self, News, Report, WORDS, Word};
+use super::link::{News, Report, Word};
 use super::roster::Roster;
 use super::shared::Shared;
 use super::tripwire::Tripwire;
 use crate::ids::{AppId, Generation};
-use crate::machine::connection::{
-    Action, Connection as Machine, Input, OpenFailure, Settings, Timing, Which,
-};
-use crate::protocol::hello::Hello;
-use crate::secret::{AppToken, TicketUrl};
+use crate::machine::connection::{Action, Connection as Machine, Input, Settings, Timing, Token, Wish};
+use crate::secret::TicketUrl;
 use crate::slack::web::WebApi;
-use crate::status::{Code, Source, State};
+use crate::status::{Code, State};
 use crate::store::{App, Desired, Transition};
 
 /// The app as it is stored now: compare and act.
@@ -44,17 +46,6 @@ pub(super) struct Parts {
     pub(super) tripwire: Tripwire,
 }
 
-/// A link, as its connection holds it.
-struct Handle {
-    words: mpsc::Sender<Word>,
-    /// Is hello in?
-    is_up: bool,
-    /// Has Slack announced its end?
-    is_announced: bool,
-    /// Dropped with the handle, however that comes about: the link then ends in order.
-    _alive: oneshot::Sender<()>,
-}
-
 /// The actor of one app.
 pub(super) struct Connection {
     id: AppId,
@@ -64,9 +55,7 @@ pub(super) struct Connection {
     web: Rc<WebApi>,
     /// What it was configured by last.
     app: App,
-    token: Option<AppToken>,
-    candidate: Option<AppToken>,
-    is_on: bool,
+    tokens: Tokens,
     /// Why the last link that was up ended or is about to, until its successor is up.
     lost: Option<Code>,
     /// Addresses that were issued and are not dialled yet.
@@ -76,6 +65,8 @@ pub(super) struct Connection {
     roster: watch::Sender<Arc<Roster>>,
     timer: Option<(Duration, SpawnHandle)>,
     tripwire: Tripwire,
+    /// Off for good: what the store says is of no concern any more.
+    stopped: bool,
 }
 
 impl Connection {
@@ -96,9 +87,8 @@ impl Connection {
             shared,
             entry,
             app,
-            token: None,
-            candidate: None,
-            is_on: false,
+            tokens: Tokens::default(),
+            stopped: false,
             lost: None,
             addresses: HashMap::new(),
             opening: HashMap::new(),
@@ -133,7 +123,7 @@ impl Connection {
             Action::Retire(generation, within) => self.say(generation, Word::Retire(within)),
             Action::Promote => self.promote(ctx),
             Action::DropCandidate(code) => self.drop_candidate(code, ctx),
-            Action::LearnAppId(id) => self.learn_app_id(id, ctx),
+            Action::LearnAppId(id) => self.note(Note::AppId(id), ctx),
             Action::Changed { from, to, code, generation } => {
                 let at_ms = self.shared.clock.now().wall_ms;
                 self.shared.tell_history(Transition { app: self.id, at_ms, from, to, code, generation });
@@ -169,187 +159,16 @@ impl Connection {
         }
     }
 
-    fn open(&mut self, generation: Generation, which: Which, ctx: &mut Context<Self>) {
-        let token = match which {
-            Which::InForce => &self.token,
-            Which::Candidate => &self.candidate,
-        };
-        let Some(token) = token.clone() else {
-            return self.feed(Input::NoToken(Code::NotAuthed), ctx);
-        };
-        let (web, pace) = (Rc::clone(&self.web), Arc::clone(&self.shared.pace));
-        let asking = async move {
-            // Never closed; without a permit the call is merely not paced.
-            let _permit = pace.acquire_owned().await;
-            web.open(&token).await
-        };
-        let asking =
-            asking.into_actor(self).map(move |answer, act, ctx| act.on_answer(generation, answer, ctx));
-        self.opening.insert(generation, ctx.spawn(asking));
-    }
-
-    fn on_answer(
-        &mut self,
-        generation: Generation,
-        answer: Result<TicketUrl, OpenFailure>,
-        ctx: &mut Context<Self>,
-    ) {
-        self.opening.remove(&generation);
-        self.shared.metrics.open(answer.as_ref().err().map(|failure| failure.code));
-        match answer {
-            Ok(address) => {
-                self.addresses.insert(generation, address);
-                self.feed(Input::UrlIssued(generation), ctx);
-                self.addresses.remove(&generation);
-            }
-            Err(failure) => self.feed(Input::OpenFailed(generation, failure), ctx),
-        }
-    }
-
-    fn dial(&mut self, generation: Generation, ctx: &mut Context<Self>) {
-        let Some(address) = self.addresses.remove(&generation) else {
-            return self.feed(Input::LinkDown(generation, Code::DialFailed), ctx);
-        };
-        let (own_words, words) = mpsc::channel(WORDS);
-        let (alive, connection_lives) = oneshot::channel();
-        let shared = &self.shared;
-        let intake = Intake::new(
-            self.id,
-            self.roster.subscribe(),
-            Arc::clone(&shared.budget),
-            Arc::clone(&self.entry.counters),
-            Arc::clone(&shared.metrics),
-        );
-        let parts = link::Parts {
-            generation,
-            clock: shared.clock,
-            outside: Arc::clone(&shared.outside),
-            intake,
-            exit: shared.exit.clone(),
-            connection: ctx.address().recipient(),
-            words,
-            own_words: own_words.clone(),
-            connection_lives,
-            counters: Arc::clone(&self.entry.counters),
-            metrics: Arc::clone(&shared.metrics),
-        };
-        self.links.insert(
-            generation,
-            Handle { words: own_words, is_up: false, is_announced: false, _alive: alive },
-        );
-        let task = self.entry.links.spawn_local(link::run(address, parts));
-        let end = task.into_actor(self).map(move |end, act, ctx| {
-            let code = end.unwrap_or_else(|_| {
-                tracing::error!(app = %act.id, %generation, "a link panicked; it is replaced");
-                Code::ConnectionLost
-            });
-            if let Some(link) = act.links.remove(&generation).filter(|link| link.is_up) {
-                if !link.is_announced && code.source() != Source::Operator {
-                    act.lost = Some(code);
-                }
-                tracing::info!(workspace = workspace(&act.app), %generation, reason = code.as_str(), "link ended");
-            }
-            act.feed(Input::LinkDown(generation, code), ctx);
-        });
-        ctx.spawn(end);
-    }
-
-    /// Counts a link, and why it was needed when it is not the first.
-    fn came_up(&mut self, generation: Generation, hello: &Hello) {
-        if let Some(link) = self.links.get_mut(&generation) {
-            link.is_up = true;
-        }
-        if let Some(code) = self.lost.take() {
-            self.entry.counters.reconnects.fetch_add(1, Ordering::Relaxed);
-            self.shared.metrics.reconnect(code);
-        }
-        let host = hello.host.as_deref();
-        tracing::info!(workspace = workspace(&self.app), %generation, host, sockets = hello.num_connections, "link is up");
-    }
-
-    fn promote(&mut self, ctx: &mut Context<Self>) {
-        let Some(token) = self.candidate.take() else { return };
-        self.token = Some(token.clone());
-        let (store, id, now) = (Arc::clone(&self.shared.store), self.id, self.shared.clock.now().wall_ms);
-        let noting = async move { store.promote_candidate(id, &token, now).await };
-        ctx.spawn(noting.into_actor(self).map(|noted, act, _| act.noted(noted, "the new token is in force")));
-    }
-
-    fn drop_candidate(&mut self, code: Code, ctx: &mut Context<Self>) {
-        tracing::warn!(app = %self.id, code = code.as_str(), "Slack refuses the new token; the old one stays in force");
-        let Some(token) = self.candidate.take() else { return };
-        let (store, id, now) = (Arc::clone(&self.shared.store), self.id, self.shared.clock.now().wall_ms);
-        let noting = async move { store.drop_candidate(id, &token, now).await };
-        ctx.spawn(noting.into_actor(self).map(|noted, act, _| act.noted(noted, "the new token is refused")));
-    }
-
-    fn learn_app_id(&mut self, slack_app_id: Box<str>, ctx: &mut Context<Self>) {
-        let (store, id, now) = (Arc::clone(&self.shared.store), self.id, self.shared.clock.now().wall_ms);
-        let noting = async move { store.learn_slack_app_id(id, &slack_app_id, now).await };
-        ctx.spawn(noting.into_actor(self).map(|noted, act, _| act.noted(noted, "the app's id is known")));
-    }
-
-    fn learn_team(&mut self, learnt: super::intake::Learnt, ctx: &mut Context<Self>) {
-        let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now().wall_ms);
-        for seat in &mut self.app.seats {
-            if seat.workspace == learnt.workspace {
-                seat.team_id = learnt.team_id.as_deref().map(str::to_owned);
-                seat.enterprise_id = learnt.enterprise_id.as_deref().map(str::to_owned);
-            }
-        }
-        self.roster.send_replace(Arc::new(Roster::new(self.app.seats.clone())));
-        let noting = async move {
-            let (team, enterprise) = (learnt.team_id.as_deref(), learnt.enterprise_id.as_deref());
-            store.learn_team(learnt.workspace, team, enterprise, now).await
-        };
-        ctx.spawn(
-            noting.into_actor(self).map(|noted, act, _| act.noted(noted, "the workspace's team is known")),
-        );
-    }
-
-    fn noted(&self, noted: Result<(), crate::store::StoreError>, what: &str) {
-        if let Err(error) = noted {
-            tracing::error!(app = %self.id, %error, "this could not be stored: {what}");
-        }
-    }
-
     /// Compares the app as stored with what is running.
     fn configure(&mut self, app: App, ctx: &mut Context<Self>) {
         self.roster.send_replace(Arc::new(Roster::new(app.seats.clone())));
-        let (was_on, is_on) = (self.is_on, app.desired == Desired::Connected);
-        self.is_on = is_on;
-        self.feed(Input::Links(app.links), ctx);
-        let wanted = app.candidate.clone().or_else(|| app.token.clone());
-        let tried_beside = app.candidate.is_some();
+        let (token, candidate) = self.tokens.compare(&app);
+        if token == Token::Unreadable || candidate == Token::Unreadable {
+            tracing::error!(app = %self.id, "a stored token cannot be read with this node's key");
+        }
+        let (on, links) = (app.desired == Desired::Connected, app.links);
         self.app = app;
-        let mut connect = is_on && !was_on;
-        match wanted {
-            Some(Ok(token))
-                if self.token.as_ref() == Some(&token) || self.candidate.as_ref() == Some(&token) => {}
-            Some(Ok(token)) if self.token.is_none() && !tried_beside => {
-                self.token = Some(token);
-                connect = is_on;
-            }
-            Some(Ok(token)) => {
-                self.candidate = Some(token);
-                self.feed(Input::NewToken, ctx);
-            }
-            Some(Err(error)) => {
-                tracing::error!(app = %self.id, %error, "the stored token cannot be read");
-                self.feed(Input::NoToken(Code::TokenUnreadable), ctx);
-                connect = false;
-            }
-            None => {
-                self.token = None;
-                self.feed(Input::NoToken(Code::NotAuthed), ctx);
-                connect = false;
-            }
-        }
-        if connect {
-            self.feed(Input::Connect(Code::OperatorConnect), ctx);
-        } else if was_on && !is_on {
-            self.feed(Input::Disconnect(Code::OperatorDisconnect), ctx);
-        }
+        self.feed(Input::Configure(Wish { on, links, token, candidate }), ctx);
     }
 }
 
@@ -374,11 +193,7 @@ impl Handler<Report> for Connection {
                 Input::LinkUp(generation, hello)
             }
             News::Draining(code, within) => {
-                self.lost = Some(code);
-                if let Some(link) = self.links.get_mut(&generation) {
-                    link.is_announced = true;
-                }
-                tracing::info!(workspace = workspace(&self.app), %generation, reason = code.as_str(), "link is about to end");
+                self.is_announced(generation, code);
                 Input::LinkDraining(generation, code, within)
             }
             News::Learnt(learnt) => return self.learn_team(learnt, ctx),
@@ -391,7 +206,9 @@ impl Handler<Configure> for Connection {
     type Result = ();
 
     fn handle(&mut self, Configure(app): Configure, ctx: &mut Self::Context) {
-        self.configure(app, ctx);
+        if !self.stopped {
+            self.configure(app, ctx);
+        }
     }
 }
 
@@ -399,6 +216,7 @@ impl Handler<Stop> for Connection {
     type Result = ();
 
     fn handle(&mut self, Stop(code): Stop, ctx: &mut Self::Context) {
+        self.stopped = true;
         self.feed(Input::Disconnect(code), ctx);
         self.tripwire.disarm();
     }

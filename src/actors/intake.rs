@@ -89,12 +89,10 @@ impl Intake {
         let bytes = envelope.payload.len() + OVERHEAD;
         let comes_again = envelope.kind.is_retried_by_slack();
         let weight = weight(bytes);
-        let has_room = if comes_again {
-            has_room && ledger.has_room(self.turn.weight, weight)
-        } else {
-            ledger.is_open()
-        };
-        if !has_room || !self.turn.share.grow(bytes, !comes_again) {
+        let link_takes =
+            if comes_again { ledger.has_room(self.turn.weight, weight) } else { ledger.is_open() };
+        // An ack for a peer that reads none of them is of no use to anybody, whatever the kind.
+        if !has_room || !link_takes || !self.turn.share.grow(bytes, !comes_again) {
             self.shed(envelope.payload.len());
             return;
         }

@@ -109,6 +109,7 @@ pub(super) async fn run(address: TicketUrl, mut parts: Parts) -> Code {
         timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         hello: None,
         orphaned: false,
+        deaf: false,
         parts,
     };
     link.feed(link.parts.clock.now(), Input::Dialed);
@@ -154,6 +155,8 @@ struct Link {
     hello: Option<Hello>,
     /// Its connection's actor is gone.
     orphaned: bool,
+    /// What came could not be read, and nothing after it can be; acks still go out.
+    deaf: bool,
     parts: Parts,
 }
 
@@ -168,7 +171,7 @@ impl Link {
             if let Err(code) = self.wire.write(&mut self.socket, cx) {
                 self.feed(now, Input::Broken(code));
             }
-            self.feed(now, Input::InFlight(self.ledger.len() + self.wire.unsent_acks()));
+            self.feed(now, Input::InFlight(self.in_flight()));
             let mut wrote = false;
             while let Some(action) = self.machine.poll_action() {
                 match action {
@@ -181,11 +184,11 @@ impl Link {
                         wrote = true;
                     }
                     Action::Tell(Told::Down(code)) => return Poll::Ready(code),
-                    Action::Tell(told) => self.tell(told, now),
+                    Action::Tell(told) => self.tell(told),
                     Action::Drop => {}
                 }
             }
-            if !wrote && !self.timer_fired(cx, now) {
+            if !wrote && !self.timer_fired(cx) {
                 return Poll::Pending;
             }
         }
@@ -234,11 +237,15 @@ impl Link {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, now: Now) {
+        if self.deaf {
+            return;
+        }
         for _ in 0..TURN {
             match Pin::new(&mut self.socket).poll_next(cx) {
                 Poll::Ready(Some(Ok(message))) => self.on_message(&message, now),
                 Poll::Ready(Some(Err(error))) => {
-                    return self.feed(now, Input::Broken(cause_of_break(&error)));
+                    self.deaf = true;
+                    return self.feed_after_batch(now, Input::Broken(cause_of_break(&error)));
                 }
                 Poll::Ready(None) => return self.feed(now, Input::Broken(Code::ConnectionLost)),
                 Poll::Pending => return,
@@ -271,8 +278,8 @@ impl Link {
                 self.hello = Some(hello);
                 self.feed(now, Input::Hello);
             }
-            Frame::Disconnect(reason) => self.feed(now, Input::Disconnect(reason)),
-            Frame::NotJson => self.feed(now, Input::Broken(Code::NotJson)),
+            Frame::Disconnect(reason) => self.feed_after_batch(now, Input::Disconnect(reason)),
+            Frame::NotJson => self.feed_after_batch(now, Input::Broken(Code::NotJson)),
             Frame::Blank | Frame::Unknown => {}
         }
     }
@@ -286,7 +293,7 @@ impl Link {
         self.ack(acks, Duration::ZERO);
     }
 
-    fn tell(&mut self, told: Told, now: Now) {
+    fn tell(&mut self, told: Told) {
         match told {
             Told::Opened => self.report(News::Opened),
             Told::Up => {
@@ -296,7 +303,6 @@ impl Link {
             Told::Draining { code, ends_within } => self.report(News::Draining(code, ends_within)),
             Told::Down(_) => {}
         }
-        tracing::trace!(generation = %self.parts.generation, at = ?now.mono, "link");
     }
 
     /// A connection whose mailbox is full is stuck; a link it does not know about would be a ghost, so it ends.
@@ -309,7 +315,7 @@ impl Link {
     }
 
     /// Arms the timer for what the machine waits for; true when it has just fired and the machine was told.
-    fn timer_fired(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+    fn timer_fired(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(due) = self.machine.poll_timeout() else { return false };
         let due = self.parts.clock.instant(due);
         if self.timer.deadline() != due {
@@ -318,9 +324,19 @@ impl Link {
         if self.timer.as_mut().poll(cx).is_pending() {
             return false;
         }
-        let _ = now;
         self.feed(self.parts.clock.now(), Input::Timeout);
         true
+    }
+
+    /// For what may end the link: what came in before it in the same turn is in flight by then, and gets its acks.
+    fn feed_after_batch(&mut self, now: Now, input: Input) {
+        self.hand_over(now);
+        self.feed(now, Input::InFlight(self.in_flight()));
+        self.feed(now, input);
+    }
+
+    fn in_flight(&self) -> usize {
+        self.ledger.len() + self.wire.unsent_acks()
     }
 
     fn feed(&mut self, now: Now, input: Input) {

@@ -4,18 +4,19 @@
 //! | phase | open | hello | disconnect | retire | stop | peer's close | broken | time is up |
 //! |---|---|---|---|---|---|---|---|---|
 //! | dialing | → greeting | – | – | end | end | end | end | end `dial_timeout` |
-//! | greeting | – | → live | close, its code | close | close | end `closed_by_slack` | end | close `no_hello` |
-//! | live | – | – | → draining; `link_disabled`, `too_many_websockets`: settle | → draining | settle | end `closed_by_slack` | end | ping; silence: close |
-//! | draining | – | – | ends no later; the first reason stands | stays no longer than that | settle | end, the first reason | end | ping; silence: close; overstayed: settle |
-//! | settling | – | – | – | – | – | end | end | close |
-//! | closing | – | – | – | – | – | end | end | end |
+//! | greeting | – | → live | close, its code | settle | settle | end `closed_by_slack` | end; settle | close `no_hello` |
+//! | live | – | – | → draining; `link_disabled`, `too_many_websockets`: settle | → draining | settle | end `closed_by_slack` | end; settle | ping; silence: close |
+//! | draining | – | – | ends no later; the first reason stands | stays no longer than that | settle | end, the first reason | end; settle | ping; silence: close; overstayed: settle |
+//! | settling | – | – | – | – | – | end | end; – | close |
+//! | closing | – | – | – | – | – | end | end; – | end |
 //! | dead | – | – | – | – | – | – | – | – |
 //!
 //! *Settle*: those envelopes taken may get their verdict, then close. Slack goes on sending until it reads the close frame, so
 //! what comes meanwhile is taken too, but only for a while, since on a busy socket the last verdict would never be in. *Close*: the close frame is
 //! sent, so that Slack frees the app's place for another socket, and TCP is dropped a second later at most: Slack answers
 //! a close but doesn't always hang up. *End*: TCP is dropped now. A link that is broken for what it *says* (no JSON, a
-//! frame too large, bad WebSocket) still has a working TCP connection, so it is closed rather than ended.
+//! frame too large, bad WebSocket) still has a working TCP connection, so it settles rather than ends: what it said before was
+//! in order, and its acks are nearly due.
 //!
 //! `Down` is told when TCP is dropped and not when the close frame is sent: until then Slack counts the socket, and the
 //! connection must not open one too many. That costs a second at most.
@@ -343,10 +344,9 @@ impl Link {
         let tcp_works = matches!(code, Code::NotJson | Code::FrameTooLarge | Code::ProtocolViolation);
         match self.phase {
             Phase::Greeting { .. } | Phase::Live | Phase::Draining { .. } if tcp_works => {
-                self.close(now, code);
+                self.settle(now, code);
             }
-            Phase::Settling { code, .. } if tcp_works => self.close(now, code),
-            Phase::Closing { .. } if tcp_works => {}
+            Phase::Settling { .. } | Phase::Closing { .. } if tcp_works => {}
             Phase::Dialing { .. }
             | Phase::Greeting { .. }
             | Phase::Live

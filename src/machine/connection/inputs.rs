@@ -2,14 +2,22 @@
 
 use std::time::Duration;
 
+use super::configure::Candidate;
 use super::slots::{Live, Phase, Slot};
-use super::tries::{Remedy, Tries};
+use super::tries::{Failure, Remedy};
 use super::{Action, Connection, Halt, Hello, Input, OpenFailure, Probe, Which};
 use crate::ids::Generation;
 use crate::status::Code;
 
 /// A promise shorter than this is no promise to plan by.
 const SHORTEST_LIFETIME: Duration = Duration::from_secs(15);
+
+/// What failed: an opening, or a link that was up (since this very moment, as far as waits go).
+#[derive(Clone, Copy)]
+struct Attempt {
+    token: Which,
+    began: Duration,
+}
 
 impl Input {
     /// The link it is about.
@@ -24,9 +32,7 @@ impl Input {
             Self::Connect(_)
             | Self::Disconnect(_)
             | Self::Reconnect
-            | Self::Links(_)
-            | Self::NewToken
-            | Self::NoToken(_)
+            | Self::Configure(_)
             | Self::Halt(_)
             | Self::Timeout => None,
         }
@@ -39,9 +45,7 @@ impl Connection {
             Input::Connect(code) => self.connect(code),
             Input::Disconnect(code) => self.disconnect(code),
             Input::Reconnect => self.reconnect(),
-            Input::Links(count) => self.want_links(count),
-            Input::NewToken => self.new_token(),
-            Input::NoToken(code) => self.no_token(code),
+            Input::Configure(wish) => self.configure(wish),
             Input::Halt(code) => self.halt_all(code),
             Input::UrlIssued(generation) => self.url_issued(generation),
             Input::OpenFailed(generation, failure) => self.open_failed(generation, failure),
@@ -54,16 +58,13 @@ impl Connection {
         }
     }
 
-    fn connect(&mut self, code: Code) {
-        if self.candidate.is_some() && !self.slots.any(Slot::is_serving) {
-            self.adopt_candidate();
-        }
+    pub(super) fn connect(&mut self, code: Code) {
         self.on = true;
         self.cause = Some(code);
         self.forgive();
     }
 
-    fn disconnect(&mut self, code: Code) {
+    pub(super) fn disconnect(&mut self, code: Code) {
         self.on = false;
         self.cause = Some(code);
     }
@@ -72,12 +73,17 @@ impl Connection {
         if !self.on {
             return;
         }
+        self.leave_for(Code::OperatorConnect);
+        self.forgive();
+    }
+
+    /// Each live link goes when its successor is up.
+    pub(super) fn leave_for(&mut self, code: Code) {
         for slot in self.slots.iter_mut() {
             if let Phase::Live(live) = &mut slot.phase {
-                live.leaving = Some(Code::OperatorConnect);
+                live.leaving = Some(code);
             }
         }
-        self.forgive();
     }
 
     /// Somebody looked at it and wants it tried now.
@@ -86,8 +92,8 @@ impl Connection {
         self.rejected = None;
         self.oversize_until = None;
         self.tries.hurry();
-        if let Some(tries) = &mut self.candidate {
-            tries.hurry();
+        if let Some(candidate) = &mut self.candidate {
+            candidate.tries.hurry();
         }
     }
 
@@ -100,75 +106,13 @@ impl Connection {
         }
     }
 
-    /// With events flowing, the new token must first prove itself beside the old one. With none there is nothing to lose.
-    fn new_token(&mut self) {
-        self.rejected = None;
-        for generation in self.slots.which(|slot| slot.is_opening() && slot.token == Which::Candidate) {
-            self.stop(generation);
-        }
-        if self.slots.any(Slot::is_serving) {
-            self.candidate = Some(Tries::new(&self.settings.timing));
-            for generation in self.slots.which(|slot| slot.phase == Phase::Asking) {
-                self.stop(generation);
-            }
-        } else {
-            self.adopt_candidate();
-        }
-    }
-
-    /// The candidate becomes the token in force untried.
-    pub(super) fn adopt_candidate(&mut self) {
-        self.act(Action::Promote);
-        self.candidate = None;
-        self.halt = None;
-        self.tries = Tries::new(&self.settings.timing);
-        if self.on {
-            self.cause = Some(Code::NewToken);
-        }
-        for generation in self.slots.which(Slot::is_opening) {
-            self.stop(generation);
-        }
-    }
-
-    /// The candidate proved itself on link `generation`: links of the old token go as their successors come up.
-    fn promote_candidate(&mut self) {
-        self.act(Action::Promote);
-        if let Some(tries) = self.candidate.take() {
-            self.tries = tries;
-        }
-        self.halt = None;
-        self.rejected = None;
-        for generation in self.slots.which(|slot| slot.is_opening() && slot.token == Which::InForce) {
-            self.stop(generation);
-        }
-        for slot in self.slots.iter_mut() {
-            slot.token = Which::InForce;
-            if let Phase::Live(live) = &mut slot.phase {
-                live.leaving = Some(Code::NewToken);
-            }
-        }
-    }
-
-    fn reject_candidate(&mut self, code: Code) {
-        self.candidate = None;
-        self.rejected = Some(code);
-        self.act(Action::DropCandidate(code));
-        for generation in self.slots.which(|slot| slot.is_opening() && slot.token == Which::Candidate) {
-            self.stop(generation);
-        }
-    }
-
-    fn no_token(&mut self, code: Code) {
-        for generation in self.slots.which(|slot| slot.phase == Phase::Asking && slot.token == Which::InForce)
-        {
-            self.stop(generation);
-        }
-        self.halt_for(code, Probe::None);
-    }
-
     fn halt_all(&mut self, code: Code) {
         for generation in self.slots.which(|_| true) {
             self.stop(generation);
+        }
+        if code == Code::DuplicateInstallation && self.app_id_is_learnt {
+            // The store refuses it: the next hello is to ask again.
+            self.settings.slack_app_id = None;
         }
         self.halt = Some(Halt { code, probe: Probe::None, token_may_help: false });
         self.cause = Some(code);
@@ -182,6 +126,10 @@ impl Connection {
         }
         self.cause = Some(code);
         self.tries.count(self.seen.mono);
+        // Now it is the only hope.
+        if let Some(candidate) = &mut self.candidate {
+            candidate.tries.hurry();
+        }
     }
 
     fn url_issued(&mut self, generation: Generation) {
@@ -197,13 +145,13 @@ impl Connection {
 
     fn open_failed(&mut self, generation: Generation, failure: OpenFailure) {
         let Some(slot) = self.slots.get(generation) else { return };
-        let token = slot.token;
+        let attempt = Attempt { token: slot.token, began: slot.began };
         match slot.phase {
             // From dialling too: a dial that couldn't even begin.
             Phase::Asking | Phase::Dialling => {
                 self.slots.release(generation);
                 let remedy = Remedy::of_open(failure.code, failure.class);
-                self.attempt_failed(token, remedy, failure.code, failure.retry_after);
+                self.attempt_failed(attempt, remedy, failure.code, failure.retry_after);
             }
             Phase::Greeting | Phase::Live(_) | Phase::Draining | Phase::Stopping => {}
         }
@@ -256,6 +204,7 @@ impl Connection {
             && let Some(app_id) = &hello.app_id
         {
             self.settings.slack_app_id = Some(app_id.clone());
+            self.app_id_is_learnt = true;
             self.act(Action::LearnAppId(app_id.clone()));
         }
         let live = self.live_from_now(hello.lifetime);
@@ -312,18 +261,20 @@ impl Connection {
         if code == Code::FrameTooLarge {
             self.oversize_until = Some(self.seen.mono.saturating_add(self.settings.timing.oversize_shown));
         }
+        let lost = Attempt { token: Which::InForce, began: self.seen.mono };
         match slot.phase {
             Phase::Asking | Phase::Dialling | Phase::Greeting => {
-                self.attempt_failed(slot.token, Remedy::of_end(code), code, None);
+                let attempt = Attempt { token: slot.token, began: slot.began };
+                self.attempt_failed(attempt, Remedy::of_end(code), code, None);
             }
             Phase::Live(Live { leaving: None, .. }) => {
-                self.attempt_failed(Which::InForce, Remedy::of_end(code), code, None);
+                self.attempt_failed(lost, Remedy::of_end(code), code, None);
             }
             Phase::Live(Live { leaving: Some(_), .. }) => {
                 // Its successor is on its way; only what stops the successor too is news.
                 let remedy = Remedy::of_end(code);
                 match remedy {
-                    Remedy::Person { .. } => self.attempt_failed(Which::InForce, remedy, code, None),
+                    Remedy::Person { .. } => self.attempt_failed(lost, remedy, code, None),
                     Remedy::Wait(_) => self.cause = Some(code),
                 }
             }
@@ -332,14 +283,24 @@ impl Connection {
         }
     }
 
-    fn attempt_failed(&mut self, token: Which, remedy: Remedy, code: Code, retry_after: Option<Duration>) {
+    fn attempt_failed(
+        &mut self,
+        attempt: Attempt,
+        remedy: Remedy,
+        code: Code,
+        retry_after: Option<Duration>,
+    ) {
         let now = self.seen.mono;
+        let Attempt { token, began } = attempt;
         let retry_after = retry_after.map(|wait| wait.min(self.settings.timing.retry_after_cap));
         match (token, remedy) {
             (Which::Candidate, Remedy::Person { .. }) => self.reject_candidate(code),
             (Which::Candidate, Remedy::Wait(kind)) => {
-                if let Some(tries) = &mut self.candidate {
-                    tries.fail(now, kind, retry_after, &mut self.dice);
+                if !self.slots.any(Slot::is_serving) {
+                    self.cause = Some(code);
+                }
+                if let Some(Candidate { tries, .. }) = &mut self.candidate {
+                    tries.fail(Failure { now, began, kind, retry_after }, &mut self.dice);
                 }
             }
             (Which::InForce, Remedy::Person { probe: false }) => self.halt_for(code, Probe::None),
@@ -354,7 +315,7 @@ impl Connection {
                     self.plan_probe(retry_after);
                 } else {
                     self.cause = Some(code);
-                    self.tries.fail(now, kind, retry_after, &mut self.dice);
+                    self.tries.fail(Failure { now, began, kind, retry_after }, &mut self.dice);
                 }
             }
         }

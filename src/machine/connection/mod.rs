@@ -8,11 +8,11 @@
 //! | `disconnected` | off | | none | connect |
 //! | `disconnecting` | off | | some, being stopped | the last link down |
 //! | `ready` | on | | one is live or draining | the last of these down |
-//! | `failed` | on | yes | none of these (a probe may be opening one) | connect, new token, hello of a probe |
-//! | `connected` | on | no | the furthest is open and awaits hello | hello, link down |
-//! | `authenticated` | on | no | the furthest is dialling | opened, link down |
-//! | `connecting` | on | no | the furthest asks for an address | url issued, open failed |
-//! | `reconnecting` | on | no | none of these | time |
+//! | `failed` | on | yes, and no new token is being tried | none of these (a probe may be opening one) | connect, new token, hello of a probe |
+//! | `connected` | on | no, or a new token is tried | the furthest is open and awaits hello | hello, link down |
+//! | `authenticated` | on | no, or a new token is tried | the furthest is dialling | opened, link down |
+//! | `connecting` | on | no, or a new token is tried | the furthest asks for an address | url issued, open failed |
+//! | `reconnecting` | on | no, or a new token is tried | none of these | time |
 //!
 //! What an input does depends on the phase of the link it is about; a link the connection doesn't hold is ignored:
 //!
@@ -27,6 +27,7 @@
 //!
 //! After each input one plan (`plan.rs`) compares what is wanted with what is there and stops, retires, opens.
 
+mod configure;
 mod inputs;
 mod plan;
 mod slots;
@@ -39,6 +40,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::configure::Candidate;
 use self::slots::Slots;
 use self::tries::Tries;
 use super::dice::Dice;
@@ -64,8 +66,10 @@ pub struct Settings {
 pub struct Timing {
     /// The first wait after a transient failure is at most this; it doubles.
     pub backoff_first: Duration,
-    /// No wait after a transient failure is longer. Twelve seconds, so that after an outage everything is ready again
-    /// within fifteen of its end; Slack is protected by the pace of the whole node, not by this.
+    /// No wait after a transient failure is longer, counted from the failed attempt's beginning. Twelve seconds, so that after
+    /// an outage everything is ready again within fifteen of its end, even where an attempt hangs until its deadline (twelve
+    /// seconds for an address, ten to dial, ten for hello and one to close): then the next begins at once or nearly. Slack is
+    /// protected by the pace of the whole node, not by this.
     pub backoff_cap: Duration,
     /// A link that has lived this long after hello proves that all is well.
     pub stable: Duration,
@@ -118,12 +122,8 @@ pub enum Input {
     Disconnect(Code),
     /// Somebody wants fresh links: each old one goes when its successor is up.
     Reconnect,
-    /// So many links are wanted from now on, 1 to 9.
-    Links(u8),
-    /// A candidate for the token is stored.
-    NewToken,
-    /// There is no token to open with ([`Code::NotAuthed`]), or it can't be read ([`Code::TokenUnreadable`]). Live links live on.
-    NoToken(Code),
+    /// The app as it is stored now.
+    Configure(Wish),
     /// What no attempt can mend ([`Code::DuplicateInstallation`], [`Code::Crashed`]): every link is stopped.
     Halt(Code),
     /// Slack issued an address for this link.
@@ -140,6 +140,32 @@ pub enum Input {
     LinkDown(Generation, Code),
     /// The timer of [`Connection::poll_timeout`] fired.
     Timeout,
+}
+
+/// What is wanted of an app, as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Wanted on. Going on is [`Code::OperatorConnect`], going off [`Code::OperatorDisconnect`].
+    pub on: bool,
+    /// Links wanted, 1 to 9; what lies outside is taken as the nearest.
+    pub links: u8,
+    /// The one in force. Without a usable one nothing is opened; live links live on unless it is erased.
+    pub token: Token,
+    /// The one to be tried beside it.
+    pub candidate: Token,
+}
+
+/// A stored token beside the one the shell last said was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// There is none.
+    Absent,
+    /// There is one, but this node can't read it.
+    Unreadable,
+    /// That very one.
+    Same,
+    /// Another, or the first.
+    Changed,
 }
 
 /// Why Slack issued no address.
@@ -213,10 +239,13 @@ pub struct Connection {
     slots: Slots,
     tries: Tries,
     halt: Option<Halt>,
-    /// There is a candidate for the token, with the failed attempts it has behind it.
-    candidate: Option<Tries>,
+    /// Why there is no usable token in force.
+    no_token: Option<Code>,
+    candidate: Option<Candidate>,
     /// Why the last candidate was no good.
     rejected: Option<Code>,
+    /// Slack's id of the app was not known when the connection began.
+    app_id_is_learnt: bool,
     /// A frame was too large; shown until then.
     oversize_until: Option<Duration>,
     /// The state that was last told, since when.
@@ -232,7 +261,7 @@ struct Halt {
     code: Code,
     /// The next probe, if there are any: they may act where this node doesn't see it.
     probe: Probe,
-    /// A candidate for the token, if there is one, takes the place of the token in force.
+    /// Another token may put it right, so a candidate is tried all the same.
     token_may_help: bool,
 }
 
@@ -247,7 +276,7 @@ enum Probe {
 }
 
 impl Connection {
-    /// A connection that is off. Of a token candidate found in the store at start it is told by [`Input::NewToken`].
+    /// A connection that is off, whose token is taken to be there unless [`Input::Configure`] says otherwise.
     pub fn new(now: Now, settings: Settings, seed: u64, generations: Generations) -> Self {
         let tries = Tries::new(&settings.timing);
         let mut connection = Self {
@@ -259,8 +288,10 @@ impl Connection {
             slots: Slots::default(),
             tries,
             halt: None,
+            no_token: None,
             candidate: None,
             rejected: None,
+            app_id_is_learnt: false,
             oversize_until: None,
             shown: State::Disconnected,
             since_ms: now.wall_ms,

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::slots::{Phase, Slot};
-use super::tries::Tries;
-use super::{Action, Connection, Probe, Which};
+use super::{Action, Connection, Halt, Probe, Which};
 use crate::ids::Generation;
 use crate::status::Code;
 
@@ -18,12 +17,9 @@ impl Connection {
         }
         self.forget_what_is_past();
         self.refresh_what_is_due();
-        // The token in force is dead and carries nothing any more: the candidate can't be worse.
-        if self.candidate.is_some()
-            && self.halt.is_some_and(|halt| halt.token_may_help)
-            && !self.slots.any(Slot::is_serving)
-        {
-            self.adopt_candidate();
+        if let Some(code) = self.no_token.filter(|_| self.halt.is_none()) {
+            self.halt = Some(Halt { code, probe: Probe::None, token_may_help: true });
+            self.cause = Some(code);
         }
         self.let_go_of_surplus();
         self.try_candidate();
@@ -37,7 +33,7 @@ impl Connection {
             Probe::At(at) => Some(at),
             Probe::None | Probe::Unplanned => None,
         });
-        let candidate = self.candidate.as_ref().and_then(Tries::next_at);
+        let candidate = self.candidate.as_ref().and_then(|candidate| candidate.tries.next_at());
         [self.tries.next_at(), probe, candidate, self.stable_at(), self.oversize_until]
             .into_iter()
             .flatten()
@@ -139,8 +135,10 @@ impl Connection {
         if self.halt.is_some_and(|halt| !halt.token_may_help) {
             return;
         }
-        let Some(tries) = &mut self.candidate else { return };
-        let may = tries.open_now(self.seen.mono);
+        let others_fail = self.halt.is_some() || !self.tries.is_clear();
+        let its_turn = others_fail || self.slots.any(Slot::is_serving);
+        let Some(candidate) = &mut self.candidate else { return };
+        let may = candidate.tries.open_now(self.seen.mono) && (its_turn || !candidate.patient);
         if may && !self.slots.any(|slot| slot.is_opening() && slot.token == Which::Candidate) {
             self.open(Which::Candidate);
         }
@@ -199,7 +197,7 @@ impl Connection {
             return false;
         }
         let generation = self.generations.next();
-        self.slots.add(generation, token);
+        self.slots.add(generation, token, self.seen.mono);
         self.act(Action::Open { generation, token });
         true
     }

@@ -13,6 +13,8 @@ pub(super) struct Slot {
     pub(super) generation: Generation,
     pub(super) token: Which,
     pub(super) phase: Phase,
+    /// When its address was asked for, monotonic.
+    pub(super) began: Duration,
     hello: Hello,
     opened_ms: Option<i64>,
 }
@@ -111,9 +113,9 @@ impl Slot {
 pub(super) struct Slots(Vec<Slot>);
 
 impl Slots {
-    pub(super) fn add(&mut self, generation: Generation, token: Which) {
+    pub(super) fn add(&mut self, generation: Generation, token: Which, began: Duration) {
         let hello = Hello::default();
-        self.0.push(Slot { generation, token, phase: Phase::Asking, hello, opened_ms: None });
+        self.0.push(Slot { generation, token, phase: Phase::Asking, began, hello, opened_ms: None });
     }
 
     pub(super) fn get(&mut self, generation: Generation) -> Option<&mut Slot> {

@@ -21,6 +21,17 @@ pub(super) enum Kind {
     Crowded,
 }
 
+/// A failed attempt, or a lost link. Moments are monotonic.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failure {
+    pub(super) now: Duration,
+    /// When the attempt began; now for a link that was up.
+    pub(super) began: Duration,
+    pub(super) kind: Kind,
+    /// Slack's own word, from now.
+    pub(super) retry_after: Option<Duration>,
+}
+
 /// How a failure is to be met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remedy {
@@ -101,9 +112,13 @@ impl Tries {
         }
     }
 
-    /// An attempt failed, or a link was lost: the next one waits. What fails while the wait for the same kind of failure
-    /// runs is the same trouble and not a second failure (a network that breaks takes all links with it).
-    pub(super) fn fail(&mut self, now: Duration, kind: Kind, retry_after: Option<Duration>, dice: &mut Dice) {
+    /// An attempt that began at `began` failed, or a link was lost (now): the next one waits. What fails while the wait for the
+    /// same kind of failure runs is the same trouble and not a second failure (a network that breaks takes all links with it).
+    ///
+    /// A transient wait counts from the attempt's beginning: one that hung until its deadline has spread its client enough,
+    /// and must not put the next one off beyond the fifteen seconds within which a fault's end is to be noticed.
+    pub(super) fn fail(&mut self, failure: Failure, dice: &mut Dice) {
+        let Failure { now, began, kind, retry_after } = failure;
         self.last_failure = now;
         let running = self.gate.filter(|gate| gate.at > now);
         let floor = retry_after.map(|wait| now.saturating_add(wait)).max(running.and_then(|gate| gate.floor));
@@ -111,7 +126,8 @@ impl Tries {
             Some(gate) if gate.kind == kind => gate.at,
             running => {
                 self.count(now);
-                let at = now.saturating_add(self.wait(kind, dice));
+                let from = if kind == Kind::Transient { began } else { now };
+                let at = from.saturating_add(self.wait(kind, dice)).max(now);
                 running.map_or(at, |gate| gate.at.max(at))
             }
         };
@@ -125,7 +141,7 @@ impl Tries {
         self.last_failure = now;
         self.brief = self.brief.saturating_add(1);
         if self.brief > BRIEF_LIVES {
-            self.fail(now, Kind::Transient, None, dice);
+            self.fail(Failure { now, began: now, kind: Kind::Transient, retry_after: None }, dice);
         }
     }
 

@@ -58,7 +58,7 @@ impl Connection {
             if self.slots.len() > 0 { State::Disconnecting } else { State::Disconnected }
         } else if self.slots.any(Slot::is_serving) {
             State::Ready
-        } else if self.halt.is_some() {
+        } else if self.halt.is_some() && !self.has_hope() {
             State::Failed
         } else if at(Phase::Greeting) {
             State::Connected
@@ -119,6 +119,8 @@ impl Connection {
             },
             None => self.tries.next_at(),
         };
+        let trial = self.candidate.as_ref().and_then(|candidate| candidate.tries.next_at());
+        let at = [at, trial].into_iter().flatten().min();
         at.filter(|_| self.on && self.missing() > 0)
     }
 

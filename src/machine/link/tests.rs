@@ -291,11 +291,24 @@ fn a_socket_that_slack_closes_or_the_network_breaks_is_dropped_at_once() {
 fn a_socket_that_talks_nonsense_is_closed_politely_within_a_second() {
     for code in [Code::NotJson, Code::FrameTooLarge, Code::ProtocolViolation] {
         let mut socket = Socket::live();
-        socket.give(Input::InFlight(1));
         assert_eq!(socket.give(Input::Broken(code)), [Action::SendClose]);
         assert_eq!(socket.give(Input::Broken(code)), [], "once");
         assert!(!socket.link.accepts_envelopes());
         assert_eq!(socket.at(SECOND, Input::Timeout), down(code));
+    }
+}
+
+#[test]
+fn a_socket_that_talks_nonsense_still_gets_the_acks_of_what_it_said_before() {
+    for code in [Code::NotJson, Code::FrameTooLarge, Code::ProtocolViolation] {
+        for phase in [Socket::live as fn() -> Socket, Socket::draining] {
+            let mut socket = phase();
+            socket.give(Input::InFlight(1));
+            assert_eq!(socket.give(Input::Broken(code)), []);
+            assert_eq!(socket.give(Input::Broken(Code::NotJson)), [], "more nonsense does not cut it short");
+            assert_eq!(socket.give(Input::InFlight(0)), [Action::SendClose]);
+            assert_eq!(socket.give(Input::PeerClosed), down(code));
+        }
     }
 }
 

@@ -53,12 +53,24 @@ fn a_slack_that_issues_addresses_but_says_no_hello_is_asked_ever_more_slowly() {
 }
 
 #[test]
+fn an_attempt_that_hung_is_followed_within_twelve_seconds_of_its_beginning() {
+    let mut world = World::off(1);
+    world.slack.no_hello = Some(Code::NoHello);
+    world.slack.hello_takes = 11 * SECOND;
+    world.give(Input::Connect(Code::OperatorConnect));
+    world.run(HOUR);
+    let waits = waits(&world);
+    assert!(waits.iter().all(|wait| *wait <= 12 * SECOND), "{waits:?}");
+    assert!(waits.len() < 330, "{} in an hour", waits.len());
+}
+
+#[test]
 fn a_stable_link_does_not_clear_the_back_off_of_another_that_keeps_failing() {
     let mut world = World::ready(1);
     world.run(HOUR);
     world.slack.refuses = Some(refusal(Code::Unreachable, Class::Transient));
     world.room = 3;
-    world.give(Input::Links(2));
+    world.want_links(2);
     world.run(HOUR);
     assert!(world.opens() < 900, "{} in an hour", world.opens());
     assert!(world.status().attempt > 100);
@@ -170,12 +182,12 @@ fn a_running_retry_after_is_waited_out_even_when_the_links_that_are_there_prove_
     let retry_after = Some(HOUR);
     world.slack.refuses = Some(OpenFailure { code: Code::Ratelimited, class: Class::Transient, retry_after });
     world.room = 3;
-    world.give(Input::Links(2));
+    world.want_links(2);
     world.run(SECOND);
-    world.give(Input::Links(1));
+    world.want_links(1);
     world.run(MINUTE);
     assert_eq!(world.status().attempt, 0);
-    world.give(Input::Links(2));
+    world.want_links(2);
     assert_eq!(world.opens(), 2);
 }
 
@@ -221,9 +233,9 @@ fn a_probe_waits_until_a_link_is_missing() {
     let mut world = World::ready(1);
     world.slack.refuses = Some(refusal(Code::TokenRevoked, Class::Fatal));
     world.room = 3;
-    world.give(Input::Links(2));
+    world.want_links(2);
     world.run(SECOND);
-    world.give(Input::Links(1));
+    world.want_links(1);
     world.run(HOUR);
     assert_eq!((world.opens(), world.status().next_attempt_ms), (2, None));
     world.give(Input::LinkDown(world.live(), Code::ClosedBySlack));
@@ -258,7 +270,7 @@ fn too_many_websockets_waits_half_a_minute_doubling_to_ten_and_keeps_the_other_l
     let kept = world.live();
     world.slack.no_hello = Some(Code::TooManyWebsockets);
     world.room = 3;
-    world.give(Input::Links(2));
+    world.want_links(2);
     world.run(SECOND);
     assert_eq!((world.state(), world.health()), (State::Ready, Health::Degraded));
     assert_eq!(world.status().warnings, [Code::TooManyWebsockets]);

@@ -118,6 +118,23 @@ impl World {
         actions
     }
 
+    /// The app is stored differently now.
+    fn configure(&mut self, change: impl FnOnce(&mut Wish)) -> Vec<Action> {
+        let candidate = if self.connection.candidate.is_some() { Token::Same } else { Token::Absent };
+        let (on, links) = (self.connection.on, self.connection.settings.links);
+        let mut wish = Wish { on, links, token: Token::Same, candidate };
+        change(&mut wish);
+        self.give(Input::Configure(wish))
+    }
+
+    fn new_token(&mut self) -> Vec<Action> {
+        self.configure(|wish| wish.candidate = Token::Changed)
+    }
+
+    fn want_links(&mut self, count: u8) {
+        self.configure(|wish| wish.links = count);
+    }
+
     /// What the shell and Slack do.
     fn perform(&mut self, action: &Action) {
         let slack = &self.slack;

@@ -64,7 +64,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_happened_before_a_connect_and_a_slack_that_works_make_it_ready(
+    fn whatever_happened_before_a_token_a_connect_and_a_slack_that_works_make_it_ready(
         seed in any::<u64>(),
         links in 1_u8..=9,
         drafts in prop::collection::vec(step(), 0..60),
@@ -80,6 +80,8 @@ proptest! {
         }
         // Past every Retry-After.
         now = now.after(2 * HOUR);
+        let wish = Wish { on: true, links: u8::try_from(shell.wanted).unwrap(), token: Token::Changed, candidate: Token::Absent };
+        shell.give(&mut connection, now, Input::Configure(wish))?;
         shell.give(&mut connection, now, Input::Connect(Code::OperatorConnect))?;
         for _ in 0..400 {
             now = now.after(Duration::from_millis(100));
@@ -123,11 +125,16 @@ impl Shell {
             2 if detail < 100 => Input::Disconnect(Code::OperatorDisconnect),
             3 => Input::Reconnect,
             4 => {
-                self.wanted = usize::from(draft.detail % 12).clamp(1, 9);
-                Input::Links(draft.detail % 12)
+                let links = draft.detail % 12;
+                self.wanted = usize::from(links.clamp(1, 9));
+                let tokens = [Token::Same, Token::Changed, Token::Absent, Token::Unreadable];
+                let (token, candidate) = (tokens[detail / 4 % 4], tokens[detail / 16 % 4]);
+                Input::Configure(Wish { on: detail % 4 > 0, links, token, candidate })
             }
-            5 => Input::NewToken,
-            6 if detail < 50 => Input::NoToken(Code::TokenUnreadable),
+            5 | 6 => {
+                let links = u8::try_from(self.wanted).unwrap();
+                Input::Configure(Wish { on: true, links, token: Token::Same, candidate: Token::Changed })
+            }
             7 if detail < 50 => Input::Halt(Code::DuplicateInstallation),
             8..16 => Input::UrlIssued(generation),
             16..18 => {
@@ -190,7 +197,8 @@ impl Shell {
             status.links.iter().any(|link| matches!(link.state, LinkState::Live | LinkState::Draining));
         prop_assert_eq!(status.state == State::Ready, ready);
         if before.state == State::Ready && !ready {
-            let may = matches!(input, Input::LinkDown(..) | Input::Disconnect(_) | Input::Halt(_));
+            let may = matches!(input, Input::LinkDown(..) | Input::Disconnect(_) | Input::Halt(_))
+                || matches!(input, Input::Configure(wish) if !wish.on || wish.token == Token::Absent);
             prop_assert!(may, "{:?} left it without a link", input);
         }
         prop_assert_eq!(status.state, self.state.unwrap_or(State::Disconnected), "each change is told");
@@ -221,9 +229,7 @@ impl Shell {
             Input::Connect(_)
             | Input::Disconnect(_)
             | Input::Reconnect
-            | Input::Links(_)
-            | Input::NewToken
-            | Input::NoToken(_)
+            | Input::Configure(_)
             | Input::Halt(_)
             | Input::UrlIssued(_)
             | Input::LinkOpened(_)

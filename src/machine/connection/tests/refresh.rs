@@ -184,10 +184,10 @@ fn more_wanted_links_open_and_fewer_let_the_oldest_go() {
     let mut world = World::ready(1);
     let first = world.live();
     world.room = 4;
-    world.give(Input::Links(3));
+    world.want_links(3);
     world.run(SECOND);
     assert_eq!(world.links(LinkState::Live).len(), 3);
-    world.give(Input::Links(2));
+    world.want_links(2);
     assert_eq!(world.links(LinkState::Closing), [first]);
     world.run(MINUTE);
     assert_eq!((world.links(LinkState::Live).len(), world.health()), (2, Health::Ok));
@@ -196,7 +196,7 @@ fn more_wanted_links_open_and_fewer_let_the_oldest_go() {
 #[test]
 fn fewer_wanted_links_are_not_opened_in_the_first_place() {
     let mut world = World::connecting(3);
-    world.give(Input::Links(1));
+    world.want_links(1);
     world.run(MINUTE);
     assert_eq!((world.links(LinkState::Live).len(), world.status().links.len()), (1, 1));
 }
@@ -205,11 +205,11 @@ fn fewer_wanted_links_are_not_opened_in_the_first_place() {
 fn the_number_of_links_is_at_least_one_and_at_most_nine() {
     let mut world = World::off(1);
     world.room = 10;
-    world.give(Input::Links(200));
+    world.want_links(200);
     world.give(Input::Connect(Code::OperatorConnect));
     world.run(SECOND);
     assert_eq!(world.links(LinkState::Live).len(), 9);
-    world.give(Input::Links(0));
+    world.want_links(0);
     world.run(SECOND);
     assert_eq!(world.links(LinkState::Live).len(), 1);
 }

@@ -29,7 +29,7 @@ fn connect_takes_back_the_warnings_that_somebody_has_now_seen() {
     world.give(Input::LinkDown(world.live(), Code::FrameTooLarge));
     world.run(2 * SECOND);
     world.slack.refuses_candidate = Some(refusal(Code::NotAllowedTokenType, Class::Fatal));
-    world.give(Input::NewToken);
+    world.new_token();
     world.run(SECOND);
     assert_eq!(world.status().warnings, [Code::NotAllowedTokenType, Code::FrameTooLarge]);
     world.give(Input::Connect(Code::OperatorConnect));
@@ -88,11 +88,11 @@ fn a_reconnect_whose_successor_fails_keeps_the_old_link() {
 #[test]
 fn without_a_token_it_fails_until_there_is_one() {
     let mut world = World::connecting(1);
-    world.give(Input::NoToken(Code::TokenUnreadable));
+    world.configure(|wish| wish.token = Token::Unreadable);
     assert_eq!((world.state(), world.reason()), (State::Failed, Some(Code::TokenUnreadable)));
     world.run(100 * HOUR);
     assert_eq!((world.opens(), world.status().links), (1, vec![]));
-    world.give(Input::NewToken);
+    world.new_token();
     world.run(SECOND);
     assert_eq!(world.state(), State::Ready);
 }
@@ -102,7 +102,7 @@ fn without_a_token_live_links_live_on() {
     let mut world = World::stable();
     let old = world.live();
     world.give(Input::LinkDraining(old, Code::RefreshRequested, 10 * SECOND));
-    world.give(Input::NoToken(Code::TokenUnreadable));
+    world.configure(|wish| wish.token = Token::Unreadable);
     assert_eq!((world.state(), world.status().warnings), (State::Ready, vec![Code::TokenUnreadable]));
     world.give(Input::LinkDown(old, Code::RefreshRequested));
     assert_eq!(world.state(), State::Failed);
@@ -110,22 +110,35 @@ fn without_a_token_live_links_live_on() {
 
 #[test]
 fn halted_every_link_is_stopped_and_only_connect_or_a_new_token_starts_again() {
-    for again in [Input::Connect(Code::OperatorConnect), Input::NewToken] {
+    let connect = |world: &mut World| world.give(Input::Connect(Code::OperatorConnect));
+    for again in [connect, World::new_token as fn(&mut World) -> Vec<Action>] {
         let mut world = World::ready(2);
         world.give(Input::Halt(Code::DuplicateInstallation));
         assert_eq!((world.state(), world.reason()), (State::Failed, Some(Code::DuplicateInstallation)));
         world.run(100 * HOUR);
         assert_eq!((world.opens(), world.status().links), (2, vec![]));
-        world.give(again);
+        again(&mut world);
         world.run(SECOND);
         assert_eq!((world.state(), world.health()), (State::Ready, Health::Ok));
     }
 }
 
 #[test]
+fn an_app_id_that_another_app_has_is_asked_for_again_when_told_to_connect() {
+    let mut world = World::with(Settings { links: 1, slack_app_id: None, timing: Timing::default() });
+    world.give(Input::Connect(Code::OperatorConnect));
+    world.run(SECOND);
+    world.give(Input::Halt(Code::DuplicateInstallation));
+    world.give(Input::Connect(Code::OperatorConnect));
+    world.run(SECOND);
+    let learnt = world.log.iter().filter(|(_, action)| matches!(action, Action::LearnAppId(_))).count();
+    assert_eq!(learnt, 2);
+}
+
+#[test]
 fn halted_during_a_trial_of_a_new_token_it_stays_halted() {
     let mut world = World::stable();
-    world.give(Input::NewToken);
+    world.new_token();
     world.give(Input::Halt(Code::DuplicateInstallation));
     world.run(HOUR);
     assert_eq!((world.state(), world.reason()), (State::Failed, Some(Code::DuplicateInstallation)));

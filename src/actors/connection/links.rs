@@ -1,0 +1,138 @@
+//! A connection's links: asking for addresses, dialling them, and the book it keeps of each.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix::prelude::*;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Connection, workspace};
+use crate::actors::intake::Intake;
+use crate::actors::link::{self, WORDS, Word};
+use crate::ids::Generation;
+use crate::machine::connection::{Input, OpenFailure, Which};
+use crate::protocol::class::Class;
+use crate::protocol::hello::Hello;
+use crate::secret::TicketUrl;
+use crate::status::{Code, Source};
+
+/// A link, as its connection holds it.
+pub(super) struct Handle {
+    pub(super) words: mpsc::Sender<Word>,
+    /// Is hello in?
+    is_up: bool,
+    /// Has Slack announced its end?
+    is_announced: bool,
+    /// Dropped with the handle, however that comes about: the link then ends in order.
+    _alive: oneshot::Sender<()>,
+}
+
+impl Connection {
+    pub(super) fn open(&mut self, generation: Generation, which: Which, ctx: &mut Context<Self>) {
+        let Some(token) = self.tokens.get(which) else {
+            let failure = OpenFailure { code: Code::NotAuthed, class: Class::Fatal, retry_after: None };
+            return self.feed(Input::OpenFailed(generation, failure), ctx);
+        };
+        let (web, pace) = (Rc::clone(&self.web), Arc::clone(&self.shared.pace));
+        let asking = async move {
+            // Never closed; without a permit the call is merely not paced.
+            let _permit = pace.acquire_owned().await;
+            web.open(&token).await
+        };
+        let asking =
+            asking.into_actor(self).map(move |answer, act, ctx| act.on_answer(generation, answer, ctx));
+        self.opening.insert(generation, ctx.spawn(asking));
+    }
+
+    fn on_answer(
+        &mut self,
+        generation: Generation,
+        answer: Result<TicketUrl, OpenFailure>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.opening.remove(&generation);
+        self.shared.metrics.open(answer.as_ref().err().map(|failure| failure.code));
+        match answer {
+            Ok(address) => {
+                self.addresses.insert(generation, address);
+                self.feed(Input::UrlIssued(generation), ctx);
+                self.addresses.remove(&generation);
+            }
+            Err(failure) => self.feed(Input::OpenFailed(generation, failure), ctx),
+        }
+    }
+
+    pub(super) fn dial(&mut self, generation: Generation, ctx: &mut Context<Self>) {
+        let Some(address) = self.addresses.remove(&generation) else {
+            return self.feed(Input::LinkDown(generation, Code::DialFailed), ctx);
+        };
+        let (own_words, words) = mpsc::channel(WORDS);
+        let (alive, connection_lives) = oneshot::channel();
+        let shared = &self.shared;
+        let intake = Intake::new(
+            self.id,
+            self.roster.subscribe(),
+            Arc::clone(&shared.budget),
+            Arc::clone(&self.entry.counters),
+            Arc::clone(&shared.metrics),
+        );
+        let parts = link::Parts {
+            generation,
+            clock: shared.clock,
+            outside: Arc::clone(&shared.outside),
+            intake,
+            exit: shared.exit.clone(),
+            connection: ctx.address().recipient(),
+            words,
+            own_words: own_words.clone(),
+            connection_lives,
+            counters: Arc::clone(&self.entry.counters),
+            metrics: Arc::clone(&shared.metrics),
+        };
+        self.links.insert(
+            generation,
+            Handle { words: own_words, is_up: false, is_announced: false, _alive: alive },
+        );
+        let task = self.entry.links.spawn_local(link::run(address, parts));
+        let end = task.into_actor(self).map(move |end, act, ctx| {
+            let code = end.unwrap_or_else(|_| {
+                tracing::error!(app = %act.id, %generation, "a link panicked; it is replaced");
+                Code::ConnectionLost
+            });
+            act.went_down(generation, code);
+            act.feed(Input::LinkDown(generation, code), ctx);
+        });
+        ctx.spawn(end);
+    }
+
+    /// Counts a link, and why it was needed when it is not the first.
+    pub(super) fn came_up(&mut self, generation: Generation, hello: &Hello) {
+        if let Some(link) = self.links.get_mut(&generation) {
+            link.is_up = true;
+        }
+        if let Some(code) = self.lost.take() {
+            self.entry.counters.reconnects.fetch_add(1, Ordering::Relaxed);
+            self.shared.metrics.reconnect(code);
+        }
+        let host = hello.host.as_deref();
+        tracing::info!(workspace = workspace(&self.app), %generation, host, sockets = hello.num_connections, "link is up");
+    }
+
+    pub(super) fn is_announced(&mut self, generation: Generation, code: Code) {
+        self.lost = Some(code);
+        if let Some(link) = self.links.get_mut(&generation) {
+            link.is_announced = true;
+        }
+        tracing::info!(workspace = workspace(&self.app), %generation, reason = code.as_str(), "link is about to end");
+    }
+
+    fn went_down(&mut self, generation: Generation, code: Code) {
+        if let Some(link) = self.links.remove(&generation).filter(|link| link.is_up) {
+            if !link.is_announced && code.source() != Source::Operator {
+                self.lost = Some(code);
+            }
+            tracing::info!(workspace = workspace(&self.app), %generation, reason = code.as_str(), "link ended");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a connection finds out and the store has to remember. Until it does, each note is written again: a token that is in
+//! force here and a candidate there would be tried anew by the next node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::Connection;
+use crate::actors::intake::Learnt;
+use crate::actors::roster::Roster;
+use crate::ids::AppId;
+use crate::machine::connection::Input;
+use crate::secret::AppToken;
+use crate::status::Code;
+use crate::store::{StoreError, Workspaces};
+
+/// The longest wait before a note is written again; the first is a second, and they double.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// Something for the store to remember.
+#[derive(Clone)]
+pub(super) enum Note {
+    /// This candidate is the token in force.
+    Promoted(AppToken),
+    /// This candidate was refused.
+    Refused(AppToken),
+    /// Slack's id of the app.
+    AppId(Box<str>),
+    /// A workspace's team.
+    Team(Learnt),
+}
+
+impl Note {
+    const fn what(&self) -> &'static str {
+        match self {
+            Self::Promoted(_) => "the new token is in force",
+            Self::Refused(_) => "the new token is refused",
+            Self::AppId(_) => "the app's id is known",
+            Self::Team(_) => "the workspace's team is known",
+        }
+    }
+
+    async fn write(&self, store: &dyn Workspaces, app: AppId, now_ms: i64) -> Result<(), StoreError> {
+        match self {
+            Self::Promoted(token) => store.promote_candidate(app, token, now_ms).await,
+            Self::Refused(token) => store.drop_candidate(app, token, now_ms).await,
+            Self::AppId(id) => store.learn_slack_app_id(app, id, now_ms).await,
+            Self::Team(learnt) => {
+                let (team, enterprise) = (learnt.team_id.as_deref(), learnt.enterprise_id.as_deref());
+                store.learn_team(learnt.workspace, team, enterprise, now_ms).await
+            }
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn promote(&mut self, ctx: &mut Context<Self>) {
+        if let Some(token) = self.tokens.promote() {
+            self.note(Note::Promoted(token), ctx);
+        }
+    }
+
+    pub(super) fn drop_candidate(&mut self, code: Code, ctx: &mut Context<Self>) {
+        tracing::warn!(app = %self.id, reason = code.as_str(), action = code.action(), "the new token is refused");
+        if let Some(token) = self.tokens.refuse() {
+            self.note(Note::Refused(token), ctx);
+        }
+    }
+
+    pub(super) fn learn_team(&mut self, learnt: Learnt, ctx: &mut Context<Self>) {
+        for seat in &mut self.app.seats {
+            if seat.workspace == learnt.workspace {
+                seat.team_id = learnt.team_id.as_deref().map(str::to_owned);
+                seat.enterprise_id = learnt.enterprise_id.as_deref().map(str::to_owned);
+            }
+        }
+        self.roster.send_replace(Arc::new(Roster::new(self.app.seats.clone())));
+        self.note(Note::Team(learnt), ctx);
+    }
+
+    /// Writes a note, as often as it takes.
+    pub(super) fn note(&mut self, note: Note, ctx: &mut Context<Self>) {
+        self.write(note, Duration::from_secs(1), ctx);
+    }
+
+    fn write(&mut self, note: Note, wait: Duration, ctx: &mut Context<Self>) {
+        let (store, id, now_ms) = (Arc::clone(&self.shared.store), self.id, self.shared.clock.now().wall_ms);
+        let writing = async move {
+            let written = note.write(&*store, id, now_ms).await;
+            (note, written)
+        };
+        ctx.spawn(writing.into_actor(self).map(move |(note, written), act, ctx| match (written, note) {
+            (Ok(()), Note::Refused(token)) => act.tokens.is_noted(&token),
+            (Ok(()), Note::Promoted(_) | Note::AppId(_) | Note::Team(_)) => {}
+            // Two rows for one installation: Slack would deal its events out between them.
+            (Err(error @ StoreError::Conflict(_)), Note::AppId(_) | Note::Team(_)) => {
+                tracing::error!(app = %act.id, %error, "the app is installed twice");
+                act.feed(Input::Halt(Code::DuplicateInstallation), ctx);
+            }
+            (Err(error), note) => {
+                let what = note.what();
+                tracing::error!(app = %act.id, %error, again_in = ?wait, "this could not be stored: {what}");
+                ctx.run_later(wait, move |act, ctx| act.write(note, (wait * 2).min(LONGEST_WAIT), ctx));
+            }
+        }));
+    }
+}
