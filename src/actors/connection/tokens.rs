@@ -28,10 +28,10 @@ impl Tokens {
                 self.candidate = None;
                 return (Token::Same, Token::Absent);
             }
-            Some(Ok(token)) if self.refused.as_ref() == Some(token) => &None,
-            stored => stored,
+            Some(Ok(token)) if self.refused.as_ref() == Some(token) => None,
+            stored => stored.as_ref(),
         };
-        (take_over(&mut self.in_force, &app.token), take_over(&mut self.candidate, stored))
+        (take_over(&mut self.in_force, app.token.as_ref()), take_over(&mut self.candidate, stored))
     }
 
     /// The candidate is the token in force from now on.
@@ -52,7 +52,7 @@ impl Tokens {
     }
 }
 
-fn take_over(held: &mut Option<AppToken>, stored: &Option<Result<AppToken, StoreError>>) -> Token {
+fn take_over(held: &mut Option<AppToken>, stored: Option<&Result<AppToken, StoreError>>) -> Token {
     let (token, change) = match stored {
         None => (None, Token::Absent),
         Some(Err(_)) => (None, Token::Unreadable),
