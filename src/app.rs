@@ -15,18 +15,17 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use url::Url;
 
-use crate::actors::{Ack, Directory, Node, NodeParts, StopReport};
+use crate::actors::{Directory, Node, NodeParts, StopReport};
 use crate::admin::{self, AdminToken, Check, Counters};
 use crate::clock::Clock;
+use crate::config::{Ack, KeySource};
 use crate::handlers::Registry;
 use crate::ids::{AppId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::{TlsError, client_config};
 use crate::slack::web::Outside;
 use crate::status::{State, Status};
-use crate::store::{
-    Desired, KeySource, OpenOptions, Secret, SqliteStore, Store, StoreError, WorkspaceSpec, Workspaces,
-};
+use crate::store::{Desired, OpenOptions, Secret, SqliteStore, Store, StoreError, WorkspaceSpec, Workspaces};
 use crate::telemetry::Metrics;
 
 /// The workspace that `SLACK_APP_TOKEN` registers.

@@ -39,8 +39,10 @@ pub struct Sources<'a> {
 pub enum Ack {
     /// Once the event is on disk.
     Stored,
-    /// At once.
+    /// At once, the disk behind it.
     Received,
+    /// At once, and nothing is kept: the journal is off.
+    Unkept,
 }
 
 /// How log lines are written.
@@ -86,10 +88,8 @@ pub struct Settings {
     pub slack_app_token: Option<AppToken>,
     /// The bot token of the workspace `default`.
     pub slack_bot_token: Option<BotToken>,
-    /// When Slack is told "got it". With the journal off always [`Ack::Received`].
+    /// When Slack is told "got it", and whether anything is kept.
     pub ack: Ack,
-    /// Are events kept?
-    pub journal: bool,
     /// The handlers, by name; each name once.
     pub handlers: Vec<String>,
     /// Sockets an app, 1 to 9.
@@ -122,8 +122,7 @@ impl Settings {
             extra_ca_file: layers.take("extra_ca_file", parse::PATH, parse::path)?,
             slack_app_token: layers.take_token("slack_app_token", AppToken::parse)?,
             slack_bot_token: layers.take_token("slack_bot_token", BotToken::parse)?,
-            ack: if journal { ack } else { Ack::Received },
-            journal,
+            ack: if journal { ack } else { Ack::Unkept },
             handlers: layers.need("handlers", parse::NAMES, parse::names)?,
             links: layers.need("links", parse::LINKS, parse::links)?,
             log: layers.need("log", parse::FILTER, parse::filter)?,
@@ -178,7 +177,6 @@ impl fmt::Debug for Settings {
             .field("metrics_listen", &self.metrics_listen)
             .field("key", &self.key)
             .field("ack", &self.ack)
-            .field("journal", &self.journal)
             .field("handlers", &self.handlers)
             .field("links", &self.links)
             .field("log", &self.log)

@@ -23,4 +23,4 @@ mod wire;
 
 pub use self::directory::{Directory, Entry};
 pub use self::intake::Counters;
-pub use self::node::{Ack, Node, NodeParts, StopReport};
+pub use self::node::{Node, NodeParts, StopReport};

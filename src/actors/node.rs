@@ -16,6 +16,7 @@ use super::journal::{Journal, Marks};
 use super::shared::{Shared, keep_history};
 use super::supervisor::{AppChanged, StopAll, Supervisor};
 use crate::clock::Clock;
+use crate::config::Ack;
 use crate::handlers::Registry;
 use crate::ids::{AppId, Generations};
 use crate::slack::web::Outside;
@@ -30,17 +31,6 @@ const OPENS: usize = 64;
 
 /// How often it is looked whether all that must live does.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// What an ack means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ack {
-    /// The event is on disk.
-    Stored,
-    /// The event is in memory, on its way to the disk.
-    Received,
-    /// The event is in memory; nothing is kept.
-    Unkept,
-}
 
 /// What a node is made of.
 pub struct NodeParts {

@@ -5,7 +5,7 @@ use std::fs;
 use clap::Args;
 
 use super::Failure;
-use super::settings::{Flags, key_source};
+use super::settings::Flags;
 use crate::config::Settings;
 use crate::secret::BotToken;
 use crate::slack::tls::client_config;
@@ -57,7 +57,7 @@ async fn database(settings: &Settings) -> Result<String, String> {
         return Ok(format!("{} is not there yet; the first start makes it", settings.database_url));
     }
     let options =
-        OpenOptions { address: settings.database_url.clone(), key: key_source(settings), max_pages: None };
+        OpenOptions { address: settings.database_url.clone(), key: settings.key.clone(), max_pages: None };
     let opened = SqliteStore::open(options).await.map_err(|error| error.to_string())?;
     let ping = opened.store.ping().await;
     opened.store.close().await;

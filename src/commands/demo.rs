@@ -10,15 +10,14 @@ use url::Url;
 
 use super::Failure;
 use super::settings::threads;
-use crate::actors::Ack;
 use crate::admin::AdminToken;
 use crate::app::{App, Options};
-use crate::config::LogFormat;
+use crate::config::{Ack, KeySource, LogFormat};
 use crate::handlers::Registry;
 use crate::ids::WorkspaceName;
 use crate::secret::{AppToken, BotToken};
 use crate::simulator::{self, Act, Handle, Load, NewApp, Simulator, Team, Which};
-use crate::store::{Desired, KeySource, Secret, WorkspaceSpec};
+use crate::store::{Desired, Secret, WorkspaceSpec};
 use crate::telemetry::{Metrics, start_log};
 
 /// The customers of the demo.

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Failure;
-use crate::actors::Ack;
 use crate::admin::AdminToken;
 use crate::app::Options;
 use crate::config::{self, Settings, Sources};
 use crate::handlers::Registry;
-use crate::store::KeySource;
 use crate::telemetry::Metrics;
 
 /// Where settings come from.
@@ -61,34 +59,20 @@ pub(super) fn options(settings: &Settings, admin_token: &str) -> Result<Options,
     for name in &settings.handlers {
         handlers.register_builtin(name).map_err(Failure::setup)?;
     }
-    let ack = match (settings.journal, settings.ack) {
-        (false, _) => Ack::Unkept,
-        (true, config::Ack::Stored) => Ack::Stored,
-        (true, config::Ack::Received) => Ack::Received,
-    };
     Ok(Options {
         database: settings.database_url.clone(),
-        key: key_source(settings),
+        key: settings.key.clone(),
         max_pages: None,
         listen: settings.listen,
         metrics_listen: settings.metrics_listen,
         admin_token: AdminToken::new(admin_token),
         slack_api: settings.slack_api_url.clone(),
         extra_ca_file: settings.extra_ca_file.clone(),
-        ack,
+        ack: settings.ack,
         handlers,
         links: settings.links,
         threads: threads(),
         workspace: settings.slack_app_token.clone().map(|app| (app, settings.slack_bot_token.clone())),
         metrics: Arc::new(Metrics::new().map_err(Failure::setup)?),
     })
-}
-
-/// Where the key comes from, in the store's words.
-pub(super) fn key_source(settings: &Settings) -> KeySource {
-    match &settings.key {
-        config::KeySource::Text(text) => KeySource::Text(text.clone()),
-        config::KeySource::File(path) => KeySource::File(path.clone()),
-        config::KeySource::Beside => KeySource::Beside,
-    }
 }

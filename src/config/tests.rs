@@ -9,7 +9,7 @@ fn with_nothing_said_the_documented_defaults_hold() {
     assert_eq!(settings.database_url, "sqlite://tautline.db");
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.slack_api_url.as_str(), "https://slack.com/api/");
-    assert_eq!((settings.ack, settings.journal, settings.links), (Ack::Stored, true, 1));
+    assert_eq!((settings.ack, settings.links), (Ack::Stored, 1));
     assert_eq!(settings.handlers, ["log"]);
     assert_eq!((settings.log.as_str(), settings.log_format), ("info", LogFormat::Text));
     assert!(matches!(settings.key, KeySource::Beside) && !settings.allow_plaintext);
@@ -73,7 +73,7 @@ fn every_setting_can_be_given_in_the_file() {
     assert_eq!(settings.metrics_listen.unwrap().to_string(), "127.0.0.1:9464");
     assert_eq!(settings.slack_api_url.as_str(), "http://127.0.0.1:3000/api/");
     assert_eq!(settings.handlers, ["log", "echo"]);
-    assert_eq!((settings.ack, settings.journal, settings.links), (Ack::Received, false, 9));
+    assert_eq!((settings.ack, settings.links), (Ack::Unkept, 9));
     assert!(matches!(&settings.key, KeySource::File(path) if path == Path::new("/run/key")));
     assert_eq!(settings.slack_app_token.unwrap().slack_app_id(), Some("A1"));
     assert_eq!(settings.log_format, LogFormat::Json);
@@ -82,7 +82,7 @@ fn every_setting_can_be_given_in_the_file() {
 #[test]
 fn without_a_journal_nothing_is_acked_as_stored() {
     let settings = load(&[("TAUTLINE_JOURNAL", "off"), ("TAUTLINE_ACK", "stored")], None, &[]).unwrap();
-    assert_eq!(settings.ack, Ack::Received);
+    assert_eq!(settings.ack, Ack::Unkept);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -14,17 +14,6 @@ use crate::store::StoreError;
 
 /// Longer than any key file: what is larger is some other file, and is not read to its end.
 const MAX_FILE_BYTES: u64 = 4096;
-
-/// Where the node's key comes from.
-#[derive(Clone, Debug)]
-pub enum KeySource {
-    /// 32 bytes as base64 or hex, from `TAUTLINE_KEY`.
-    Text(SecretString),
-    /// A file that holds them, from `TAUTLINE_KEY_FILE`.
-    File(PathBuf),
-    /// Nothing was said: the file `<database>.key`, made with the database.
-    Beside,
-}
 
 /// A new key as text, for `TAUTLINE_KEY` or a key file.
 pub fn generate_key_text() -> SecretString {

@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
 
-pub use key::{KeySource, generate_key_text};
+pub use key::generate_key_text;
 pub use sqlite::{OpenOptions, Opened, SqliteStore};
 pub use types::{
     App, Change, Desired, Put, Seat, Secret, Taken, TokenHint, Transition, Workspace, WorkspaceSpec, Writer,

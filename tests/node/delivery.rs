@@ -9,7 +9,7 @@ use actix::prelude::*;
 use async_trait::async_trait;
 use serde_json::json;
 use sqlx::Connection as _;
-use tautline::actors::Ack;
+use tautline::config::Ack;
 use tautline::handlers::{Delivery, Handler, Options as Limits, Outcome, Registry};
 use tautline::simulator::{Load, Outcome as Fate, Outgoing, Template};
 use tokio::sync::Semaphore;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
-use tautline::actors::Ack;
 use tautline::admin::AdminToken;
 use tautline::app::{App, Options};
+use tautline::config::Ack;
+use tautline::config::KeySource;
 use tautline::handlers::Registry;
 use tautline::simulator::{Counts, Load, Outcome, Record};
-use tautline::store::KeySource;
 use tautline::telemetry::Metrics;
 
 use super::process::{ADMIN_TOKEN, PATIENCE, Site, ask};

@@ -10,15 +10,15 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
-use tautline::actors::{Ack, StopReport};
+use tautline::actors::StopReport;
 use tautline::admin::AdminToken;
 use tautline::app::{App, Options};
+use tautline::config::{Ack, KeySource};
 use tautline::event::Event;
 use tautline::handlers::{Delivery, Handler, Options as Limits, Outcome, Registry};
 use tautline::ids::AppId;
 use tautline::simulator::{self, AppRecord, Handle, NewApp, Outcome as Fate, Record, Rules, Simulator, Team};
 use tautline::status::{Code, State, Status};
-use tautline::store::KeySource;
 use tautline::telemetry::Metrics;
 use tokio::sync::watch;
 

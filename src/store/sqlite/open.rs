@@ -14,8 +14,9 @@ use super::pragmas::{read_back, reader_options, writer_options};
 use super::write_side::{BUSY_TIMEOUT, WriteSide};
 use super::{READ_LIMIT, SqliteStore};
 use crate::clock::Clock;
+use crate::config::KeySource;
 use crate::store::StoreError;
-use crate::store::key::{KeyBytes, KeySource};
+use crate::store::key::KeyBytes;
 use crate::store::vault::{Place, Vault};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");

@@ -10,13 +10,13 @@ use tempfile::TempDir;
 
 use super::address::beside_database;
 use super::{OpenOptions, Opened, SqliteStore};
+use crate::config::KeySource;
 use crate::event::{DedupeKey, Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::store::conformance::{Ground, conformance};
 use crate::store::{
-    Desired, Inbox as _, KeySource, Secret, Store, StoreError, Taken, WorkspaceSpec, Workspaces as _,
-    generate_key_text,
+    Desired, Inbox as _, Secret, Store, StoreError, Taken, WorkspaceSpec, Workspaces as _, generate_key_text,
 };
 
 conformance!(Disk::new());
