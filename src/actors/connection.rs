@@ -1,6 +1,7 @@
 //! A connection: the actor that keeps one app online. A thin shell: it translates for [`machine::connection`](crate::machine::connection),
 //! asks Slack for addresses, starts links, and publishes what the machine says.
 
+mod identity;
 mod links;
 mod notes;
 mod tokens;
@@ -169,6 +170,7 @@ impl Connection {
         let (on, links) = (app.desired == Desired::Connected, app.links);
         self.app = app;
         self.feed(Input::Configure(Wish { on, links, token, candidate }), ctx);
+        self.identify(ctx);
     }
 }
 

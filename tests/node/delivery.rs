@@ -11,7 +11,7 @@ use serde_json::json;
 use sqlx::Connection as _;
 use tautline::config::Ack;
 use tautline::handlers::{Delivery, Handler, Options as Limits, Outcome, Registry};
-use tautline::simulator::{Load, Outcome as Fate, Outgoing, Template};
+use tautline::simulator::{Call, Load, NewApp, Outcome as Fate, Outgoing, Team, Template};
 use tokio::sync::Semaphore;
 
 use crate::harness::{Customer, Node, PATIENCE, Seen, Stage, eventually};
@@ -359,11 +359,12 @@ async fn a_stop_while_the_database_takes_no_writes_is_bounded_and_loses_nothing(
 // Whose it is, and an answer.
 
 #[actix::test]
-async fn a_workspace_learns_its_team_from_its_first_event() {
+async fn a_workspace_without_a_bot_token_learns_its_team_from_its_first_event() {
     let stage = Stage::new();
     let node = stage.node().await;
     let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
+    assert_eq!(node.put("acme", &json!({ "app_token": acme.app_token })).await.status, 201);
+    node.ready("acme").await;
     assert_eq!(node.workspace("acme").await["team_id"], json!(null));
     let first = exchange(&stage, &node, &acme).await;
     let known = async || (node.workspace("acme").await["team_id"] == json!(acme.team_id)).then_some(());
@@ -373,6 +374,38 @@ async fn a_workspace_learns_its_team_from_its_first_event() {
     assert!(node.seen.until(&first).await.workspace.is_some());
     assert_eq!(node.seen.until(&stranger).await.workspace, None, "it is handed to no other tenant");
     until_acked(&stage, &acme, &stranger).await;
+    node.stop().await;
+}
+
+#[actix::test]
+async fn workspaces_that_share_an_app_are_told_apart_by_their_bot_tokens() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    let subsidiary = Team {
+        team_id: "T0SUBSIDIARY".into(),
+        bot_token: Some("xoxb-SUBSIDIARY-0123456789abcdef".into()),
+        enterprise_id: None,
+    };
+    let body = json!({ "app_token": acme.app_token, "bot_token": subsidiary.bot_token });
+    let app = NewApp {
+        app_token: acme.app_token.clone(),
+        slack_app_id: Some(acme.app_id.clone()),
+        teams: vec![subsidiary],
+    };
+    stage.slack.add_app(app).unwrap();
+    assert_eq!(node.put("subsidiary", &body).await.status, 201);
+    node.welcome(&[&acme]).await;
+    for (name, team) in [("acme", acme.team_id.as_str()), ("subsidiary", "T0SUBSIDIARY")] {
+        let known = async || (node.workspace(name).await["team_id"] == json!(team)).then_some(());
+        eventually("the team is known", known).await;
+    }
+    let send = |team: &str| Outgoing { team_id: Some(team.into()), ..Outgoing::default() };
+    let one = stage.slack.send(&acme.app_id, send(&acme.team_id)).unwrap();
+    let other = stage.slack.send(&acme.app_id, send("T0SUBSIDIARY")).unwrap();
+    let (one, other) = (node.seen.until(&one).await.workspace, node.seen.until(&other).await.workspace);
+    assert!(one.is_some() && other.is_some() && one != other, "{one:?} {other:?}");
+    assert_eq!(stage.look(&acme, |app| app.counts.sockets), 1, "one app, one socket");
     node.stop().await;
 }
 
@@ -392,10 +425,11 @@ async fn echo_answers_commands_and_mentions_as_the_workspaces_bot() {
     });
     let mention = Outgoing { text: Some("good morning".into()), ..Outgoing::template(Template::AppMention) };
     stage.slack.send(&acme.app_id, mention).unwrap();
-    stage.until(&acme, "the mention is answered", |app| !app.calls.is_empty()).await;
+    let is_answer = |call: &&Call| call.method == "chat.postMessage";
+    stage.until(&acme, "the mention is answered", |app| app.calls.iter().any(|call| is_answer(&call))).await;
     stage.look(&acme, |app| {
-        let call = &app.calls[0];
-        assert_eq!((call.method.as_str(), call.result.as_str()), ("chat.postMessage", "ok"));
+        let call = app.calls.iter().find(is_answer).unwrap();
+        assert_eq!(call.result, "ok");
         assert_eq!(call.team_id.as_deref(), Some(acme.team_id.as_str()));
         assert!(call.args["text"].as_str().unwrap().contains("good morning"), "{call:?}");
     });
