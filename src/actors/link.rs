@@ -2,8 +2,7 @@
 //! are due with one flush. It never stops reading: who isn't read answers no ping and sees no `disconnect`. The rules of its
 //! life are in [`machine::link`](crate::machine::link).
 
-use std::future::{Future as _, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -94,14 +93,22 @@ pub(super) struct Parts {
 }
 
 /// Dials an address and lives until the socket is gone. Returns why it is.
-pub(super) async fn run(address: TicketUrl, mut parts: Parts) -> Code {
+pub(super) fn run(address: TicketUrl, parts: Parts) -> impl Future<Output = Code> {
+    // Boxed: the state of the beginning is large, and this task lives for hours.
+    let beginning = Box::pin(begin(address, parts));
+    async move {
+        match beginning.await {
+            Ok(link) => link.await,
+            Err(code) => code,
+        }
+    }
+}
+
+/// A link whose socket has just been opened, or why there is none.
+async fn begin(address: TicketUrl, mut parts: Parts) -> Result<Box<Link>, Code> {
     let mut machine = Machine::new(parts.clock.now(), Settings::default());
-    let socket = match dialled(&address, &mut machine, &mut parts).await {
-        Ok(socket) => socket,
-        Err(code) => return code,
-    };
-    drop(address);
-    let mut link = Link {
+    let socket = dialled(&address, &mut machine, &mut parts).await?;
+    let mut link = Box::new(Link {
         machine,
         socket,
         wire: Wire::default(),
@@ -111,15 +118,14 @@ pub(super) async fn run(address: TicketUrl, mut parts: Parts) -> Code {
         orphaned: false,
         deaf: false,
         parts,
-    };
+    });
     link.feed(link.parts.clock.now(), Input::Dialed);
-    poll_fn(|cx| link.poll(cx)).await
+    Ok(link)
 }
 
 /// The socket, or why there is none. The machine sets the deadline and may be told to stop meanwhile.
 async fn dialled(address: &TicketUrl, machine: &mut Machine, parts: &mut Parts) -> Result<Socket, Code> {
-    // Boxed: the handshake's state is large, and this task lives for hours.
-    let mut dialling = Box::pin(dial(address, &parts.outside.tls));
+    let mut dialling = pin!(dial(address, &parts.outside.tls));
     loop {
         while let Some(action) = machine.poll_action() {
             if let Action::Tell(Told::Down(code)) = action {
@@ -160,9 +166,17 @@ struct Link {
     parts: Parts,
 }
 
+impl Future for Link {
+    type Output = Code;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Code> {
+        self.get_mut().turn(cx)
+    }
+}
+
 impl Link {
     /// One turn: words, frames, the batch, acks, timers, until nothing moves.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Code> {
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Code> {
         let now = self.parts.clock.now();
         self.take_words(cx, now);
         self.read(cx, now);
