@@ -7,9 +7,9 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::SqliteStore;
-use super::batch::{SEE, STORE, bind};
+use super::batch::{BEGIN_AND_SEE, SEE, STORE, STORE_AGAIN, STORE_AND_COMMIT, bind};
 use super::fault::Fault;
-use super::writers::settle;
+use super::write_side::Tx;
 use crate::event::Event;
 use crate::ids::{Seq, WriterId};
 use crate::store::vault::{Place, Vault};
@@ -43,19 +43,53 @@ impl SqliteStore {
         settled_to: Seq,
     ) -> Result<Vec<Taken>, Fault> {
         let mut entries = seal_first_of_each_key(&self.vault, group)?;
-        let mut tx = self.write_side.begin().await?;
-        see(tx.db(), &mut entries).await?;
-        entries.retain(|entry| entry.found != Found::Other);
+        if entries.is_empty() {
+            self.move_settled(writer, settled_to, None).await?;
+            return Ok(Vec::new());
+        }
+        let (mut tx, all_new) = self.begin_and_see(writer, &entries, settled_to).await?;
+        if !all_new {
+            find_seen(tx.db(), &mut entries).await?;
+            entries.retain(|entry| entry.found != Found::Other);
+        }
         let mut taken = vec![Taken::Duplicate; group.len()];
         for entry in &entries {
             if let Some(taken) = taken.get_mut(entry.at) {
                 *taken = Taken::Fresh;
             }
         }
-        store(tx.db(), writer, entries).await?;
-        settle(tx.db(), writer, settled_to, None).await?;
-        tx.commit().await?;
+        if all_new {
+            store_and_commit(tx, writer, entries).await?;
+        } else {
+            store_again(tx.db(), writer, entries).await?;
+            tx.commit().await?;
+        }
         Ok(taken)
+    }
+
+    /// Moves the writer's mark and notes the entries as seen. Were all of them new?
+    async fn begin_and_see(
+        &self,
+        writer: WriterId,
+        entries: &[Entry<'_>],
+        settled_to: Seq,
+    ) -> Result<(Tx<'_>, bool), Fault> {
+        let mut rest = entries.iter();
+        let mut values = SqliteArguments::default();
+        bind(&mut values, settled_to.0)?;
+        bind(&mut values, writer.0)?;
+        let Some((rows, sql)) = BEGIN_AND_SEE.pieces(entries.len()).next() else {
+            return Err(StoreError::Data("a group of no events".into()).into());
+        };
+        bind_seen(&mut values, rest.by_ref().take(rows))?;
+        let (mut tx, changed) = self.write_side.begin_with(sql, &values).await?;
+        let &[1, mut done] = changed.as_slice() else { return Err(no_writer(writer)) };
+        for (rows, sql) in SEE.pieces(entries.len() - rows) {
+            let mut values = SqliteArguments::default();
+            bind_seen(&mut values, rest.by_ref().take(rows))?;
+            done += sqlx::query_with(sql, values).execute(tx.db()).await?.rows_affected();
+        }
+        Ok((tx, usize::try_from(done) == Ok(entries.len())))
     }
 
     pub(super) async fn put_aside(&self, event: &Event, error: &str, now_ms: i64) -> Result<(), Fault> {
@@ -148,21 +182,19 @@ fn seal_first_of_each_key<'a>(vault: &Vault, group: &'a [Arc<Event>]) -> Result<
         .collect()
 }
 
-/// Notes the entries as seen, and finds out which were.
-async fn see(db: &mut SqliteConnection, entries: &mut [Entry<'_>]) -> Result<(), Fault> {
-    let mut done = 0;
-    let mut rest = entries.iter();
-    for (rows, sql) in SEE.pieces(entries.len()) {
-        let mut values = SqliteArguments::default();
-        for entry in rest.by_ref().take(rows) {
-            bind(&mut values, entry.event.dedupe.0.as_slice())?;
-            bind(&mut values, entry.event.seq.0)?;
-        }
-        done += sqlx::query_with(sql, values).execute(&mut *db).await?.rows_affected();
+fn bind_seen<'a>(
+    values: &mut SqliteArguments,
+    entries: impl Iterator<Item = &'a Entry<'a>>,
+) -> Result<(), Fault> {
+    for entry in entries {
+        bind(values, entry.event.dedupe.0.as_slice())?;
+        bind(values, entry.event.seq.0)?;
     }
-    if usize::try_from(done) == Ok(entries.len()) {
-        return Ok(());
-    }
+    Ok(())
+}
+
+/// Finds out which entries were seen, after not all were new.
+async fn find_seen(db: &mut SqliteConnection, entries: &mut [Entry<'_>]) -> Result<(), Fault> {
     let keys = vec!["?"; entries.len()].join(",");
     let mut query = sqlx::query_as(AssertSqlSafe(format!("select key, seq from seen where key in ({keys})")));
     for entry in &*entries {
@@ -178,40 +210,74 @@ async fn see(db: &mut SqliteConnection, entries: &mut [Entry<'_>]) -> Result<(),
     Ok(())
 }
 
-/// Writes the entries' rows. Rows of an earlier try are left as they are.
-async fn store(db: &mut SqliteConnection, writer: WriterId, entries: Vec<Entry<'_>>) -> Result<(), Fault> {
-    let all_new = entries.iter().all(|entry| entry.found == Found::New);
-    let count = entries.len();
-    let mut done = 0;
+/// Writes the rows of entries that were all new, and makes them durable. A row that is there is another event's.
+async fn store_and_commit(mut tx: Tx<'_>, writer: WriterId, entries: Vec<Entry<'_>>) -> Result<(), Fault> {
+    let mut left = entries.len();
     let mut rest = entries.into_iter();
-    for (rows, sql) in STORE.pieces(count) {
-        let mut values = SqliteArguments::default();
-        let mut payloads = Vec::with_capacity(rows);
-        for Entry { event, sealed, .. } in rest.by_ref().take(rows) {
-            bind(&mut values, event.seq.0)?;
-            bind(&mut values, writer.0)?;
-            bind(&mut values, event.app.0)?;
-            bind(&mut values, event.workspace.map(|workspace| workspace.0))?;
-            bind(&mut values, event.kind.as_str())?;
-            bind(&mut values, &*event.kind_type)?;
-            bind(&mut values, &*event.slack_id)?;
-            bind(&mut values, event.dedupe.0.as_slice())?;
-            bind(&mut values, event.retry)?;
-            bind(&mut values, event.received_ms)?;
-            bind(&mut values, i64::try_from(event.payload.len()).unwrap_or(i64::MAX))?;
-            payloads.push((event.seq, sealed));
+    for ((rows, sql), (_, last)) in STORE.pieces(left).zip(STORE_AND_COMMIT.pieces(left)) {
+        let values = rows_to_store(writer, rest.by_ref().take(rows))?;
+        left -= rows;
+        if left == 0 {
+            return tx.commit_with(last, values).await.map_err(seq_taken);
         }
-        for (seq, sealed) in payloads {
-            bind(&mut values, seq.0)?;
-            bind(&mut values, sealed)?;
-        }
-        done += sqlx::query_with(sql, values).execute(&mut *db).await?.rows_affected();
+        sqlx::query_with(sql, values).execute(tx.db()).await.map_err(Fault::from).map_err(seq_taken)?;
     }
-    // `do nothing` is for what an earlier try wrote. Where nothing was, a row not written is an event lost.
-    if all_new && usize::try_from(done) != Ok(count * 2) {
-        return Err(StoreError::Data("the seq of an event is taken by another event".into()).into());
+    tx.commit().await
+}
+
+/// Writes the entries' rows. Rows of an earlier try are left as they are.
+async fn store_again(
+    db: &mut SqliteConnection,
+    writer: WriterId,
+    entries: Vec<Entry<'_>>,
+) -> Result<(), Fault> {
+    let count = entries.len();
+    let mut rest = entries.into_iter();
+    for (rows, sql) in STORE_AGAIN.pieces(count) {
+        let values = rows_to_store(writer, rest.by_ref().take(rows))?;
+        sqlx::query_with(sql, values).execute(&mut *db).await?;
     }
     Ok(())
+}
+
+fn rows_to_store<'a>(
+    writer: WriterId,
+    entries: impl Iterator<Item = Entry<'a>>,
+) -> Result<SqliteArguments, Fault> {
+    let mut values = SqliteArguments::default();
+    let mut payloads = Vec::with_capacity(entries.size_hint().0);
+    for Entry { event, sealed, .. } in entries {
+        bind(&mut values, event.seq.0)?;
+        bind(&mut values, writer.0)?;
+        bind(&mut values, event.app.0)?;
+        bind(&mut values, event.workspace.map(|workspace| workspace.0))?;
+        bind(&mut values, event.kind.as_str())?;
+        bind(&mut values, &*event.kind_type)?;
+        bind(&mut values, &*event.slack_id)?;
+        bind(&mut values, event.dedupe.0.as_slice())?;
+        bind(&mut values, event.retry)?;
+        bind(&mut values, event.received_ms)?;
+        bind(&mut values, i64::try_from(event.payload.len()).unwrap_or(i64::MAX))?;
+        payloads.push((event.seq, sealed));
+    }
+    for (seq, sealed) in payloads {
+        bind(&mut values, seq.0)?;
+        bind(&mut values, sealed)?;
+    }
+    Ok(values)
+}
+
+fn seq_taken(fault: Fault) -> Fault {
+    match fault {
+        Fault::Sql(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            StoreError::Data("the seq of an event is taken by another event".into()).into()
+        }
+        Fault::Sql(_) | Fault::Told(_) => fault,
+    }
+}
+
+fn no_writer(writer: WriterId) -> Fault {
+    StoreError::Conflict(format!("there is no writer {writer}; it has to begin first")).into()
 }
 
 /// Where an event's payload is sealed.
