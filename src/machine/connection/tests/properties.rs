@@ -177,7 +177,12 @@ impl Shell {
         let before = connection.status();
         let about = input.generation();
         let is_stale = about.is_some_and(|generation| !self.held.contains(&generation));
-        let draining = about.filter(|_| matches!(input, Input::LinkDraining(..)));
+        // Of a link that was draining already this is no news: it may have to make room for a successor that is due now.
+        let is_live = |generation: &Generation| {
+            let link = before.links.iter().find(|link| link.generation == *generation);
+            link.is_some_and(|link| link.state == LinkState::Live)
+        };
+        let draining = about.filter(is_live).filter(|_| matches!(input, Input::LinkDraining(..)));
         self.expect_released(&before, &input);
         connection.handle(now, input.clone());
         let mut changed = false;
