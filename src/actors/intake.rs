@@ -12,7 +12,7 @@ use super::roster::{Owner, Roster};
 use crate::event::{Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceId};
 use crate::protocol::envelope::Envelope;
-use crate::protocol::routing::{self, Routing, clean};
+use crate::protocol::routing::{Routing, clean};
 use crate::protocol::{ack, dedupe};
 use crate::telemetry::Metrics;
 
@@ -120,8 +120,8 @@ impl Intake {
     }
 
     fn event(&mut self, envelope: &Envelope<'_>, wall_ms: i64) -> Event {
-        let routing = routing::read(envelope.kind, envelope.payload);
-        let workspace = self.workspace(&routing);
+        let routing = &envelope.routing;
+        let workspace = self.workspace(routing);
         let kind_type = match envelope.kind {
             Kind::Unknown => clean(&envelope.envelope_type).into(),
             Kind::EventsApi | Kind::Interactive | Kind::SlashCommands => {

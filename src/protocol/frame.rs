@@ -4,8 +4,10 @@ use super::disconnect::DisconnectReason;
 use super::envelope::{Draft, Envelope};
 use super::hello::Hello;
 use super::peek;
+use super::scan::Scanner;
 
 /// What a text frame is. There is no error: whatever came, the reader knows what to do.
+#[expect(clippy::large_enum_variant, reason = "nearly all frames are of the large kind, and none is kept")]
 pub enum Frame<'a> {
     /// Events will flow now.
     Hello(Hello),
@@ -31,20 +33,17 @@ pub fn parse(text: &str) -> Frame<'_> {
     if !json.starts_with('{') {
         return if peek::is_json(json) { Frame::Unknown } else { Frame::NotJson };
     }
-    let mut reason = None;
-    let whole = peek::object(json, |key, value| match key {
-        b"reason" => reason = peek::text(value),
-        _ => draft.take(key, value),
-    });
-    if !whole {
+    let mut scanner = Scanner::new(json);
+    let whole = scanner.object(|scanner, key| draft.take(key, scanner));
+    if whole.is_none() || !scanner.is_at_end() {
         return Frame::NotJson;
     }
     if draft.id.is_none() {
         return match draft.envelope_type.as_deref() {
             Some("hello") => Frame::Hello(Hello::read(json)),
-            Some("disconnect") => {
-                Frame::Disconnect(reason.as_deref().map_or(DisconnectReason::Other, DisconnectReason::parse))
-            }
+            Some("disconnect") => Frame::Disconnect(
+                draft.reason.as_deref().map_or(DisconnectReason::Other, DisconnectReason::parse),
+            ),
             _ => Frame::Unknown,
         };
     }

@@ -11,6 +11,7 @@ pub mod frame;
 pub mod hello;
 mod peek;
 pub mod routing;
+mod scan;
 
 #[cfg(test)]
 mod tests;

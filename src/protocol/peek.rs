@@ -2,24 +2,23 @@
 //! the wrong type, a lone surrogate or a number out of range spoils itself and nothing beside it.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use super::scan::Scanner;
 
 /// Calls `look` with each key of the object and its raw value. False when `json` is no whole object; keys before the flaw
 /// have been looked at then. A repeated key is looked at each time.
-pub(super) fn object<'a>(json: &'a str, look: impl FnMut(&[u8], &'a str)) -> bool {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    deserializer.deserialize_map(Keys(look)).is_ok() && deserializer.end().is_ok()
+pub(super) fn object<'a>(json: &'a str, mut look: impl FnMut(&[u8], &'a str)) -> bool {
+    let mut scanner = Scanner::new(json);
+    let whole = scanner.object(|scanner, key| {
+        look(key, scanner.value()?);
+        Some(())
+    });
+    whole.is_some() && scanner.is_at_end()
 }
 
 /// The first item of an array.
 pub(super) fn first(json: &str) -> Option<&str> {
-    if !json.starts_with('[') {
-        return None;
-    }
-    serde_json::Deserializer::from_str(json).deserialize_seq(First).ok().flatten()
+    Scanner::new(json.strip_prefix('[')?).value()
 }
 
 /// The value of one key of an object, the last if there are several.
@@ -61,72 +60,6 @@ pub(super) fn is_true(json: &str) -> bool {
 
 /// Is it JSON at all?
 pub(super) fn is_json(text: &str) -> bool {
-    serde_json::from_str::<IgnoredAny>(text).is_ok()
-}
-
-struct Keys<F>(F);
-
-impl<'a, F: FnMut(&[u8], &'a str)> Visitor<'a> for Keys<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Key<'a>>()? {
-            let value: &'a RawValue = map.next_value()?;
-            (self.0)(&key.0, value.get());
-        }
-        Ok(())
-    }
-}
-
-struct First;
-
-impl<'a> Visitor<'a> for First {
-    type Value = Option<&'a str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let first = seq.next_element::<&'a RawValue>()?.map(RawValue::get);
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(first)
-    }
-}
-
-/// Bytes, because a key may hold a lone surrogate, which is no text.
-struct Key<'a>(Cow<'a, [u8]>);
-
-impl<'a> Deserialize<'a> for Key<'a> {
-    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl<'a> Visitor<'a> for Bytes {
-            type Value = Key<'a>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_borrowed_bytes<E>(self, bytes: &'a [u8]) -> Result<Key<'a>, E> {
-                Ok(Key(Cow::Borrowed(bytes)))
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Key<'a>, E> {
-                Ok(Key(Cow::Owned(bytes.to_vec())))
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'a str) -> Result<Key<'a>, E> {
-                Ok(Key(Cow::Borrowed(text.as_bytes())))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Key<'a>, E> {
-                Ok(Key(Cow::Owned(text.as_bytes().to_vec())))
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
-    }
+    let mut scanner = Scanner::new(text);
+    scanner.value().is_some() && scanner.is_at_end()
 }

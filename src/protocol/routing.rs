@@ -1,11 +1,14 @@
 //! Whose a payload is and what it is about: the keys by which it finds its workspace, its handler and its lane.
 
-mod event;
+mod members;
 
 use std::borrow::Cow;
 
 use super::peek;
+use super::scan::Scanner;
 use crate::event::Kind;
+
+pub(super) use members::Members;
 
 /// What a payload says about itself. As Slack wrote it: compare with these, store them [`clean`].
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -33,17 +36,23 @@ pub struct Routing<'a> {
 /// The longest key that is stored, in characters.
 pub const MAX_KEY: usize = 128;
 
-/// The keys of a payload. Never fails: what is missing or of a wrong type is none.
+/// The keys of a payload that stands alone. Never fails: what is missing or of a wrong type is none.
+pub fn read(kind: Kind, payload: &str) -> Routing<'_> {
+    let members = Members::gather(&mut Scanner::new(payload));
+    members.map_or_else(Routing::default, |members| of(kind, &members))
+}
+
+/// The keys among a payload's members.
 ///
 /// The order of places where a team is looked for is that of Bolt's `buildSource` (slackapi/bolt-js, `src/App.ts`), with
 /// Bolt for Python's readings of `team` as a string and of `view.app_installed_team_id` for every interaction.
-pub fn read(kind: Kind, payload: &str) -> Routing<'_> {
+pub(super) fn of<'a>(kind: Kind, members: &Members<'a>) -> Routing<'a> {
     match kind {
-        Kind::EventsApi => event::read(payload),
-        Kind::Interactive => interaction(payload),
-        Kind::SlashCommands => command(payload),
+        Kind::EventsApi => event(members),
+        Kind::Interactive => interaction(members),
+        Kind::SlashCommands => command(members),
         // Nothing is known of it; a newer kind will likely look like one of the known.
-        Kind::Unknown => unknown(payload),
+        Kind::Unknown => unknown(members),
     }
 }
 
@@ -56,59 +65,76 @@ pub fn clean(key: &str) -> Cow<'_, str> {
     Cow::Owned(key.chars().filter(|c| !c.is_control()).take(MAX_KEY).collect())
 }
 
-fn interaction(payload: &str) -> Routing<'_> {
-    let mut keys = Routing::default();
-    let (mut view_team, mut team, mut user_team) = (None, None, None);
-    let (mut team_enterprise, mut container_channel, mut view_url) = (None, None, None);
-    peek::object(payload, |key, value| match key {
-        b"type" => keys.kind_type = peek::word(value),
-        b"api_app_id" => keys.api_app_id = peek::word(value),
-        b"team" => {
-            team = id_of(value);
-            team_enterprise = peek::member(value, "enterprise_id").and_then(peek::word);
-        }
-        b"enterprise" => keys.enterprise_id = id_of(value),
-        b"user" => user_team = peek::member(value, "team_id").and_then(peek::word),
-        b"view" => view_team = peek::member(value, "app_installed_team_id").and_then(peek::word),
-        b"is_enterprise_install" => keys.is_enterprise_install = peek::is_true(value),
-        b"channel" => keys.conversation = id_of(value),
-        b"container" => container_channel = peek::member(value, "channel_id").and_then(peek::word),
-        b"response_url" => keys.response_url = peek::word(value),
-        b"response_urls" => {
-            let first = peek::first(value).and_then(|first| peek::member(first, "response_url"));
-            view_url = first.and_then(peek::word);
-        }
-        _ => {}
-    });
+/// The authorization comes before the outer fields. The channel is the place of most events; files, reactions and pins name it
+/// elsewhere.
+fn event<'a>(members: &Members<'a>) -> Routing<'a> {
+    let inner = members.event.as_ref();
+    // Slack truncates the list to one.
+    let authorization = peek::first(members.authorizations).unwrap_or_default();
+    let (mut team, mut enterprise, mut is_enterprise_install) = (None, None, false);
+    if authorization.starts_with('{') {
+        peek::object(authorization, |key, value| match key {
+            b"team_id" => team = peek::word(value),
+            b"enterprise_id" => enterprise = peek::word(value),
+            b"is_enterprise_install" => is_enterprise_install = peek::is_true(value),
+            _ => {}
+        });
+    }
+    let conversation = match inner {
+        Some(inner) => id_of(inner.channel)
+            .or_else(|| peek::word(inner.channel_id))
+            .or_else(|| peek::member(inner.item, "channel").and_then(peek::word)),
+        None => id_of(members.channel),
+    };
+    Routing {
+        kind_type: inner.and_then(|inner| peek::word(inner.kind)).or_else(|| peek::word(members.kind)),
+        slack_id: peek::word(members.event_id),
+        team_id: team.or_else(|| peek::word(members.team_id)),
+        enterprise_id: enterprise.or_else(|| peek::word(members.enterprise_id)),
+        is_enterprise_install,
+        conversation,
+        api_app_id: peek::word(members.api_app_id),
+        response_url: None,
+    }
+}
+
+fn interaction<'a>(members: &Members<'a>) -> Routing<'a> {
+    let within = |raw: &'a str, name| peek::member(raw, name).and_then(peek::word);
     // On Grid `user.team_id` may name the organisation (Slack's page on block_suggestion payloads).
-    let (user_enterprise, user_team) = match user_team {
+    let (user_enterprise, user_team) = match within(members.user, "team_id") {
         Some(id) if id.starts_with('E') => (Some(id), None),
         other => (None, other),
     };
-    keys.team_id = view_team.or(team).or(user_team);
-    keys.enterprise_id = keys.enterprise_id.or(team_enterprise).or(user_enterprise);
-    keys.conversation = keys.conversation.or(container_channel);
-    keys.response_url = keys.response_url.or(view_url);
-    keys
+    let first_url = || within(peek::first(members.response_urls)?, "response_url");
+    Routing {
+        kind_type: peek::word(members.kind),
+        slack_id: None,
+        team_id: within(members.view, "app_installed_team_id").or_else(|| id_of(members.team)).or(user_team),
+        enterprise_id: id_of(members.enterprise)
+            .or_else(|| within(members.team, "enterprise_id"))
+            .or(user_enterprise),
+        is_enterprise_install: peek::is_true(members.is_enterprise_install),
+        conversation: id_of(members.channel).or_else(|| within(members.container, "channel_id")),
+        api_app_id: peek::word(members.api_app_id),
+        response_url: peek::word(members.response_url).or_else(first_url),
+    }
 }
 
-fn command(payload: &str) -> Routing<'_> {
-    let mut keys = Routing::default();
-    peek::object(payload, |key, value| match key {
-        b"command" => keys.kind_type = peek::word(value),
-        b"team_id" => keys.team_id = peek::word(value),
-        b"enterprise_id" => keys.enterprise_id = peek::word(value),
-        b"is_enterprise_install" => keys.is_enterprise_install = peek::is_true(value),
-        b"channel_id" => keys.conversation = peek::word(value),
-        b"api_app_id" => keys.api_app_id = peek::word(value),
-        b"response_url" => keys.response_url = peek::word(value),
-        _ => {}
-    });
-    keys
+fn command<'a>(members: &Members<'a>) -> Routing<'a> {
+    Routing {
+        kind_type: peek::word(members.command),
+        slack_id: None,
+        team_id: peek::word(members.team_id),
+        enterprise_id: peek::word(members.enterprise_id),
+        is_enterprise_install: peek::is_true(members.is_enterprise_install),
+        conversation: peek::word(members.channel_id),
+        api_app_id: peek::word(members.api_app_id),
+        response_url: peek::word(members.response_url),
+    }
 }
 
-fn unknown(payload: &str) -> Routing<'_> {
-    let (event, interaction, command) = (event::read(payload), interaction(payload), command(payload));
+fn unknown<'a>(members: &Members<'a>) -> Routing<'a> {
+    let (event, interaction, command) = (event(members), interaction(members), command(members));
     Routing {
         team_id: event.team_id.or(interaction.team_id),
         enterprise_id: event.enterprise_id.or(interaction.enterprise_id),
