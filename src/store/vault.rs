@@ -1,13 +1,16 @@
 //! The vault: seals tokens and payloads so that the database file alone is of no use to a thief.
 //!
-//! A sealed value is `version (1) | key id (8) | nonce (24) | ciphertext | tag (16)`, XChaCha20-Poly1305. Its place (table,
-//! column, row) is authenticated with it, so that no value can be moved to another row. The nonce is random: 192 bits from a
-//! generator seeded per thread never meet twice.
+//! A sealed value is `version (1) | key id (8) | nonce (24) | ciphertext | tag (16)`, XChaCha20-Poly1305
+//! (draft-irtf-cfrg-xchacha). Its place (table, column, row) is authenticated with it, so that no value can be moved to another
+//! row. The nonce is random: 192 bits from a generator seeded per thread never meet twice.
+//!
+//! Every event is sealed, so the cipher is ring's, in assembler; it knows only the short nonce, so the key of each value is
+//! derived here, which is all that the X stands for.
 
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::aead::inout::InOutBuf;
-use chacha20poly1305::{Key, KeyInit, Tag, XChaCha20Poly1305, XNonce};
+use chacha20::{R20, hchacha};
 use rand::Rng as _;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use ring::error::Unspecified;
 use sha2::{Digest, Sha256};
 
 use crate::store::StoreError;
@@ -15,7 +18,9 @@ use crate::store::key::KeyBytes;
 
 const VERSION: u8 = 1;
 const KEY_ID_LEN: usize = 8;
-const NONCE_LEN: usize = 24;
+/// Of the nonce, what goes into a value's own key.
+const DERIVED_LEN: usize = 16;
+const NONCE_LEN: usize = DERIVED_LEN + 8;
 const TAG_LEN: usize = 16;
 const HEAD_LEN: usize = 1 + KEY_ID_LEN + NONCE_LEN;
 
@@ -54,7 +59,7 @@ impl Place {
 
 /// Seals and opens with one key.
 pub(super) struct Vault {
-    cipher: XChaCha20Poly1305,
+    key: chacha20::Key,
     key_id: [u8; KEY_ID_LEN],
 }
 
@@ -64,7 +69,7 @@ impl Vault {
         let digest = Sha256::new().chain_update(b"tautline key id\0").chain_update(key.expose()).finalize();
         let mut key_id = [0; KEY_ID_LEN];
         key_id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        Self { cipher: XChaCha20Poly1305::new(&Key::from(*key.expose())), key_id }
+        Self { key: (*key.expose()).into(), key_id }
     }
 
     /// What the key is called: a digest of it, in hex.
@@ -81,12 +86,14 @@ impl Vault {
         sealed.extend_from_slice(&self.key_id);
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(plain);
+        let too_many =
+            |_: Unspecified| StoreError::Data(format!("{} bytes are too many to seal", plain.len()));
         let (_, body) = sealed.split_at_mut(HEAD_LEN);
-        let tag = self
-            .cipher
-            .encrypt_inout_detached(&XNonce::from(nonce), &place.associated_data(), InOutBuf::from(body))
-            .map_err(|_| StoreError::Data(format!("{} bytes are too many to seal", plain.len())))?;
-        sealed.extend_from_slice(&tag);
+        let (key, nonce) = self.keyed(&nonce).map_err(too_many)?;
+        let tag = key
+            .seal_in_place_separate_tag(nonce, Aad::from(place.associated_data()), body)
+            .map_err(too_many)?;
+        sealed.extend_from_slice(tag.as_ref());
         Ok(sealed)
     }
 
@@ -94,18 +101,24 @@ impl Vault {
     pub(super) fn open(&self, place: Place, mut sealed: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let key_id = key_id_of(&sealed);
         let refused = || place.sealed_with(key_id.clone().unwrap_or_else(|| "(none: it is damaged)".into()));
-        let (head, rest) = sealed.split_at_mut_checked(HEAD_LEN).ok_or_else(refused)?;
-        let body_len = rest.len().checked_sub(TAG_LEN).ok_or_else(refused)?;
-        let (body, tag) = rest.split_at_mut(body_len);
-        let nonce =
-            head.get(1 + KEY_ID_LEN..).and_then(|nonce| XNonce::try_from(nonce).ok()).ok_or_else(refused)?;
-        let tag = Tag::try_from(&*tag).map_err(|_| refused())?;
-        self.cipher
-            .decrypt_inout_detached(&nonce, &place.associated_data(), InOutBuf::from(body), &tag)
-            .map_err(|_| refused())?;
-        sealed.truncate(HEAD_LEN + body_len);
+        let (head, body) = sealed.split_at_mut_checked(HEAD_LEN).ok_or_else(refused)?;
+        let nonce = head.get(1 + KEY_ID_LEN..).and_then(|nonce| nonce.try_into().ok()).ok_or_else(refused)?;
+        let (key, nonce) = self.keyed(&nonce).map_err(|_| refused())?;
+        let plain_len =
+            key.open_in_place(nonce, Aad::from(place.associated_data()), body).map_err(|_| refused())?.len();
+        sealed.truncate(HEAD_LEN + plain_len);
         sealed.drain(..HEAD_LEN);
         Ok(sealed)
+    }
+
+    /// A value's own key, and the rest of its nonce. Fails only for a key of a wrong length, which there is none of.
+    fn keyed(&self, nonce: &[u8; NONCE_LEN]) -> Result<(LessSafeKey, Nonce), Unspecified> {
+        let (first, last) = nonce.split_at(DERIVED_LEN);
+        let own = hchacha::<R20>(&self.key, first.try_into().map_err(|_| Unspecified)?);
+        let mut rest = [0; ring::aead::NONCE_LEN];
+        rest.iter_mut().rev().zip(last.iter().rev()).for_each(|(to, from)| *to = *from);
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &own)?;
+        Ok((LessSafeKey::new(key), Nonce::assume_unique_for_key(rest)))
     }
 
     /// Opens a text.
@@ -169,6 +182,14 @@ mod tests {
             StoreError::Sealed { what: "apps.token_sealed, row 7".into(), key_id: right.key_id() },
         );
         assert_ne!(right.key_id(), wrong.key_id());
+    }
+
+    #[test]
+    fn what_earlier_versions_sealed_still_opens() {
+        let sealed = "011eca3653881e430681a8cc10a39ad6cabfd0baa162bb6e3868cf9eef6ed366aa369481c034f523d91438c7bf3703cbf7790e8d2ea699e9f3b4a39b8d";
+        let bytes = |at: usize| u8::from_str_radix(&sealed[at..at + 2], 16).unwrap();
+        let sealed: Vec<u8> = (0..sealed.len()).step_by(2).map(bytes).collect();
+        assert_eq!(vault(1).open_text(HERE, sealed).unwrap(), "what is kept");
     }
 
     #[test]
