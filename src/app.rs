@@ -8,8 +8,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -150,7 +150,6 @@ impl App {
             .map_err(refused(address, LISTEN_SETTING))?;
         servers.push(server.handle());
         actix_rt::spawn(server);
-        actix_rt::spawn(keep_up(Arc::downgrade(&inside)));
         Ok(Self { node, inside, address, servers })
     }
 
@@ -198,15 +197,6 @@ fn listen(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, So
 
 fn refused(address: SocketAddr, setting: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |problem| StartError::Listen { setting, address, problem }
-}
-
-/// Sorts what was observed into its buckets, for as long as the node is there.
-async fn keep_up(inside: Weak<Inside>) {
-    loop {
-        tokio::time::sleep(Metrics::UPKEEP).await;
-        let Some(inside) = inside.upgrade() else { return };
-        inside.metrics.upkeep();
-    }
 }
 
 async fn register_default(

@@ -1,5 +1,6 @@
 //! What the operator sees: log lines on stderr, and figures for Prometheus.
 
+mod histogram;
 mod metrics;
 mod names;
 
@@ -12,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt, registry};
 
+pub use self::histogram::Histogram;
 pub use self::metrics::{HandlerMetrics, Metrics};
 use crate::config::LogFormat;
 

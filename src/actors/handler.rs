@@ -183,23 +183,23 @@ impl Judge<'_> {
     fn judge(self, end: End) -> Seq {
         let Self { parts: Parts { plugin, clock, metrics, .. }, seq, started } = self;
         let handler = &plugin.name;
-        metrics.seconds.record(clock.mono().saturating_sub(started));
+        metrics.seconds.took(clock.mono().saturating_sub(started));
         match end {
-            End::Of(Outcome::Done) => metrics.done.increment(1),
+            End::Of(Outcome::Done) => metrics.done.inc(),
             End::Of(Outcome::Retry { .. }) => {
-                metrics.retry.increment(1);
+                metrics.retry.inc();
                 tracing::warn!(handler, %seq, "the handler could not handle the event");
             }
             End::Of(Outcome::Reject { reason }) => {
-                metrics.reject.increment(1);
+                metrics.reject.inc();
                 tracing::warn!(handler, %seq, reason, "the handler refuses the event");
             }
             End::Panicked => {
-                metrics.panic.increment(1);
+                metrics.panic.inc();
                 tracing::error!(handler, %seq, "the handler panicked on the event; it goes on with others");
             }
             End::TooSlow(within) => {
-                metrics.timeout.increment(1);
+                metrics.timeout.inc();
                 tracing::warn!(handler, %seq, seconds = within.as_secs(), "the handler took too long and was stopped");
             }
         }

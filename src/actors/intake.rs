@@ -79,7 +79,7 @@ impl Intake {
     pub(super) fn take(&mut self, envelope: &Envelope<'_>, ledger: &Ledger, has_room: bool, wall_ms: i64) {
         self.metrics.received(envelope.kind);
         if envelope.retry_attempt > 0 {
-            self.metrics.retries_received.increment(1);
+            self.metrics.retries_received.inc();
         }
         let Ok(ack) = ack::bare(&envelope.id) else {
             // An id too long to be acked is no envelope of Slack's.
@@ -145,8 +145,8 @@ impl Intake {
 
     fn shed(&self, bytes: usize) {
         self.counters.shed.fetch_add(1, Ordering::Relaxed);
-        self.metrics.shed.increment(1);
-        self.metrics.shed_bytes.increment(bytes as u64);
+        self.metrics.shed.inc();
+        self.metrics.shed_bytes.inc_by(bytes as u64);
     }
 
     fn workspace(&mut self, routing: &Routing<'_>) -> Option<WorkspaceId> {

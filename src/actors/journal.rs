@@ -236,7 +236,7 @@ impl Journal {
             drop(share);
             let is_duplicate = |taken: &&Option<Taken>| **taken == Some(Taken::Duplicate);
             let duplicates = verdicts.by_ref().take(length).filter(is_duplicate).count();
-            self.metrics.duplicates.increment(duplicates as u64);
+            self.metrics.duplicates.inc_by(duplicates as u64);
             let word = Word::Verdict { batch: number, duplicates };
             if link.try_send(word).is_err() {
                 tracing::debug!(
@@ -246,7 +246,7 @@ impl Journal {
         }
         let is_fresh = |(event, taken): (Arc<Event>, &_)| (*taken == Some(Taken::Fresh)).then_some(event);
         let events: Vec<_> = group.into_iter().zip(&taken).filter_map(is_fresh).collect();
-        self.metrics.stored.increment(events.len() as u64);
+        self.metrics.stored.inc_by(events.len() as u64);
         if let Some(last) = events.last().map(|event| event.seq) {
             let after = std::mem::replace(&mut self.last_fresh, last);
             self.marks.committed.store(last.0, Ordering::Release);
@@ -288,14 +288,14 @@ impl Journal {
                 self.store.append(self.writer.id, part, settled)
             })
             .await;
-        self.metrics.commit_seconds.record(self.clock.mono().saturating_sub(started));
-        self.metrics.group_size.record(u32::try_from(part.len()).map_or(f64::MAX, f64::from));
+        self.metrics.commit_seconds.took(self.clock.mono().saturating_sub(started));
+        self.metrics.group_size.counted(part.len());
         outcome
     }
 
     async fn put_aside(&self, event: &Event, problem: &str) {
         tracing::error!(seq = %event.seq, app = %event.app, id = %event.slack_id, problem, "an event that no database takes is put aside");
-        self.metrics.quarantined.increment(1);
+        self.metrics.quarantined.inc();
         let now = self.clock.now().wall_ms;
         let aside = self
             .until_known("the journal cannot put an event aside", || {

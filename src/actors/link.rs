@@ -239,10 +239,10 @@ impl Link {
             return;
         }
         let metrics = &self.parts.metrics;
-        metrics.acks.increment(acks.len() as u64);
-        metrics.receive_to_ack_seconds.record_many(waited, acks.len());
+        metrics.acks.inc_by(acks.len() as u64);
+        metrics.receive_to_ack_seconds.took_each(waited, acks.len());
         if waited > ACK_WITHIN {
-            metrics.acks_late.increment(acks.len() as u64);
+            metrics.acks_late.inc_by(acks.len() as u64);
         }
         self.parts.counters.acks.fetch_add(acks.len() as u64, Ordering::Relaxed);
         for ack in acks {

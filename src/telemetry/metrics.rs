@@ -1,11 +1,13 @@
-use std::fmt;
-use std::time::Duration;
+//! Every figure of a node, as handles for those who count and as one text for those who read.
 
-use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use std::fmt;
+
+use prometheus::core::Collector;
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::TelemetryError;
-use super::names::{self, Shape};
+use super::histogram::{Histogram, Histograms, histograms};
+use super::names::{self, Named};
 use crate::event::Kind;
 use crate::status::{Code, State};
 
@@ -13,30 +15,34 @@ use crate::status::{Code, State};
 /// counting is one atomic addition.
 pub struct Metrics {
     /// Envelopes that Slack marked as sent again.
-    pub retries_received: Counter,
+    pub retries_received: IntCounter,
     /// Events on disk for the first time.
-    pub stored: Counter,
+    pub stored: IntCounter,
     /// Events that were on disk already.
-    pub duplicates: Counter,
+    pub duplicates: IntCounter,
     /// Acks sent.
-    pub acks: Counter,
+    pub acks: IntCounter,
     /// Acks sent more than 3 s after the envelope was read.
-    pub acks_late: Counter,
+    pub acks_late: IntCounter,
     /// Envelopes let go unacked.
-    pub shed: Counter,
+    pub shed: IntCounter,
     /// Their bytes.
-    pub shed_bytes: Counter,
+    pub shed_bytes: IntCounter,
     /// Events put aside.
-    pub quarantined: Counter,
+    pub quarantined: IntCounter,
     /// Events in one commit.
     pub group_size: Histogram,
     /// Seconds of one commit.
     pub commit_seconds: Histogram,
     /// Seconds from an envelope to its ack.
     pub receive_to_ack_seconds: Histogram,
-    received: [(Kind, Counter); 4],
-    recorder: PrometheusRecorder,
-    handle: PrometheusHandle,
+    received: [(Kind, IntCounter); 4],
+    handler_seconds: Histograms,
+    handler_outcomes: IntCounterVec,
+    connections: IntGaugeVec,
+    reconnects: IntCounterVec,
+    opens: IntCounterVec,
+    registry: Registry,
 }
 
 /// The figures of one handler.
@@ -45,66 +51,76 @@ pub struct HandlerMetrics {
     /// Seconds of one call.
     pub seconds: Histogram,
     /// It did what there was to do.
-    pub done: Counter,
+    pub done: IntCounter,
     /// It asked to be called again.
-    pub retry: Counter,
+    pub retry: IntCounter,
     /// It refused the event for good.
-    pub reject: Counter,
+    pub reject: IntCounter,
     /// It panicked.
-    pub panic: Counter,
+    pub panic: IntCounter,
     /// It took longer than it may.
-    pub timeout: Counter,
+    pub timeout: IntCounter,
 }
 
 impl Metrics {
     /// A fresh set, all at zero.
     pub fn new() -> Result<Self, TelemetryError> {
-        let mut builder = PrometheusBuilder::new();
-        for metric in names::ALL {
-            if let Shape::Histogram(buckets) = metric.shape {
-                builder = builder
-                    .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)
-                    .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
-            }
-        }
-        let recorder = builder.build_recorder();
-        describe(&recorder);
-        gauge(&recorder, names::INFO, &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
+        Self::registered().map_err(|error| TelemetryError::Metrics(error.to_string()))
+    }
+
+    fn registered() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let counter = |metric: &Named| enter(&registry, IntCounter::with_opts(opts(metric))?);
+        let counters =
+            |metric: &Named, labels: &[&str]| enter(&registry, IntCounterVec::new(opts(metric), labels)?);
+        let gauges = |metric: &Named, label| enter(&registry, IntGaugeVec::new(opts(metric), &[label])?);
+        let alone = |metric: &Named| {
+            enter(&registry, histograms(opts(metric), metric.buckets)?)?
+                .get_metric_with_label_values::<&str>(&[])
+        };
+        let received = counters(&names::RECEIVED, &["kind"])?;
         let kinds = [Kind::EventsApi, Kind::Interactive, Kind::SlashCommands, Kind::Unknown];
-        let received =
-            kinds.map(|kind| (kind, counter(&recorder, names::RECEIVED, &[("kind", kind.as_str())])));
+        gauges(&names::INFO, "version")?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
-            retries_received: counter(&recorder, names::RETRIES, &[]),
-            stored: counter(&recorder, names::STORED, &[]),
-            duplicates: counter(&recorder, names::DUPLICATES, &[]),
-            acks: counter(&recorder, names::ACKS, &[]),
-            acks_late: counter(&recorder, names::ACKS_LATE, &[]),
-            shed: counter(&recorder, names::SHED, &[]),
-            shed_bytes: counter(&recorder, names::SHED_BYTES, &[]),
-            quarantined: counter(&recorder, names::QUARANTINED, &[]),
-            group_size: histogram(&recorder, names::GROUP_SIZE, &[]),
-            commit_seconds: histogram(&recorder, names::COMMIT, &[]),
-            receive_to_ack_seconds: histogram(&recorder, names::TO_ACK_SECONDS, &[]),
-            received,
-            handle: recorder.handle(),
-            recorder,
+            retries_received: counter(&names::RETRIES)?,
+            stored: counter(&names::STORED)?,
+            duplicates: counter(&names::DUPLICATES)?,
+            acks: counter(&names::ACKS)?,
+            acks_late: counter(&names::ACKS_LATE)?,
+            shed: counter(&names::SHED)?,
+            shed_bytes: counter(&names::SHED_BYTES)?,
+            quarantined: counter(&names::QUARANTINED)?,
+            group_size: alone(&names::GROUP_SIZE)?,
+            commit_seconds: alone(&names::COMMIT)?,
+            receive_to_ack_seconds: alone(&names::TO_ACK_SECONDS)?,
+            received: kinds.map(|kind| (kind, received.with_label_values(&[kind.as_str()]))),
+            handler_seconds: enter(
+                &registry,
+                histograms(
+                    opts(&names::HANDLER_SECONDS).variable_label("handler"),
+                    names::HANDLER_SECONDS.buckets,
+                )?,
+            )?,
+            handler_outcomes: counters(&names::HANDLER_OUTCOMES, &["handler", "outcome"])?,
+            connections: gauges(&names::CONNECTIONS, "state")?,
+            reconnects: counters(&names::RECONNECTS, &["code"])?,
+            opens: counters(&names::OPENS, &["outcome"])?,
+            registry,
         })
     }
 
     /// An envelope of this kind was read.
     pub fn received(&self, kind: Kind) {
         if let Some((_, counter)) = self.received.iter().find(|(known, _)| *known == kind) {
-            counter.increment(1);
+            counter.inc();
         }
     }
 
     /// The handles of one handler: get them once and keep them.
     pub fn handler(&self, name: &str) -> HandlerMetrics {
-        let outcome = |outcome| {
-            counter(&self.recorder, names::HANDLER_OUTCOMES, &[("handler", name), ("outcome", outcome)])
-        };
+        let outcome = |outcome| self.handler_outcomes.with_label_values(&[name, outcome]);
         HandlerMetrics {
-            seconds: histogram(&self.recorder, names::HANDLER_SECONDS, &[("handler", name)]),
+            seconds: self.handler_seconds.with_label_values(&[name]),
             done: outcome("done"),
             retry: outcome("retry"),
             reject: outcome("reject"),
@@ -117,34 +133,37 @@ impl Metrics {
     pub fn connections(&self, states: &[State]) {
         for state in State::ALL {
             let count = states.iter().filter(|other| *other == state).count();
-            let gauge = gauge(&self.recorder, names::CONNECTIONS, &[("state", state.as_str())]);
-            gauge.set(u32::try_from(count).map_or(f64::MAX, f64::from));
+            let gauge = self.connections.with_label_values(&[state.as_str()]);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 
     /// A link has to be replaced, and why.
     pub fn reconnect(&self, code: Code) {
-        counter(&self.recorder, names::RECONNECTS, &[("code", code.as_str())]).increment(1);
+        self.reconnects.with_label_values(&[code.as_str()]).inc();
     }
 
     /// Slack was asked for a socket address: it gave one, or why not.
     pub fn open(&self, refused: Option<Code>) {
-        let outcome = refused.map_or("ok", Code::as_str);
-        counter(&self.recorder, names::OPENS, &[("outcome", outcome)]).increment(1);
+        self.opens.with_label_values(&[refused.map_or("ok", Code::as_str)]).inc();
     }
 
     /// All figures in Prometheus' text format.
     pub fn render(&self) -> String {
-        self.handle.render()
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
+            tracing::error!(%error, "the figures cannot be shown");
+            String::new()
+        })
     }
+}
 
-    /// How often [`Self::upkeep`] has to be called.
-    pub const UPKEEP: Duration = Duration::from_secs(5);
+fn opts(metric: &Named) -> Opts {
+    Opts::new(metric.name, metric.means)
+}
 
-    /// Sorts observations into their buckets. Without it they pile up in memory until somebody scrapes.
-    pub fn upkeep(&self) {
-        self.handle.run_upkeep();
-    }
+fn enter<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
 }
 
 impl fmt::Debug for Metrics {
@@ -159,55 +178,23 @@ impl fmt::Debug for HandlerMetrics {
     }
 }
 
-const METADATA: Metadata<'static> = Metadata::new("tautline", Level::INFO, None);
-
-fn describe(recorder: &PrometheusRecorder) {
-    for metric in names::ALL {
-        let (name, means) = (metric.name.into(), metric.means.into());
-        match metric.shape {
-            Shape::Counter => recorder.describe_counter(name, None, means),
-            Shape::Gauge => recorder.describe_gauge(name, None, means),
-            Shape::Histogram(_) => recorder.describe_histogram(name, None, means),
-        }
-    }
-}
-
-fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
-    let labels: Vec<_> = labels.iter().map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
-    Key::from_parts(name, labels)
-}
-
-fn counter(recorder: &PrometheusRecorder, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
-    recorder.register_counter(&key(name, labels), &METADATA)
-}
-
-fn gauge(recorder: &PrometheusRecorder, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
-    recorder.register_gauge(&key(name, labels), &METADATA)
-}
-
-fn histogram(
-    recorder: &PrometheusRecorder,
-    name: &'static str,
-    labels: &[(&'static str, &str)],
-) -> Histogram {
-    recorder.register_histogram(&key(name, labels), &METADATA)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn what_was_counted_is_rendered_with_its_meaning() {
         let metrics = Metrics::new().unwrap();
         metrics.received(Kind::EventsApi);
-        metrics.acks.increment(2);
-        metrics.receive_to_ack_seconds.record(0.004);
+        metrics.acks.inc_by(2);
+        metrics.receive_to_ack_seconds.took(Duration::from_millis(4));
         metrics.connections(&[State::Ready]);
         metrics.reconnect(Code::RefreshRequested);
         metrics.open(None);
         metrics.open(Some(Code::Ratelimited));
-        metrics.handler("log").done.increment(1);
+        metrics.handler("log").done.inc();
         let text = metrics.render();
         for line in [
             "# HELP tautline_events_received_total Envelopes read from sockets, by kind.",
@@ -231,26 +218,27 @@ mod tests {
     }
 
     #[test]
-    fn two_sets_count_apart() {
-        let (one, other) = (Metrics::new().unwrap(), Metrics::new().unwrap());
-        one.stored.increment(1);
-        assert!(one.render().contains("tautline_events_stored_total 1"));
-        assert!(other.render().contains("tautline_events_stored_total 0"));
+    fn many_observations_at_once_count_each() {
+        let metrics = Metrics::new().unwrap();
+        metrics.receive_to_ack_seconds.took_each(Duration::from_millis(4), 3);
+        metrics.receive_to_ack_seconds.took(Duration::from_secs(7));
+        let text = metrics.render();
+        for line in [
+            "bucket{le=\"0.001\"} 0",
+            "bucket{le=\"0.005\"} 3",
+            "bucket{le=\"+Inf\"} 4",
+            "sum 7.012",
+            "count 4",
+        ] {
+            assert!(text.contains(&format!("tautline_receive_to_ack_seconds_{line}\n")), "{line}\n{text}");
+        }
     }
 
     #[test]
-    fn every_name_keeps_to_the_conventions() {
-        for metric in names::ALL {
-            let name = metric.name;
-            assert!(name.starts_with("tautline_") && metric.means.ends_with('.'), "{name}");
-            match metric.shape {
-                Shape::Counter => assert!(name.ends_with("_total"), "{name}"),
-                Shape::Gauge => assert!(!name.ends_with("_total"), "{name}"),
-                Shape::Histogram(buckets) => {
-                    assert!(name.ends_with("_seconds") || name.ends_with("_size"), "{name}");
-                    assert!(buckets.is_sorted(), "{name}");
-                }
-            }
-        }
+    fn two_sets_count_apart() {
+        let (one, other) = (Metrics::new().unwrap(), Metrics::new().unwrap());
+        one.stored.inc();
+        assert!(one.render().contains("tautline_events_stored_total 1"));
+        assert!(other.render().contains("tautline_events_stored_total 0"));
     }
 }

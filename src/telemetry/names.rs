@@ -5,14 +5,8 @@
 pub(super) struct Named {
     pub(super) name: &'static str,
     pub(super) means: &'static str,
-    pub(super) shape: Shape,
-}
-
-/// What kind of figure it is.
-pub(super) enum Shape {
-    Counter,
-    Gauge,
-    Histogram(&'static [f64]),
+    /// Of a histogram, the upper bounds of its buckets.
+    pub(super) buckets: &'static [f64],
 }
 
 /// From a commit on a fast disk to a handler at its time limit.
@@ -24,30 +18,47 @@ const TO_ACK: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0
 const EVENTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
 
 macro_rules! metrics {
-    ($($id:ident $name:literal $shape:expr, $means:literal;)+) => {
-        $(pub(super) const $id: &str = concat!("tautline_", $name);)+
+    ($($id:ident $name:literal $buckets:expr, $means:literal;)+) => {
+        $(pub(super) const $id: Named =
+            Named { name: concat!("tautline_", $name), means: $means, buckets: $buckets };)+
 
-        pub(super) const ALL: &[Named] = &[$(Named { name: $id, means: $means, shape: $shape },)+];
+        #[cfg(test)]
+        const ALL: &[Named] = &[$($id,)+];
     };
 }
 
 metrics! {
-    INFO "info" Shape::Gauge, "Always 1; the version as a label.";
-    RECEIVED "events_received_total" Shape::Counter, "Envelopes read from sockets, by kind.";
-    RETRIES "retries_received_total" Shape::Counter, "Envelopes that Slack marked as sent again.";
-    STORED "events_stored_total" Shape::Counter, "Events on disk for the first time.";
-    DUPLICATES "duplicates_total" Shape::Counter, "Events that were on disk already: acked, not handled again.";
-    ACKS "acks_total" Shape::Counter, "Acks sent, late ones included.";
-    ACKS_LATE "acks_late_total" Shape::Counter, "Acks sent more than 3 s after the envelope was read.";
-    SHED "shed_total" Shape::Counter, "Envelopes let go unacked because too much waited: Slack sends them again.";
-    SHED_BYTES "shed_bytes_total" Shape::Counter, "What those envelopes weighed.";
-    QUARANTINED "quarantined_total" Shape::Counter, "Events that no database would take, put aside and acked.";
-    GROUP_SIZE "journal_group_size" Shape::Histogram(EVENTS), "Events in one commit.";
-    COMMIT "journal_commit_seconds" Shape::Histogram(SECONDS), "How long one commit took.";
-    TO_ACK_SECONDS "receive_to_ack_seconds" Shape::Histogram(TO_ACK), "From reading an envelope to writing its ack.";
-    HANDLER_SECONDS "handler_seconds" Shape::Histogram(SECONDS), "How long a handler took, by handler.";
-    HANDLER_OUTCOMES "handler_outcomes_total" Shape::Counter, "What became of deliveries, by handler and outcome.";
-    CONNECTIONS "connections" Shape::Gauge, "Connections, by state.";
-    RECONNECTS "reconnects_total" Shape::Counter, "Links that had to be replaced, by the code of the reason.";
-    OPENS "opens_total" Shape::Counter, "Calls of apps.connections.open, by outcome: ok or the code of the reason.";
+    INFO "info" &[], "Always 1; the version as a label.";
+    RECEIVED "events_received_total" &[], "Envelopes read from sockets, by kind.";
+    RETRIES "retries_received_total" &[], "Envelopes that Slack marked as sent again.";
+    STORED "events_stored_total" &[], "Events on disk for the first time.";
+    DUPLICATES "duplicates_total" &[], "Events that were on disk already: acked, not handled again.";
+    ACKS "acks_total" &[], "Acks sent, late ones included.";
+    ACKS_LATE "acks_late_total" &[], "Acks sent more than 3 s after the envelope was read.";
+    SHED "shed_total" &[], "Envelopes let go unacked because too much waited: Slack sends them again.";
+    SHED_BYTES "shed_bytes_total" &[], "What those envelopes weighed.";
+    QUARANTINED "quarantined_total" &[], "Events that no database would take, put aside and acked.";
+    GROUP_SIZE "journal_group_size" EVENTS, "Events in one commit.";
+    COMMIT "journal_commit_seconds" SECONDS, "How long one commit took.";
+    TO_ACK_SECONDS "receive_to_ack_seconds" TO_ACK, "From reading an envelope to writing its ack.";
+    HANDLER_SECONDS "handler_seconds" SECONDS, "How long a handler took, by handler.";
+    HANDLER_OUTCOMES "handler_outcomes_total" &[], "What became of deliveries, by handler and outcome.";
+    CONNECTIONS "connections" &[], "Connections, by state.";
+    RECONNECTS "reconnects_total" &[], "Links that had to be replaced, by the code of the reason.";
+    OPENS "opens_total" &[], "Calls of apps.connections.open, by outcome: ok or the code of the reason.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_keeps_to_the_conventions() {
+        for Named { name, means, buckets } in ALL {
+            assert!(name.starts_with("tautline_") && means.ends_with('.'), "{name}");
+            let is_histogram = name.ends_with("_seconds") || name.ends_with("_size");
+            assert_eq!(is_histogram, !buckets.is_empty(), "{name}");
+            assert!(buckets.is_sorted(), "{name}");
+        }
+    }
 }
