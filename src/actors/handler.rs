@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _, poll};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock::Clock;
 use crate::event::Event;
@@ -102,34 +104,69 @@ async fn run(parts: Parts, mut inbox: mpsc::Receiver<Vec<Arc<Event>>>) {
     let mut running = Running::new();
     let mut waiting: VecDeque<Arc<Event>> = VecDeque::new();
     let mut batches = Vec::new();
+    let mut untold = Untold::default();
     loop {
-        let mut done = Vec::new();
         while running.len() < concurrency {
             let Some(event) = waiting.pop_front() else { break };
-            begin(&parts, &*plug, event, &running, &mut done).await;
+            begin(&parts, &*plug, event, &running, &mut untold).await;
         }
-        if !done.is_empty() && parts.finished.try_send(Finished { handler: parts.handler, done }).is_err() {
+        let goes_on = tokio::select! {
+            biased;
+            () = untold.due() => untold.tell(&parts),
+            Some(done) = running.next(), if !running.is_empty() => {
+                untold.add(done);
+                true
+            }
+            read = inbox.recv_many(&mut batches, BATCHES), if waiting.is_empty() => {
+                waiting.extend(batches.drain(..).flatten());
+                read > 0
+            }
+        };
+        if !goes_on {
             return;
         }
-        tokio::select! {
-            biased;
-            Some(finished) = running.next(), if !running.is_empty() => {
-                let mut done = vec![finished];
-                while let Some(Some(more)) = running.next().now_or_never() {
-                    done.push(more);
-                }
-                if parts.finished.try_send(Finished { handler: parts.handler, done }).is_err() {
-                    return;
-                }
-            }
-            // All that waits: what is finished together is told together.
-            read = inbox.recv_many(&mut batches, BATCHES), if waiting.is_empty() => {
-                if read == 0 {
-                    return;
-                }
-                waiting.extend(batches.drain(..).flatten());
-            }
+    }
+}
+
+/// What is done and not told yet. The dispatcher has no use for each event's end at once, and waking its thread costs more than
+/// many an event.
+#[derive(Default)]
+struct Untold {
+    done: Vec<Seq>,
+    due: Option<Pin<Box<Sleep>>>,
+}
+
+impl Untold {
+    /// Told when so many are done,
+    const TOGETHER: usize = 256;
+    /// or when the first of them has been done for so long.
+    const WITHIN: Duration = Duration::from_millis(5);
+
+    fn add(&mut self, seq: Seq) {
+        if self.done.is_empty() {
+            let at = Instant::now() + Self::WITHIN;
+            let due = self.due.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            due.as_mut().reset(at);
         }
+        self.done.push(seq);
+    }
+
+    /// Resolves when it is time to tell: never while there is nothing.
+    async fn due(&mut self) {
+        match &mut self.due {
+            Some(due) if !self.done.is_empty() => {
+                if self.done.len() < Self::TOGETHER {
+                    due.await;
+                }
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Tells the dispatcher. False when there is none any more.
+    fn tell(&mut self, parts: &Parts) -> bool {
+        let done = std::mem::take(&mut self.done);
+        parts.finished.try_send(Finished { handler: parts.handler, done }).is_ok()
     }
 }
 
@@ -139,17 +176,17 @@ async fn begin<'a>(
     plug: &'a dyn Plug,
     event: Arc<Event>,
     running: &Running<'a>,
-    done: &mut Vec<Seq>,
+    untold: &mut Untold,
 ) {
     let judge = Judge { parts, seq: event.seq, started: parts.clock.mono() };
     let delivery = Delivery { event, attempt: 1 };
     let Ok(handling) = std::panic::catch_unwind(AssertUnwindSafe(|| plug.handle(delivery))) else {
-        done.push(judge.judge(End::Panicked));
+        untold.add(judge.judge(End::Panicked));
         return;
     };
     let mut handling = AssertUnwindSafe(handling).catch_unwind();
     if let std::task::Poll::Ready(end) = poll!(&mut handling) {
-        done.push(judge.judge(end.map_or(End::Panicked, End::Of)));
+        untold.add(judge.judge(end.map_or(End::Panicked, End::Of)));
         return;
     }
     let within = parts.plugin.options.within;
