@@ -138,7 +138,7 @@ struct Untold {
 
 impl Untold {
     /// Told when so many are done,
-    const TOGETHER: usize = 256;
+    const TOGETHER: usize = 64;
     /// or when the first of them has been done for so long.
     const WITHIN: Duration = Duration::from_millis(5);
 
