@@ -1,38 +1,28 @@
-//! The journal's way in: groups of events, what has been seen of them before, and what no database would take.
+//! The journal's way in: groups of events, and what no database would take.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::SqliteStore;
-use super::batch::{BEGIN_AND_SEE, SEE, STORE, STORE_AGAIN, STORE_AND_COMMIT, bind};
+use super::batch::{BEGIN_AND_STORE, STORE, STORE_AGAIN, bind, pieces};
 use super::fault::Fault;
+use super::seen::{Recent, find_noted};
 use super::write_side::Tx;
 use crate::event::Event;
 use crate::ids::{Seq, WriterId};
-use crate::store::vault::{Place, Vault};
+use crate::store::vault::Place;
 use crate::store::{StoreError, Taken};
 
-/// An event on its way in, sealed.
+/// An event of a group that may be new.
+#[derive(Clone, Copy)]
 struct Entry<'a> {
     /// Its place in the group.
     at: usize,
     event: &'a Event,
-    sealed: Vec<u8>,
-    found: Found,
-}
-
-/// What `seen` says of an entry.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
-    /// It was not there.
-    New,
-    /// It was there with this very seq: an earlier try of the same group came through.
-    Own,
-    /// It was there with another seq.
-    Other,
+    /// An earlier try of the same group came through.
+    is_there: bool,
 }
 
 impl SqliteStore {
@@ -42,54 +32,110 @@ impl SqliteStore {
         group: &[Arc<Event>],
         settled_to: Seq,
     ) -> Result<Vec<Taken>, Fault> {
-        let mut entries = seal_first_of_each_key(&self.vault, group)?;
-        if entries.is_empty() {
-            self.move_settled(writer, settled_to, None).await?;
-            return Ok(Vec::new());
-        }
-        let (mut tx, all_new) = self.begin_and_see(writer, &entries, settled_to).await?;
-        if !all_new {
-            find_seen(tx.db(), &mut entries).await?;
-            entries.retain(|entry| entry.found != Found::Other);
-        }
+        self.must_have_begun(writer)?;
+        let mut tx = self.write_side.enter().await?;
+        let entries = not_seen_lately(tx.read_recent().await?, group);
         let mut taken = vec![Taken::Duplicate; group.len()];
-        for entry in &entries {
+        let mut is_fresh = |entry: &Entry<'_>| {
             if let Some(taken) = taken.get_mut(entry.at) {
                 *taken = Taken::Fresh;
             }
-        }
-        if all_new {
-            store_and_commit(tx, writer, entries).await?;
+        };
+        let rest = if entries.iter().any(|entry| entry.is_there) {
+            entries
         } else {
-            store_again(tx.db(), writer, entries).await?;
-            tx.commit().await?;
+            let (stored, rest) = self.store_new(&mut tx, writer, &entries, settled_to).await?;
+            stored.iter().for_each(&mut is_fresh);
+            rest
+        };
+        if !rest.is_empty() {
+            let stored = self.store_rest(&mut tx, writer, rest).await?;
+            stored.iter().for_each(&mut is_fresh);
         }
+        let fresh = group.iter().zip(&taken).filter(|(_, taken)| **taken == Taken::Fresh);
+        if let Some(recent) = tx.recent() {
+            recent.add(fresh.map(|(event, _)| &**event));
+        }
+        tx.leave();
         Ok(taken)
     }
 
-    /// Moves the writer's mark and notes the entries as seen. Were all of them new?
-    async fn begin_and_see(
+    /// The ordinary way: whatever was never seen is stored, and the writer's mark moved, by as few texts as can be. Gives those that
+    /// were stored, and those of pieces in which something was seen before.
+    async fn store_new<'a>(
+        &self,
+        tx: &mut Tx<'_>,
+        writer: WriterId,
+        entries: &[Entry<'a>],
+        settled_to: Seq,
+    ) -> Result<(Vec<Entry<'a>>, Vec<Entry<'a>>), Fault> {
+        let (mut stored, mut rest) = (Vec::with_capacity(entries.len()), Vec::new());
+        let mut pieces = pieces(entries).peekable();
+        let mut is_first = true;
+        while let Some(piece) = pieces.next() {
+            let kind = if is_first { &BEGIN_AND_STORE } else { &STORE };
+            let batch = if pieces.peek().is_some() { &kind.goes_on } else { &kind.commits };
+            let text = batch.over(piece.len());
+            let values = || self.values_to_store(writer, piece, is_first.then_some(settled_to));
+            let changed = if is_first {
+                tx.begin_with(text, values).await.map_err(seq_taken)?.into_iter().nth(1)
+            } else {
+                tx.run(text, values()?).await.map_err(seq_taken)?.into_iter().next()
+            };
+            is_first = false;
+            if changed == Some(0) { &mut rest } else { &mut stored }.extend_from_slice(piece);
+        }
+        Ok((stored, rest))
+    }
+
+    /// The long way, one by one: of these some were seen before, in the table or by an earlier try of the same group. Gives those
+    /// that were stored, now or then.
+    async fn store_rest<'a>(
+        &self,
+        tx: &mut Tx<'_>,
+        writer: WriterId,
+        mut entries: Vec<Entry<'a>>,
+    ) -> Result<Vec<Entry<'a>>, Fault> {
+        tx.begin().await?;
+        let noted = find_noted(tx.db(), entries.iter().map(|entry| entry.event)).await?;
+        entries.retain(|Entry { event, .. }| noted.get(&event.dedupe).is_none_or(|seq| *seq == event.seq));
+        for piece in pieces(&entries) {
+            let mut values = SqliteArguments::default();
+            bind_events(&mut values, writer, piece)?;
+            self.bind_payloads(&mut values, piece)?;
+            tx.run(STORE_AGAIN.over(piece.len()), values).await?;
+        }
+        sqlx::query("commit").execute(tx.db()).await?;
+        Ok(entries)
+    }
+
+    /// What the texts of [`STORE`] want, in their order.
+    fn values_to_store(
         &self,
         writer: WriterId,
-        entries: &[Entry<'_>],
-        settled_to: Seq,
-    ) -> Result<(Tx<'_>, bool), Fault> {
-        let mut rest = entries.iter();
+        piece: &[Entry<'_>],
+        settled_to: Option<Seq>,
+    ) -> Result<SqliteArguments, Fault> {
         let mut values = SqliteArguments::default();
-        bind(&mut values, settled_to.0)?;
-        bind(&mut values, writer.0)?;
-        let Some((rows, sql)) = BEGIN_AND_SEE.pieces(entries.len()).next() else {
-            return Err(StoreError::Data("a group of no events".into()).into());
-        };
-        bind_seen(&mut values, rest.by_ref().take(rows))?;
-        let (mut tx, changed) = self.write_side.begin_with(sql, &values).await?;
-        let &[1, mut done] = changed.as_slice() else { return Err(no_writer(writer)) };
-        for (rows, sql) in SEE.pieces(entries.len() - rows) {
-            let mut values = SqliteArguments::default();
-            bind_seen(&mut values, rest.by_ref().take(rows))?;
-            done += sqlx::query_with(sql, values).execute(tx.db()).await?.rows_affected();
+        if let Some(settled_to) = settled_to {
+            bind(&mut values, settled_to.0)?;
+            bind(&mut values, writer.0)?;
         }
-        Ok((tx, usize::try_from(done) == Ok(entries.len())))
+        bind_events(&mut values, writer, piece)?;
+        for entry in piece {
+            bind(&mut values, entry.event.dedupe.0.as_slice())?;
+        }
+        self.bind_payloads(&mut values, piece)?;
+        bind(&mut values, piece.first().map(|entry| entry.event.seq.0))?;
+        Ok(values)
+    }
+
+    fn bind_payloads(&self, values: &mut SqliteArguments, piece: &[Entry<'_>]) -> Result<(), Fault> {
+        for Entry { event, .. } in piece {
+            bind(values, event.seq.0)?;
+            bind(values, self.vault.seal(payload_place(event.seq), event.payload.as_bytes())?)?;
+        }
+        Ok(())
     }
 
     pub(super) async fn put_aside(&self, event: &Event, error: &str, now_ms: i64) -> Result<(), Fault> {
@@ -118,41 +164,6 @@ impl SqliteStore {
         tx.commit().await
     }
 
-    /// Walks the events in their order from where it last stopped, so that `seen` needs neither a time nor an index on it.
-    pub(super) async fn forget(&self, before_ms: i64, limit: u32) -> Result<u64, Fault> {
-        let mut tx = self.write_side.begin().await?;
-        let mark: Option<i64> = sqlx::query_scalar("select value from meta where name = 'seen_forgotten_to'")
-            .fetch_optional(tx.db())
-            .await?;
-        let next: Vec<(i64, i64)> =
-            sqlx::query_as("select seq, at from events where seq > $1 order by seq limit $2")
-                .bind(mark.unwrap_or(0))
-                .bind(limit)
-                .fetch_all(tx.db())
-                .await?;
-        // Up to the last old one: an event dated ahead by a clock that was wrong must not hold up those behind it.
-        let Some((to, _)) = next.into_iter().rfind(|(_, at)| *at < before_ms) else {
-            tx.commit().await?;
-            return Ok(0);
-        };
-        let gone = sqlx::query(
-            "delete from seen where (key, seq) in (select dedupe, seq from events where seq > $1 and seq <= $2)",
-        )
-        .bind(mark.unwrap_or(0))
-        .bind(to)
-        .execute(tx.db())
-        .await?;
-        sqlx::query(
-            "insert into meta (name, value) values ('seen_forgotten_to', $1) \
-             on conflict (name) do update set value = excluded.value",
-        )
-        .bind(to)
-        .execute(tx.db())
-        .await?;
-        tx.commit().await?;
-        Ok(gone.rows_affected())
-    }
-
     /// Reads, and commits a small write.
     pub(super) async fn try_out(&self) -> Result<(), Fault> {
         sqlx::query("select value from meta where name = 'key_id'")
@@ -168,103 +179,32 @@ impl SqliteStore {
     }
 }
 
-/// Sealing is done before the write lock is asked for. Later events of the same key are left out: duplicates.
-fn seal_first_of_each_key<'a>(vault: &Vault, group: &'a [Arc<Event>]) -> Result<Vec<Entry<'a>>, StoreError> {
+/// The first of each key that is not known to be another event's. What is left out is a duplicate.
+fn not_seen_lately<'a>(recent: &Recent, group: &'a [Arc<Event>]) -> Vec<Entry<'a>> {
     let mut keys = HashSet::with_capacity(group.len());
-    group
-        .iter()
-        .enumerate()
-        .filter(|(_, event)| keys.insert(event.dedupe))
-        .map(|(at, event)| {
-            let sealed = vault.seal(payload_place(event.seq), event.payload.as_bytes())?;
-            Ok(Entry { at, event, sealed, found: Found::New })
-        })
-        .collect()
+    let first = group.iter().enumerate().filter(|(_, event)| keys.insert(event.dedupe));
+    let entry = |(at, event): (usize, &'a Arc<Event>)| match recent.find(event.dedupe) {
+        None => Some(Entry { at, event, is_there: false }),
+        Some(seq) => (seq == event.seq).then_some(Entry { at, event, is_there: true }),
+    };
+    first.filter_map(entry).collect()
 }
 
-fn bind_seen<'a>(
-    values: &mut SqliteArguments,
-    entries: impl Iterator<Item = &'a Entry<'a>>,
-) -> Result<(), Fault> {
-    for entry in entries {
-        bind(values, entry.event.dedupe.0.as_slice())?;
-        bind(values, entry.event.seq.0)?;
+fn bind_events(values: &mut SqliteArguments, writer: WriterId, piece: &[Entry<'_>]) -> Result<(), Fault> {
+    for Entry { event, .. } in piece {
+        bind(values, event.seq.0)?;
+        bind(values, writer.0)?;
+        bind(values, event.app.0)?;
+        bind(values, event.workspace.map(|workspace| workspace.0))?;
+        bind(values, event.kind.as_str())?;
+        bind(values, &*event.kind_type)?;
+        bind(values, &*event.slack_id)?;
+        bind(values, event.dedupe.0.as_slice())?;
+        bind(values, event.retry)?;
+        bind(values, event.received_ms)?;
+        bind(values, i64::try_from(event.payload.len()).unwrap_or(i64::MAX))?;
     }
     Ok(())
-}
-
-/// Finds out which entries were seen, after not all were new.
-async fn find_seen(db: &mut SqliteConnection, entries: &mut [Entry<'_>]) -> Result<(), Fault> {
-    let keys = vec!["?"; entries.len()].join(",");
-    let mut query = sqlx::query_as(AssertSqlSafe(format!("select key, seq from seen where key in ({keys})")));
-    for entry in &*entries {
-        query = query.bind(entry.event.dedupe.0.as_slice());
-    }
-    let rows: Vec<(Vec<u8>, i64)> = query.persistent(false).fetch_all(db).await?;
-    let seqs: HashMap<Vec<u8>, i64> = rows.into_iter().collect();
-    // An entry that was not there has its own seq now too: whether `New` or `Own` makes no difference once one was found.
-    for entry in entries {
-        let own = seqs.get(entry.event.dedupe.0.as_slice()) == Some(&entry.event.seq.0);
-        entry.found = if own { Found::Own } else { Found::Other };
-    }
-    Ok(())
-}
-
-/// Writes the rows of entries that were all new, and makes them durable. A row that is there is another event's.
-async fn store_and_commit(mut tx: Tx<'_>, writer: WriterId, entries: Vec<Entry<'_>>) -> Result<(), Fault> {
-    let mut left = entries.len();
-    let mut rest = entries.into_iter();
-    for ((rows, sql), (_, last)) in STORE.pieces(left).zip(STORE_AND_COMMIT.pieces(left)) {
-        let values = rows_to_store(writer, rest.by_ref().take(rows))?;
-        left -= rows;
-        if left == 0 {
-            return tx.commit_with(last, values).await.map_err(seq_taken);
-        }
-        sqlx::query_with(sql, values).execute(tx.db()).await.map_err(Fault::from).map_err(seq_taken)?;
-    }
-    tx.commit().await
-}
-
-/// Writes the entries' rows. Rows of an earlier try are left as they are.
-async fn store_again(
-    db: &mut SqliteConnection,
-    writer: WriterId,
-    entries: Vec<Entry<'_>>,
-) -> Result<(), Fault> {
-    let count = entries.len();
-    let mut rest = entries.into_iter();
-    for (rows, sql) in STORE_AGAIN.pieces(count) {
-        let values = rows_to_store(writer, rest.by_ref().take(rows))?;
-        sqlx::query_with(sql, values).execute(&mut *db).await?;
-    }
-    Ok(())
-}
-
-fn rows_to_store<'a>(
-    writer: WriterId,
-    entries: impl Iterator<Item = Entry<'a>>,
-) -> Result<SqliteArguments, Fault> {
-    let mut values = SqliteArguments::default();
-    let mut payloads = Vec::with_capacity(entries.size_hint().0);
-    for Entry { event, sealed, .. } in entries {
-        bind(&mut values, event.seq.0)?;
-        bind(&mut values, writer.0)?;
-        bind(&mut values, event.app.0)?;
-        bind(&mut values, event.workspace.map(|workspace| workspace.0))?;
-        bind(&mut values, event.kind.as_str())?;
-        bind(&mut values, &*event.kind_type)?;
-        bind(&mut values, &*event.slack_id)?;
-        bind(&mut values, event.dedupe.0.as_slice())?;
-        bind(&mut values, event.retry)?;
-        bind(&mut values, event.received_ms)?;
-        bind(&mut values, i64::try_from(event.payload.len()).unwrap_or(i64::MAX))?;
-        payloads.push((event.seq, sealed));
-    }
-    for (seq, sealed) in payloads {
-        bind(&mut values, seq.0)?;
-        bind(&mut values, sealed)?;
-    }
-    Ok(values)
 }
 
 fn seq_taken(fault: Fault) -> Fault {
@@ -274,10 +214,6 @@ fn seq_taken(fault: Fault) -> Fault {
         }
         Fault::Sql(_) | Fault::Told(_) => fault,
     }
-}
-
-fn no_writer(writer: WriterId) -> Fault {
-    StoreError::Conflict(format!("there is no writer {writer}; it has to begin first")).into()
 }
 
 /// Where an event's payload is sealed.

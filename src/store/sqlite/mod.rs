@@ -15,6 +15,7 @@ mod pragmas;
 mod reading;
 mod rows;
 mod seating;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod workspaces;
@@ -24,6 +25,7 @@ mod writers;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -52,6 +54,8 @@ pub struct SqliteStore {
     path: PathBuf,
     vault: Vault,
     write_side: write_side::WriteSide,
+    /// The writer that has begun; zero before.
+    writer: AtomicI64,
     readers: SqlitePool,
     /// Only for cutting reads: what is stored is dated by the caller.
     clock: Clock,

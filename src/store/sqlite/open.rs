@@ -1,6 +1,7 @@
 //! Opening the database: every way it can be unusable is one clear line, and told before anything is changed.
 
 use std::path::Path;
+use std::sync::atomic::AtomicI64;
 
 use secrecy::ExposeSecret;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -36,7 +37,7 @@ pub struct OpenOptions {
     pub address: String,
     /// Where the key comes from.
     pub key: KeySource,
-    /// The most pages (of 4 KiB) the database may have; none for no bound but the disk.
+    /// The most pages (of 8 KiB) the database may have; none for no bound but the disk.
     pub max_pages: Option<u32>,
 }
 
@@ -76,7 +77,9 @@ impl SqliteStore {
             .map_err(told)?;
         let write_side = WriteSide::new(writing, writer);
         let lock = std::sync::Mutex::new(Some(lock));
-        Ok(Opened { store: Self { path, vault, write_side, readers, clock: Clock::start(), lock }, notes })
+        let writer = AtomicI64::new(0);
+        let store = Self { path, vault, write_side, writer, readers, clock: Clock::start(), lock };
+        Ok(Opened { store, notes })
     }
 }
 

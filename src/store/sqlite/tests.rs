@@ -9,7 +9,7 @@ use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
 use super::address::beside_database;
-use super::{OpenOptions, Opened, SqliteStore};
+use super::{OpenOptions, Opened, SqliteStore, seen};
 use crate::config::KeySource;
 use crate::event::{DedupeKey, Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceName};
@@ -171,9 +171,9 @@ async fn what_an_ack_relies_on_is_in_force_on_the_writer() {
     let mut tx = store.write_side.begin().await.unwrap();
     for (pragma, expected) in [
         ("pragma synchronous", 2),
-        ("pragma page_size", 4096),
+        ("pragma page_size", 8192),
         ("pragma busy_timeout", 250),
-        ("pragma wal_autocheckpoint", 4096),
+        ("pragma wal_autocheckpoint", 2048),
         ("pragma cache_size", -16384),
         ("pragma application_id", 0x5441_5554),
     ] {
@@ -224,6 +224,33 @@ async fn a_full_database_is_unavailable_loses_nothing_and_goes_on_when_there_is_
     sqlx::query("delete from payloads where seq < 10").execute(&mut db).await.unwrap();
     let retried = store.append(writer, &[event(taken + 1, &"x".repeat(10_000))], Seq(0)).await;
     assert_eq!(retried, Ok(vec![Taken::Fresh]));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn repeats_are_recognised_while_their_keys_are_held_in_memory_in_the_table_and_after_a_new_start() {
+    let disk = Disk::new();
+    let store = disk.opened().await.store;
+    let writer = store.begin_writer("node", 1).await.unwrap().id;
+    let all: Vec<_> = (1..=seen::TOGETHER + 10).map(|n| event(i64::try_from(n).unwrap(), "x")).collect();
+    let (early, late) = all.split_at(seen::TOGETHER);
+    for group in early.chunks(512) {
+        assert_eq!(store.append(writer, group, Seq(0)).await, Ok(vec![Taken::Fresh; group.len()]));
+    }
+    assert_eq!(count_seen(&disk).await, 0, "the newest are known by their events");
+    store.forget_seen(0, 100).await.unwrap();
+    assert_eq!(count_seen(&disk).await, early.len());
+    store.append(writer, late, Seq(0)).await.unwrap();
+    store.close().await;
+    drop(store);
+
+    let store = disk.opened().await.store;
+    let writer = store.begin_writer("node", 2).await.unwrap();
+    let again = |event: &Arc<Event>, seq| Arc::new(Event { seq, ..Event::clone(event) });
+    let [one, two, three] = [1, 2, 3].map(|behind| Seq(writer.last.0 + behind));
+    let group = [again(&early[7], one), event(two.0, "new"), again(&late[3], three)];
+    let taken = store.append(writer.id, &group, Seq(0)).await.unwrap();
+    assert_eq!(taken, [Taken::Duplicate, Taken::Fresh, Taken::Duplicate]);
     store.close().await;
 }
 
@@ -357,6 +384,12 @@ impl Disk {
     async fn create(&self) -> SqliteConnection {
         SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", self.file("").display())).await.unwrap()
     }
+}
+
+async fn count_seen(disk: &Disk) -> usize {
+    let count = "select count(*) from seen";
+    let count: i64 = sqlx::query_scalar(count).fetch_one(&mut disk.connect().await).await.unwrap();
+    usize::try_from(count).unwrap()
 }
 
 async fn fill(store: &SqliteStore) {

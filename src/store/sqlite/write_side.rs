@@ -8,6 +8,7 @@ use sqlx::{ConnectOptions, Connection, Either, Executor as _, SqlSafeStr, SqlStr
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::fault::Fault;
+use super::seen::Recent;
 use crate::store::StoreError;
 
 /// How long SQLite itself waits for the write lock, each time it is asked.
@@ -27,36 +28,43 @@ pub(super) struct WriteSide {
 
 #[derive(Debug)]
 enum Slot {
-    Ready(SqliteConnection),
-    /// A transaction is under way on it, or ended badly.
+    Ready(Writer),
+    /// Somebody has it, or did not bring it back.
     Taken,
     Closed,
 }
 
+#[derive(Debug)]
+struct Writer {
+    connection: SqliteConnection,
+    /// None until they are read.
+    recent: Option<Recent>,
+}
+
+impl Writer {
+    fn new(connection: SqliteConnection) -> Self {
+        Self { connection, recent: None }
+    }
+}
+
 impl WriteSide {
     pub(super) fn new(options: SqliteConnectOptions, connection: SqliteConnection) -> Self {
-        Self { options, slot: Mutex::new(Slot::Ready(connection)) }
+        Self { options, slot: Mutex::new(Slot::Ready(Writer::new(connection))) }
     }
 
     /// Begins a transaction that holds the write lock.
     pub(super) async fn begin(&self) -> Result<Tx<'_>, Fault> {
-        let (tx, _) = self.begin_with(BEGIN, &SqliteArguments::default()).await?;
+        let mut tx = self.enter().await?;
+        tx.begin().await?;
         Ok(tx)
     }
 
-    /// As `begin`, by a text that starts with [`BEGIN`]: one message to SQLite's thread for it and the statements behind it. Tells
-    /// how many rows each of those changed.
-    pub(super) async fn begin_with(
-        &self,
-        sql: impl SqlSafeStr,
-        values: &SqliteArguments,
-    ) -> Result<(Tx<'_>, Vec<u64>), Fault> {
-        let sql = sql.into_sql_str();
-        debug_assert!(sql.as_str().starts_with(BEGIN), "a transaction is begun by its first statement");
+    /// The connection for one writer at a time, who has yet to begin.
+    pub(super) async fn enter(&self) -> Result<Tx<'_>, Fault> {
         let mut slot = self.slot.lock().await;
-        let mut connection = match std::mem::replace(&mut *slot, Slot::Taken) {
-            Slot::Ready(connection) => connection,
-            Slot::Taken => self.options.connect().await?,
+        let writer = match std::mem::replace(&mut *slot, Slot::Taken) {
+            Slot::Ready(writer) => writer,
+            Slot::Taken => Writer::new(self.options.connect().await?),
             Slot::Closed => {
                 *slot = Slot::Closed;
                 return Err(
@@ -64,63 +72,95 @@ impl WriteSide {
                 );
             }
         };
-        let mut tries_left = BUSY_TRIES;
-        loop {
-            tries_left -= 1;
-            match changes(&mut connection, sql.clone(), values.clone()).await {
-                // SQLite tells for `begin` what the statement before it changed.
-                Ok(changed) => {
-                    return Ok((Tx { slot, connection }, changed.into_iter().skip(1).collect()));
-                }
-                Err(fault) if fault.is_busy() && tries_left > 0 => {}
-                Err(fault) => return Err(fault),
-            }
-        }
+        Ok(Tx { slot, writer })
     }
 
     /// Closes the connection; no transaction begins after this.
     pub(super) async fn close(&self) {
         let mut slot = self.slot.lock().await;
-        if let Slot::Ready(connection) = std::mem::replace(&mut *slot, Slot::Closed)
-            && let Err(error) = connection.close().await
+        if let Slot::Ready(writer) = std::mem::replace(&mut *slot, Slot::Closed)
+            && let Err(error) = writer.connection.close().await
         {
             tracing::warn!(%error, "the database did not close in order");
         }
     }
 }
 
-/// A transaction of the writer. Dropped without a commit it is rolled back by dropping its connection: after an error, or a
-/// caller gone in the middle, nobody has to guess what state that connection is in. The next one is made in a millisecond.
+/// The connection in the hands of one writer. Dropped without a commit its transaction is rolled back by dropping the connection:
+/// after an error, or a caller gone in the middle, nobody has to guess what state that connection is in. The next one is made in a
+/// millisecond.
 pub(super) struct Tx<'a> {
     slot: MutexGuard<'a, Slot>,
-    connection: SqliteConnection,
+    writer: Writer,
 }
 
 impl Tx<'_> {
     /// The connection, for statements.
     pub(super) fn db(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
+        &mut self.writer.connection
+    }
+
+    /// The keys that are not in the table `seen` yet, if they have been read.
+    pub(super) fn recent(&mut self) -> Option<&mut Recent> {
+        self.writer.recent.as_mut()
+    }
+
+    /// As [`recent`](Self::recent), read if need be.
+    pub(super) async fn read_recent(&mut self) -> Result<&mut Recent, Fault> {
+        let Writer { connection, recent } = &mut self.writer;
+        match recent {
+            Some(recent) => Ok(recent),
+            None => Ok(recent.insert(Recent::read(connection).await?)),
+        }
+    }
+
+    /// They are to be read again.
+    pub(super) fn forget_recent(&mut self) {
+        self.writer.recent = None;
+    }
+
+    /// Begins a transaction that holds the write lock.
+    pub(super) async fn begin(&mut self) -> Result<(), Fault> {
+        self.begin_with(BEGIN, || Ok(SqliteArguments::default())).await.map(drop)
+    }
+
+    /// As `begin`, by a text that starts with [`BEGIN`]: one message to SQLite's thread for it and the statements behind it. Tells
+    /// how many rows each of those changed. The values are made again for each try.
+    pub(super) async fn begin_with(
+        &mut self,
+        sql: impl SqlSafeStr,
+        values: impl Fn() -> Result<SqliteArguments, Fault>,
+    ) -> Result<Vec<u64>, Fault> {
+        let sql = sql.into_sql_str();
+        debug_assert!(sql.as_str().starts_with(BEGIN), "a transaction is begun by its first statement");
+        let mut tries_left = BUSY_TRIES;
+        loop {
+            tries_left -= 1;
+            match self.run(sql.clone(), values()?).await {
+                // SQLite tells for `begin` what the statement before it changed.
+                Ok(changed) => return Ok(changed.into_iter().skip(1).collect()),
+                Err(fault) if fault.is_busy() && tries_left > 0 => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// Runs a text of several statements; how many rows each changed. The first error is the last thing that is run.
+    pub(super) async fn run(&mut self, sql: SqlStr, values: SqliteArguments) -> Result<Vec<u64>, Fault> {
+        let done: Vec<_> =
+            self.writer.connection.fetch_many(sqlx::query_with(sql, values)).try_collect().await?;
+        Ok(done.into_iter().filter_map(Either::left).map(|done| done.rows_affected()).collect())
     }
 
     /// Makes it durable.
-    pub(super) async fn commit(self) -> Result<(), Fault> {
-        self.commit_with("commit", SqliteArguments::default()).await
-    }
-
-    /// As `commit`, by a text whose last statement is `commit`. An error of one before it leaves that out.
-    pub(super) async fn commit_with(
-        mut self,
-        sql: impl SqlSafeStr,
-        values: SqliteArguments,
-    ) -> Result<(), Fault> {
-        sqlx::query_with(sql, values).execute(&mut self.connection).await?;
-        *self.slot = Slot::Ready(self.connection);
+    pub(super) async fn commit(mut self) -> Result<(), Fault> {
+        sqlx::query("commit").execute(self.db()).await?;
+        self.leave();
         Ok(())
     }
-}
 
-/// Runs a text of several statements; how many rows each changed. The first error is the last thing that is run.
-async fn changes(db: &mut SqliteConnection, sql: SqlStr, values: SqliteArguments) -> Result<Vec<u64>, Fault> {
-    let done: Vec<_> = db.fetch_many(sqlx::query_with(sql, values)).try_collect().await?;
-    Ok(done.into_iter().filter_map(Either::left).map(|done| done.rows_affected()).collect())
+    /// Gives the connection back, whose transaction was ended by the last text.
+    pub(super) fn leave(mut self) {
+        *self.slot = Slot::Ready(self.writer);
+    }
 }

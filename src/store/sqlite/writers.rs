@@ -1,5 +1,7 @@
 //! Writers: one a process start, and how far each has settled.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
@@ -30,7 +32,13 @@ impl SqliteStore {
         .fetch_one(tx.db())
         .await?;
         tx.commit().await?;
+        self.writer.store(id, Ordering::Release);
         Ok(Writer { id: WriterId(id), last: Seq(last), settled_to: Seq(settled_to) })
+    }
+
+    /// Only one writes a file, and this process holds its lock.
+    pub(super) fn must_have_begun(&self, writer: WriterId) -> Result<(), StoreError> {
+        if self.writer.load(Ordering::Acquire) == writer.0 { Ok(()) } else { Err(unknown(writer)) }
     }
 
     pub(super) async fn move_settled(
@@ -63,5 +71,9 @@ pub(super) async fn settle(
     if done.rows_affected() == 1 {
         return Ok(());
     }
-    Err(StoreError::Conflict(format!("there is no writer {writer}; it has to begin first")).into())
+    Err(unknown(writer).into())
+}
+
+fn unknown(writer: WriterId) -> StoreError {
+    StoreError::Conflict(format!("there is no writer {writer}; it has to begin first"))
 }
