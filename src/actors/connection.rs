@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::watch;
 
 use self::links::Handle;
 use self::notes::Note;
@@ -59,11 +58,11 @@ pub(super) struct Connection {
     tokens: Tokens,
     /// Why the last link that was up ended or is about to, until its successor is up.
     lost: Option<Code>,
-    /// Addresses that were issued and are not dialled yet.
-    addresses: HashMap<Generation, TicketUrl>,
+    /// The address that was issued and is to be dialled now or never.
+    issued: Option<(Generation, TicketUrl)>,
     opening: HashMap<Generation, SpawnHandle>,
     links: HashMap<Generation, Handle>,
-    roster: watch::Sender<Arc<Roster>>,
+    roster: Arc<Roster>,
     timer: Option<(Duration, SpawnHandle)>,
     tripwire: Tripwire,
     /// Off for good: what the store says is of no concern any more.
@@ -80,7 +79,7 @@ impl Connection {
         };
         let seed = rand::random();
         let machine = Machine::new(shared.clock.now(), settings, seed, shared.generations.clone());
-        let roster = watch::Sender::new(Arc::new(Roster::new(app.seats.clone())));
+        let roster = Arc::new(Roster::new(app.seats.clone()));
         Self {
             id: app.id,
             machine,
@@ -91,7 +90,7 @@ impl Connection {
             tokens: Tokens::default(),
             stopped: false,
             lost: None,
-            addresses: HashMap::new(),
+            issued: None,
             opening: HashMap::new(),
             links: HashMap::new(),
             roster,
@@ -115,7 +114,6 @@ impl Connection {
             Action::Open { generation, token } => self.open(generation, token, ctx),
             Action::Dial(generation) => self.dial(generation, ctx),
             Action::Abandon(generation) => {
-                self.addresses.remove(&generation);
                 if let Some(opening) = self.opening.remove(&generation) {
                     ctx.cancel_future(opening);
                 }
@@ -162,7 +160,7 @@ impl Connection {
 
     /// Compares the app as stored with what is running.
     fn configure(&mut self, app: App, ctx: &mut Context<Self>) {
-        self.roster.send_replace(Arc::new(Roster::new(app.seats.clone())));
+        self.roster.replace(app.seats.clone());
         let (token, candidate) = self.tokens.compare(&app);
         if token == Token::Unreadable || candidate == Token::Unreadable {
             tracing::error!(app = %self.id, "a stored token cannot be read with this node's key");

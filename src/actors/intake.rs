@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::budget::{Budget, OVERHEAD, Share};
@@ -53,7 +52,7 @@ pub(super) struct Turn {
 /// Makes events of one link's envelopes.
 pub(super) struct Intake {
     app: AppId,
-    roster: watch::Receiver<Arc<Roster>>,
+    roster: Arc<Roster>,
     budget: Arc<Budget>,
     counters: Arc<Counters>,
     metrics: Arc<Metrics>,
@@ -65,7 +64,7 @@ impl Intake {
     /// The intake of one link of an app.
     pub(super) fn new(
         app: AppId,
-        roster: watch::Receiver<Arc<Roster>>,
+        roster: Arc<Roster>,
         budget: Arc<Budget>,
         counters: Arc<Counters>,
         metrics: Arc<Metrics>,
@@ -150,7 +149,7 @@ impl Intake {
     }
 
     fn workspace(&mut self, routing: &Routing<'_>) -> Option<WorkspaceId> {
-        let owner = self.roster.borrow().owner(routing);
+        let owner = self.roster.owner(routing);
         match owner {
             Owner::Of(workspace) => Some(workspace),
             Owner::Learnt(workspace) => {

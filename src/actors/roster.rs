@@ -1,14 +1,14 @@
 //! Whose event is it: the workspaces seated on an app, as a link sees them.
 
+use std::sync::{PoisonError, RwLock};
+
 use crate::ids::WorkspaceId;
 use crate::protocol::routing::Routing;
 use crate::store::Seat;
 
-/// The seats of one app. Replaced whole when something changes.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Roster {
-    seats: Vec<Seat>,
-}
+/// The seats of one app, shared by its connection and its links. Replaced whole when something changes.
+#[derive(Debug)]
+pub(super) struct Roster(RwLock<Vec<Seat>>);
 
 /// What the roster says of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,19 +24,24 @@ pub(super) enum Owner {
 impl Roster {
     /// The roster of these seats.
     pub(super) fn new(seats: Vec<Seat>) -> Self {
-        Self { seats }
+        Self(RwLock::new(seats))
+    }
+
+    /// From now on these.
+    pub(super) fn replace(&self, seats: Vec<Seat>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = seats;
     }
 
     /// Whose event this is, by the team or organisation it was delivered for.
     pub(super) fn owner(&self, routing: &Routing<'_>) -> Owner {
         let team = routing.team_id.as_deref();
         let enterprise = routing.enterprise_id.as_deref();
-        let by_team =
-            team.and_then(|team| self.seats.iter().find(|seat| seat.team_id.as_deref() == Some(team)));
+        let seats = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let by_team = team.and_then(|team| seats.iter().find(|seat| seat.team_id.as_deref() == Some(team)));
         // Where an app is installed in an organisation as a whole, the seat has no team and stands for all of them.
         let by_org = || {
             let enterprise = enterprise?;
-            self.seats
+            seats
                 .iter()
                 .find(|seat| seat.team_id.is_none() && seat.enterprise_id.as_deref() == Some(enterprise))
         };
@@ -45,7 +50,7 @@ impl Roster {
         if let Some(seat) = seat {
             return Owner::Of(seat.workspace);
         }
-        match self.seats.as_slice() {
+        match seats.as_slice() {
             [only] if only.team_id.is_none() && only.enterprise_id.is_none() => {
                 if team.is_some() || enterprise.is_some() {
                     Owner::Learnt(only.workspace)

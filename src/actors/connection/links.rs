@@ -57,16 +57,16 @@ impl Connection {
         self.shared.metrics.open(answer.as_ref().err().map(|failure| failure.code));
         match answer {
             Ok(address) => {
-                self.addresses.insert(generation, address);
+                self.issued = Some((generation, address));
                 self.feed(Input::UrlIssued(generation), ctx);
-                self.addresses.remove(&generation);
+                self.issued = None;
             }
             Err(failure) => self.feed(Input::OpenFailed(generation, failure), ctx),
         }
     }
 
     pub(super) fn dial(&mut self, generation: Generation, ctx: &mut Context<Self>) {
-        let Some(address) = self.addresses.remove(&generation) else {
+        let Some((_, address)) = self.issued.take_if(|(issued, _)| *issued == generation) else {
             return self.feed(Input::LinkDown(generation, Code::DialFailed), ctx);
         };
         let (own_words, words) = mpsc::channel(WORDS);
@@ -74,7 +74,7 @@ impl Connection {
         let shared = &self.shared;
         let intake = Intake::new(
             self.id,
-            self.roster.subscribe(),
+            Arc::clone(&self.roster),
             Arc::clone(&shared.budget),
             Arc::clone(&self.entry.counters),
             Arc::clone(&shared.metrics),

@@ -8,7 +8,6 @@ use actix::prelude::*;
 
 use super::Connection;
 use crate::actors::intake::Learnt;
-use crate::actors::roster::Roster;
 use crate::ids::AppId;
 use crate::machine::connection::Input;
 use crate::secret::AppToken;
@@ -75,7 +74,7 @@ impl Connection {
                 seat.enterprise_id = learnt.enterprise_id.as_deref().map(str::to_owned);
             }
         }
-        self.roster.send_replace(Arc::new(Roster::new(self.app.seats.clone())));
+        self.roster.replace(self.app.seats.clone());
         self.note(Note::Team(learnt), ctx);
     }
 

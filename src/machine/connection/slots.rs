@@ -115,6 +115,8 @@ pub(super) struct Slots(Vec<Slot>);
 impl Slots {
     pub(super) fn add(&mut self, generation: Generation, token: Which, began: Duration) {
         let hello = Hello::default();
+        // Nearly all connections hold one link, and there may be thousands.
+        self.0.reserve_exact(1);
         self.0.push(Slot { generation, token, phase: Phase::Asking, began, hello, opened_ms: None });
     }
 

@@ -16,7 +16,7 @@ const CHECKPOINT_PAGES: u32 = 2048;
 /// What the write-ahead log is cut to after it has grown.
 const WAL_LIMIT_BYTES: u32 = 64 << 20;
 /// The writer's page cache, in KiB.
-const WRITER_CACHE_KIB: i32 = 16 << 10;
+const WRITER_CACHE_KIB: i32 = 4 << 10;
 
 /// The connection that writes.
 pub(super) fn writer_options(path: &Path, max_pages: Option<u32>) -> SqliteConnectOptions {
