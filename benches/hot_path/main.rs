@@ -67,6 +67,9 @@ struct Args {
     /// Without saturation: steady load, memory and latency.
     #[arg(long)]
     steady: bool,
+    /// Only memory.
+    #[arg(long)]
+    memory: bool,
     /// CPU only, without memory and latency.
     #[arg(long)]
     cpu: bool,
@@ -88,9 +91,13 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         println!("{}\n", machine::describe());
-        cpu_tables(&args).await;
+        if !args.memory {
+            cpu_tables(&args).await;
+        }
         if !args.cpu {
-            memory_table().await;
+            memory_table(&args).await;
+        }
+        if !args.cpu && !args.memory {
             latency_table(&args).await;
         }
     });
@@ -223,11 +230,12 @@ async fn cpu_table(args: &Args, sockets: usize, variants: &[Variant], loads: &[L
     println!();
 }
 
-async fn memory_table() {
+async fn memory_table(args: &Args) {
     const SOCKETS: usize = 1000;
     println!("\nResident memory, KiB a connection, of {SOCKETS}:\n");
     println!("| | process without connections | idle | after a flood |\n|---|---|---|---|");
-    for variant in Variant::ALL {
+    let of_interest = |variant: &Variant| args.only.is_none_or(|only| only == *variant);
+    for variant in Variant::ALL.into_iter().filter(of_interest) {
         let empty = Measured::start(variant, 0).await;
         let base = machine::rss(empty.process());
         empty.stop(0).await;

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 /// Rows in one statement, largest first. A small group must be one piece.
-const SIZES: [usize; 10] = [256, 128, 64, 32, 16, 8, 4, 3, 2, 1];
+const SIZES: [usize; 9] = [128, 64, 32, 16, 8, 4, 3, 2, 1];
 
 /// A text over a number of rows. sqlx gives the values to its statements in order.
 pub(super) struct Batch {

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteArguments;
 use super::SqliteStore;
 use super::batch::{BEGIN_AND_STORE, STORE, STORE_AGAIN, bind, pieces};
 use super::fault::Fault;
-use super::seen::{Recent, find_noted};
+use super::seen::{Recent, find_noted, note};
 use super::write_side::Tx;
 use crate::event::Event;
 use crate::ids::{Seq, WriterId};
@@ -34,6 +34,11 @@ impl SqliteStore {
     ) -> Result<Vec<Taken>, Fault> {
         self.must_have_begun(writer)?;
         let mut tx = self.write_side.enter().await?;
+        if tx.recent().is_some_and(|recent| recent.are_many()) {
+            tx.begin().await?;
+            note(&mut tx).await?;
+            tx.end().await?;
+        }
         let entries = not_seen_lately(tx.read_recent().await?, group);
         let mut taken = vec![Taken::Duplicate; group.len()];
         let mut is_fresh = |entry: &Entry<'_>| {
@@ -105,7 +110,7 @@ impl SqliteStore {
             self.bind_payloads(&mut values, piece)?;
             tx.run(STORE_AGAIN.over(piece.len()), values).await?;
         }
-        sqlx::query("commit").execute(tx.db()).await?;
+        tx.end().await?;
         Ok(entries)
     }
 

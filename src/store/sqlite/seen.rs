@@ -15,7 +15,7 @@ use crate::ids::Seq;
 
 /// So many keys move into the table together: enough that those which share a page pay for it together, and few enough that the
 /// next group does not wait long.
-pub(super) const TOGETHER: usize = 8192;
+pub(super) const TOGETHER: usize = 16_384;
 
 /// The keys that are not in the table yet. Lives and dies with the connection that writes: after an error nobody has to guess what
 /// of a group is there, it is read again.
@@ -39,6 +39,11 @@ impl Recent {
         self.0.get(&key).copied()
     }
 
+    /// Are they enough to move into the table?
+    pub(super) fn are_many(&self) -> bool {
+        self.0.len() >= TOGETHER
+    }
+
     /// These are on disk now.
     pub(super) fn add<'a>(&mut self, events: impl Iterator<Item = &'a Event>) {
         self.0.extend(events.map(|event| (event.dedupe, event.seq)));
@@ -50,9 +55,6 @@ impl SqliteStore {
     /// neither a time nor an index on it.
     pub(super) async fn forget(&self, before_ms: i64, limit: u32) -> Result<u64, Fault> {
         let mut tx = self.write_side.begin().await?;
-        if tx.recent().is_some_and(|recent| recent.0.len() >= TOGETHER) {
-            note(&mut tx).await?;
-        }
         let mark = mark(tx.db(), FORGOTTEN_TO).await?;
         let next: Vec<(i64, i64)> =
             sqlx::query_as("select seq, at from events where seq > $1 order by seq limit $2")
@@ -96,8 +98,8 @@ pub(super) async fn find_noted(
     Ok(rows.into_iter().filter_map(found).collect())
 }
 
-/// Moves the recent keys into the table. They are read again by whoever next needs them: there are none then.
-async fn note(tx: &mut Tx<'_>) -> Result<(), Fault> {
+/// Moves the recent keys into the table, in the transaction under way. They are read again by whoever next needs them.
+pub(super) async fn note(tx: &mut Tx<'_>) -> Result<(), Fault> {
     tx.forget_recent();
     let db = tx.db();
     let from = noted_to(db).await?;

@@ -174,7 +174,7 @@ async fn what_an_ack_relies_on_is_in_force_on_the_writer() {
         ("pragma page_size", 8192),
         ("pragma busy_timeout", 250),
         ("pragma wal_autocheckpoint", 2048),
-        ("pragma cache_size", -16384),
+        ("pragma cache_size", -4096),
         ("pragma application_id", 0x5441_5554),
     ] {
         let value: i64 = sqlx::query_scalar(pragma).fetch_one(tx.db()).await.unwrap();
@@ -238,9 +238,8 @@ async fn repeats_are_recognised_while_their_keys_are_held_in_memory_in_the_table
         assert_eq!(store.append(writer, group, Seq(0)).await, Ok(vec![Taken::Fresh; group.len()]));
     }
     assert_eq!(count_seen(&disk).await, 0, "the newest are known by their events");
-    store.forget_seen(0, 100).await.unwrap();
-    assert_eq!(count_seen(&disk).await, early.len());
     store.append(writer, late, Seq(0)).await.unwrap();
+    assert_eq!(count_seen(&disk).await, early.len());
     store.close().await;
     drop(store);
 

@@ -154,8 +154,14 @@ impl Tx<'_> {
 
     /// Makes it durable.
     pub(super) async fn commit(mut self) -> Result<(), Fault> {
-        sqlx::query("commit").execute(self.db()).await?;
+        self.end().await?;
         self.leave();
+        Ok(())
+    }
+
+    /// As `commit`, for who has yet more to write.
+    pub(super) async fn end(&mut self) -> Result<(), Fault> {
+        sqlx::query("commit").execute(self.db()).await?;
         Ok(())
     }
 
