@@ -25,7 +25,7 @@ use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::{TlsError, client_config};
 use crate::slack::web::Outside;
 use crate::status::{State, Status};
-use crate::store::{Desired, OpenOptions, Secret, SqliteStore, Store, StoreError, WorkspaceSpec, Workspaces};
+use crate::store::{Desired, OpenOptions, Secret, Store, StoreError, WorkspaceSpec, Workspaces};
 use crate::telemetry::Metrics;
 
 /// The workspace that `SLACK_APP_TOKEN` registers.
@@ -104,11 +104,11 @@ impl App {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let clock = Clock::start();
         let open = OpenOptions { address: options.database, key: options.key, max_pages: options.max_pages };
-        let opened = SqliteStore::open(open).await?;
+        let opened = crate::store::open(open).await?;
         for note in opened.notes {
             tracing::warn!("{note}");
         }
-        let store: Arc<dyn Store> = Arc::new(opened.store);
+        let store: Arc<dyn Store> = opened.store;
         let (listener, address) = listen(options.listen, LISTEN_SETTING)?;
         let metrics_listener =
             options.metrics_listen.map(|address| listen(address, METRICS_SETTING)).transpose()?;

@@ -1,6 +1,6 @@
 //! The journal's way in: groups of events, what has been seen of them before, and what no database would take.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteArguments;
@@ -8,32 +8,12 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::SqliteStore;
 use super::batch::{BEGIN_AND_SEE, SEE, STORE, STORE_AGAIN, STORE_AND_COMMIT, bind};
-use super::fault::Fault;
 use super::write_side::Tx;
 use crate::event::Event;
 use crate::ids::{Seq, WriterId};
-use crate::store::vault::{Place, Vault};
+use crate::store::fault::{Fault, no_writer};
+use crate::store::inbox::{Entry, bytes_of, seal_first_of_each_key, seal_whole, taken};
 use crate::store::{StoreError, Taken};
-
-/// An event on its way in, sealed.
-struct Entry<'a> {
-    /// Its place in the group.
-    at: usize,
-    event: &'a Event,
-    sealed: Vec<u8>,
-    found: Found,
-}
-
-/// What `seen` says of an entry.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
-    /// It was not there.
-    New,
-    /// It was there with this very seq: an earlier try of the same group came through.
-    Own,
-    /// It was there with another seq.
-    Other,
-}
 
 impl SqliteStore {
     pub(super) async fn append_group(
@@ -49,15 +29,9 @@ impl SqliteStore {
         }
         let (mut tx, all_new) = self.begin_and_see(writer, &entries, settled_to).await?;
         if !all_new {
-            find_seen(tx.db(), &mut entries).await?;
-            entries.retain(|entry| entry.found != Found::Other);
+            leave_out_seen(tx.db(), &mut entries).await?;
         }
-        let mut taken = vec![Taken::Duplicate; group.len()];
-        for entry in &entries {
-            if let Some(taken) = taken.get_mut(entry.at) {
-                *taken = Taken::Fresh;
-            }
-        }
+        let taken = taken(group.len(), entries.iter().map(|entry| entry.at));
         if all_new {
             store_and_commit(tx, writer, entries).await?;
         } else {
@@ -93,17 +67,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn put_aside(&self, event: &Event, error: &str, now_ms: i64) -> Result<(), Fault> {
-        let whole = serde_json::json!({
-            "workspace": event.workspace,
-            "kind": event.kind,
-            "type": event.kind_type,
-            "slack_id": event.slack_id,
-            "dedupe": event.dedupe.0,
-            "retry": event.retry,
-            "received_ms": event.received_ms,
-            "payload": event.payload,
-        });
-        let sealed = self.vault.seal(quarantine_place(event.seq), whole.to_string().as_bytes())?;
+        let sealed = seal_whole(&self.vault, event)?;
         let mut tx = self.write_side.begin().await?;
         sqlx::query(
             "insert into quarantine (seq, at, app_id, error, event_sealed) values ($1, $2, $3, $4, $5)",
@@ -168,20 +132,6 @@ impl SqliteStore {
     }
 }
 
-/// Sealing is done before the write lock is asked for. Later events of the same key are left out: duplicates.
-fn seal_first_of_each_key<'a>(vault: &Vault, group: &'a [Arc<Event>]) -> Result<Vec<Entry<'a>>, StoreError> {
-    let mut keys = HashSet::with_capacity(group.len());
-    group
-        .iter()
-        .enumerate()
-        .filter(|(_, event)| keys.insert(event.dedupe))
-        .map(|(at, event)| {
-            let sealed = vault.seal(payload_place(event.seq), event.payload.as_bytes())?;
-            Ok(Entry { at, event, sealed, found: Found::New })
-        })
-        .collect()
-}
-
 fn bind_seen<'a>(
     values: &mut SqliteArguments,
     entries: impl Iterator<Item = &'a Entry<'a>>,
@@ -193,8 +143,8 @@ fn bind_seen<'a>(
     Ok(())
 }
 
-/// Finds out which entries were seen, after not all were new.
-async fn find_seen(db: &mut SqliteConnection, entries: &mut [Entry<'_>]) -> Result<(), Fault> {
+/// Leaves out what was seen with another seq, after not all were new.
+async fn leave_out_seen(db: &mut SqliteConnection, entries: &mut Vec<Entry<'_>>) -> Result<(), Fault> {
     let keys = vec!["?"; entries.len()].join(",");
     let mut query = sqlx::query_as(AssertSqlSafe(format!("select key, seq from seen where key in ({keys})")));
     for entry in &*entries {
@@ -202,11 +152,8 @@ async fn find_seen(db: &mut SqliteConnection, entries: &mut [Entry<'_>]) -> Resu
     }
     let rows: Vec<(Vec<u8>, i64)> = query.persistent(false).fetch_all(db).await?;
     let seqs: HashMap<Vec<u8>, i64> = rows.into_iter().collect();
-    // An entry that was not there has its own seq now too: whether `New` or `Own` makes no difference once one was found.
-    for entry in entries {
-        let own = seqs.get(entry.event.dedupe.0.as_slice()) == Some(&entry.event.seq.0);
-        entry.found = if own { Found::Own } else { Found::Other };
-    }
+    // What was not there has its own seq now, as what an earlier try of the same group had brought in.
+    entries.retain(|entry| seqs.get(entry.event.dedupe.0.as_slice()) == Some(&entry.event.seq.0));
     Ok(())
 }
 
@@ -218,9 +165,13 @@ async fn store_and_commit(mut tx: Tx<'_>, writer: WriterId, entries: Vec<Entry<'
         let values = rows_to_store(writer, rest.by_ref().take(rows))?;
         left -= rows;
         if left == 0 {
-            return tx.commit_with(last, values).await.map_err(seq_taken);
+            return tx.commit_with(last, values).await.map_err(Fault::or_seq_taken);
         }
-        sqlx::query_with(sql, values).execute(tx.db()).await.map_err(Fault::from).map_err(seq_taken)?;
+        sqlx::query_with(sql, values)
+            .execute(tx.db())
+            .await
+            .map_err(Fault::from)
+            .map_err(Fault::or_seq_taken)?;
     }
     tx.commit().await
 }
@@ -257,7 +208,7 @@ fn rows_to_store<'a>(
         bind(&mut values, event.dedupe.0.as_slice())?;
         bind(&mut values, event.retry)?;
         bind(&mut values, event.received_ms)?;
-        bind(&mut values, i64::try_from(event.payload.len()).unwrap_or(i64::MAX))?;
+        bind(&mut values, bytes_of(event))?;
         payloads.push((event.seq, sealed));
     }
     for (seq, sealed) in payloads {
@@ -265,26 +216,4 @@ fn rows_to_store<'a>(
         bind(&mut values, sealed)?;
     }
     Ok(values)
-}
-
-fn seq_taken(fault: Fault) -> Fault {
-    match fault {
-        Fault::Sql(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-            StoreError::Data("the seq of an event is taken by another event".into()).into()
-        }
-        Fault::Sql(_) | Fault::Told(_) => fault,
-    }
-}
-
-fn no_writer(writer: WriterId) -> Fault {
-    StoreError::Conflict(format!("there is no writer {writer}; it has to begin first")).into()
-}
-
-/// Where an event's payload is sealed.
-pub(super) const fn payload_place(seq: Seq) -> Place {
-    Place::new("payloads", "payload_sealed", seq.0)
-}
-
-const fn quarantine_place(seq: Seq) -> Place {
-    Place::new("quarantine", "event_sealed", seq.0)
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
-use super::fault::Fault;
 use super::write_side::BUSY_TIMEOUT;
 use crate::store::StoreError;
+use crate::store::fault::Fault;
 
 /// The page size of a new database: two to three events a page, and little written for each row of `seen`.
 const PAGE_SIZE: u32 = 4096;

@@ -7,8 +7,9 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions};
 use sqlx::{ConnectOptions, Connection, Either, Executor as _, SqlSafeStr, SqlStr, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::fault::Fault;
+use super::fault::is_busy;
 use crate::store::StoreError;
+use crate::store::fault::Fault;
 
 /// How long SQLite itself waits for the write lock, each time it is asked.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
@@ -72,7 +73,7 @@ impl WriteSide {
                 Ok(changed) => {
                     return Ok((Tx { slot, connection }, changed.into_iter().skip(1).collect()));
                 }
-                Err(fault) if fault.is_busy() && tries_left > 0 => {}
+                Err(fault) if is_busy(&fault) && tries_left > 0 => {}
                 Err(fault) => return Err(fault),
             }
         }

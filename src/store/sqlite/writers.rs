@@ -3,9 +3,9 @@
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
-use super::fault::Fault;
 use crate::ids::{Seq, WriterId};
-use crate::store::{StoreError, Writer};
+use crate::store::Writer;
+use crate::store::fault::{Fault, no_writer};
 
 impl SqliteStore {
     pub(super) async fn start_writer(&self, node: &str, now_ms: i64) -> Result<Writer, Fault> {
@@ -30,7 +30,7 @@ impl SqliteStore {
         .fetch_one(tx.db())
         .await?;
         tx.commit().await?;
-        Ok(Writer { id: WriterId(id), last: Seq(last), settled_to: Seq(settled_to) })
+        Ok(Writer { id: WriterId(id), number: 0, last: Seq(last), settled_to: Seq(settled_to) })
     }
 
     pub(super) async fn move_settled(
@@ -63,5 +63,5 @@ pub(super) async fn settle(
     if done.rows_affected() == 1 {
         return Ok(());
     }
-    Err(StoreError::Conflict(format!("there is no writer {writer}; it has to begin first")).into())
+    Err(no_writer(writer))
 }
