@@ -1,6 +1,7 @@
 //! What outlives the process: workspaces with their sealed tokens, and the journal. One trait, one module a database,
 //! one conformance suite.
 
+mod absent;
 #[cfg(test)]
 mod conformance;
 mod fault;
@@ -21,6 +22,7 @@ use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
 
+pub use absent::Absent;
 pub use key::generate_key_text;
 pub use open::{OpenOptions, Opened, exists, open, shown};
 pub use types::{
