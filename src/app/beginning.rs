@@ -85,8 +85,9 @@ impl Beginning {
             let begun = async { self.begin(open(&self.open).await?).await };
             match begun.await {
                 Ok(begun) => {
+                    let node = self.start(begun);
                     tracing::info!("the database answers; the node starts");
-                    return Ok(self.start(begun));
+                    return Ok(node);
                 }
                 Err(StoreError::Unavailable(problem)) => {
                     tracing::debug!(problem, "the database cannot be used yet");

@@ -35,7 +35,11 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
     let admin_token = admin_token(&settings);
     let options = options(&settings, admin_token.expose_secret())?;
-    let mut app = App::start(options).await.map_err(Failure::setup)?;
+    let mut app = tokio::select! {
+        app = App::start(options) => app.map_err(Failure::setup)?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     tracing::info!(address = %app.address(), handlers = settings.handlers.join(","), "serving");
     let end = tokio::select! {
         _ = terminate.recv() => None,
