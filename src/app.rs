@@ -1,35 +1,38 @@
 //! The composition root: what starts, in which order, and how it stops.
 //!
-//! Start: the store (lock, key, pragmas), the addresses, the way to Slack; all that can be refused comes before anything is begun.
-//! Then the node (journal, dispatcher, handlers, supervisor) and the API that users see. Stop: readiness turns red, links wait for
+//! Start: the store (lock, key, settings), the addresses, the way to Slack; all that can be refused comes before anything is begun.
+//! Then the node (journal, dispatcher, handlers, supervisor) and the API that users see. A database server that does not answer is
+//! waited for, the API up meanwhile. Stop: readiness turns red, links wait for
 //! their verdicts and close, handlers finish what they have begun, the journal notes what is done, the address goes last so that a
 //! watcher sees the end.
+
+mod beginning;
+mod inside;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use actix_rt::task::JoinHandle;
 use actix_web::dev::ServerHandle;
 use url::Url;
 
-use crate::actors::{Directory, Node, NodeParts, StopReport};
-use crate::admin::{self, AdminToken, Check, Counters};
+use crate::actors::{Directory, Node, StopReport};
+use crate::admin::{self, AdminToken};
 use crate::clock::Clock;
 use crate::config::{Ack, KeySource};
 use crate::handlers::Registry;
-use crate::ids::{AppId, WorkspaceName};
+use crate::ids::WorkspaceName;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::{TlsError, client_config};
 use crate::slack::web::Outside;
-use crate::status::{State, Status};
-use crate::store::{Desired, OpenOptions, Secret, SqliteStore, Store, StoreError, WorkspaceSpec, Workspaces};
+use crate::store::{OpenOptions, StoreError, WorkspaceSpec};
 use crate::telemetry::Metrics;
-
-/// The workspace that `SLACK_APP_TOKEN` registers.
-const DEFAULT_WORKSPACE: &str = "default";
+use beginning::Beginning;
+use inside::Inside;
 
 /// Where the addresses are set.
 const LISTEN_SETTING: &str = "TAUTLINE_LISTEN or --listen";
@@ -40,7 +43,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(12);
 
 /// What a node is started with.
 pub struct Options {
-    /// `sqlite://tautline.db`
+    /// `sqlite://tautline.db`, `postgres://…`
     pub database: String,
     /// Where the key of the vault comes from.
     pub key: KeySource,
@@ -91,53 +94,76 @@ pub enum StartError {
     },
 }
 
-/// A running node with its admin API.
+/// A node with its admin API: running, or waiting for its database.
 pub struct App {
-    node: Node,
+    stage: Stage,
     inside: Arc<Inside>,
     address: SocketAddr,
     servers: Vec<ServerHandle>,
 }
 
+/// How far a node is.
+enum Stage {
+    Waiting(JoinHandle<Result<Node, StoreError>>),
+    Running(Node),
+    /// It could not begin.
+    Over,
+}
+
+/// Why a node must stop.
+#[derive(Debug)]
+pub enum End {
+    /// This part has died, of those that must not: journal, dispatcher, supervisor.
+    Died(&'static str),
+    /// The database that was waited for came, and it will not do.
+    Unfit(StartError),
+}
+
 impl App {
-    /// Starts a node. To be called inside an actix system.
+    /// Starts a node. To be called inside an actix system. Where a database server does not answer, the admin API is up all the same
+    /// and the node begins when the server does.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let clock = Clock::start();
         let open = OpenOptions { address: options.database, key: options.key, max_pages: options.max_pages };
-        let opened = SqliteStore::open(open).await?;
-        for note in opened.notes {
-            tracing::warn!("{note}");
+        let opened = beginning::open(&open).await;
+        if let Err(error) = &opened
+            && !matches!(error, StoreError::Unavailable(_))
+        {
+            return Err(error.clone().into());
         }
-        let store: Arc<dyn Store> = Arc::new(opened.store);
         let (listener, address) = listen(options.listen, LISTEN_SETTING)?;
         let metrics_listener =
             options.metrics_listen.map(|address| listen(address, METRICS_SETTING)).transpose()?;
-        let outside =
-            Outside { api: options.slack_api, tls: client_config(options.extra_ca_file.as_deref())? };
-        if let Some((app_token, bot_token)) = options.workspace {
-            register_default(&*store, app_token, bot_token, options.links, clock.now().wall_ms).await?;
-        }
-        let node = Node::start(NodeParts {
-            store: Arc::clone(&store),
-            outside,
-            clock,
-            ack: options.ack,
-            handlers: options.handlers,
-            threads: options.threads,
-            name: "node-1".to_owned(),
-            metrics: Arc::clone(&options.metrics),
-        })
-        .await?;
         let inside = Arc::new(Inside {
-            store,
-            directory: Arc::clone(node.directory()),
-            app_changed: Box::new(node.app_changed()),
-            journal_writes: Box::new(node.journal_writes()),
+            directory: Arc::new(Directory::default()),
             stopping: AtomicBool::new(false),
             links: options.links,
             metrics: options.metrics,
-            clock,
+            clock: Clock::start(),
+            running: OnceLock::new(),
         });
+        let beginning = Beginning {
+            open,
+            workspace: options.workspace,
+            ack: options.ack,
+            handlers: options.handlers,
+            threads: options.threads,
+            outside: Outside {
+                api: options.slack_api,
+                tls: client_config(options.extra_ca_file.as_deref())?,
+            },
+            inside: Arc::clone(&inside),
+        };
+        let begun = match opened {
+            Ok(store) => beginning.begin(store).await,
+            Err(error) => Err(error),
+        };
+        let stage = match begun {
+            Ok(begun) => Stage::Running(beginning.start(begun)),
+            Err(problem @ StoreError::Unavailable(_)) => {
+                Stage::Waiting(actix_rt::spawn(beginning.wait(problem)))
+            }
+            Err(error) => return Err(error.into()),
+        };
         let mut servers = Vec::new();
         let as_node = || Arc::clone(&inside) as Arc<dyn admin::Node>;
         if let Some((listener, address)) = metrics_listener {
@@ -150,7 +176,7 @@ impl App {
             .map_err(refused(address, LISTEN_SETTING))?;
         servers.push(server.handle());
         actix_rt::spawn(server);
-        Ok(Self { node, inside, address, servers })
+        Ok(Self { stage, inside, address, servers })
     }
 
     /// Where the admin API listens.
@@ -160,25 +186,51 @@ impl App {
 
     /// What is known of every connection.
     pub fn directory(&self) -> &Arc<Directory> {
-        self.node.directory()
+        &self.inside.directory
     }
 
     /// Creates or replaces a workspace, as `PUT /api/v1/workspaces/{id}` does.
     pub async fn put_workspace(&self, name: &WorkspaceName, spec: &WorkspaceSpec) -> Result<(), StoreError> {
-        let put = self.inside.store.put_workspace(name, spec, self.inside.clock.now().wall_ms).await?;
-        (self.inside.app_changed)(put.workspace.app);
+        let node: &dyn admin::Node = &*self.inside;
+        let put = node.store().put_workspace(name, spec, node.now_ms()).await?;
+        node.app_changed(put.workspace.app);
         Ok(())
     }
 
-    /// Resolves with what has died of what must not (journal, dispatcher, supervisor): the node must stop then.
-    pub async fn died(&mut self) -> &'static str {
-        self.node.died().await
+    /// Resolves when the node must stop, and says why.
+    pub async fn ended(&mut self) -> End {
+        loop {
+            match &mut self.stage {
+                Stage::Running(node) => return End::Died(node.died().await),
+                Stage::Waiting(task) => {
+                    let begun = task.await;
+                    self.stage = Stage::Over;
+                    match begun {
+                        Ok(Ok(node)) => self.stage = Stage::Running(node),
+                        Ok(Err(error)) => return End::Unfit(error.into()),
+                        Err(_) => return End::Died("beginning"),
+                    }
+                }
+                Stage::Over => std::future::pending().await,
+            }
+        }
     }
 
     /// Stops in order, within a bounded time, and says what was left.
     pub async fn stop(self) -> StopReport {
         self.inside.stopping.store(true, Ordering::Relaxed);
-        let report = self.node.stop(STOP_WITHIN).await;
+        let node = match self.stage {
+            Stage::Running(node) => Some(node),
+            Stage::Waiting(task) => {
+                task.abort();
+                task.await.ok().and_then(Result::ok)
+            }
+            Stage::Over => None,
+        };
+        let report = match node {
+            Some(node) => node.stop(STOP_WITHIN).await,
+            None => StopReport { links_closed: true, handlers_done: true, journal_ended: true },
+        };
         for server in self.servers {
             server.stop(true).await;
         }
@@ -197,101 +249,4 @@ fn listen(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, So
 
 fn refused(address: SocketAddr, setting: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |problem| StartError::Listen { setting, address, problem }
-}
-
-async fn register_default(
-    store: &dyn Workspaces,
-    app_token: AppToken,
-    bot_token: Option<BotToken>,
-    links: u8,
-    now_ms: i64,
-) -> Result<(), StoreError> {
-    let name =
-        WorkspaceName::parse(DEFAULT_WORKSPACE).map_err(|error| StoreError::Setup(error.to_string()))?;
-    let before = store.workspace(&name).await?;
-    let spec = WorkspaceSpec {
-        title: before.as_ref().and_then(|before| before.title.clone()),
-        desired: Desired::Connected,
-        links: before.as_ref().map_or(links, |before| before.links),
-        labels: before.map(|before| before.labels).unwrap_or_default(),
-        app_token: Secret::Set(app_token),
-        bot_token: bot_token.map_or(Secret::Keep, Secret::Set),
-    };
-    store.put_workspace(&name, &spec, now_ms).await.map(|_| ())
-}
-
-/// The node, as the admin API sees it.
-struct Inside {
-    store: Arc<dyn Store>,
-    directory: Arc<Directory>,
-    app_changed: Box<dyn Fn(AppId) + Send + Sync>,
-    journal_writes: Box<dyn Fn() -> bool + Send + Sync>,
-    stopping: AtomicBool,
-    links: u8,
-    metrics: Arc<Metrics>,
-    clock: Clock,
-}
-
-impl admin::Node for Inside {
-    fn store(&self) -> Arc<dyn Workspaces> {
-        Arc::clone(&self.store) as Arc<dyn Workspaces>
-    }
-
-    fn status(&self, app: AppId) -> Option<Status> {
-        Some(self.directory.get(app)?.status().borrow().clone())
-    }
-
-    fn counters(&self, app: AppId) -> Counters {
-        let Some(entry) = self.directory.get(app) else { return Counters::default() };
-        let counters = &entry.counters;
-        let last = counters.last_event_ms.load(Ordering::Relaxed);
-        Counters {
-            events: counters.events.load(Ordering::Relaxed),
-            duplicates: counters.duplicates.load(Ordering::Relaxed),
-            acks: counters.acks.load(Ordering::Relaxed),
-            reconnects: counters.reconnects.load(Ordering::Relaxed),
-            last_event_ms: (last != 0).then_some(last),
-        }
-    }
-
-    fn app_changed(&self, app: AppId) {
-        (self.app_changed)(app);
-    }
-
-    /// Workspaces that cannot connect are their own trouble: a node that carries the others is ready.
-    fn checks(&self) -> Vec<Check> {
-        let running =
-            if self.stopping.load(Ordering::Relaxed) { Err("the node is stopping".into()) } else { Ok(()) };
-        let journal = if (self.journal_writes)() {
-            Ok(())
-        } else {
-            Err("the database takes no writes; nothing is acked".into())
-        };
-        let opening =
-            |state: &State| matches!(state, State::Connecting | State::Authenticated | State::Connected);
-        let first_opens = self.directory.states().iter().filter(|state| opening(state)).count();
-        let connections = if first_opens == 0 || self.directory.states().contains(&State::Ready) {
-            Ok(())
-        } else {
-            Err(format!("{first_opens} connections are opening and none is ready yet"))
-        };
-        vec![
-            Check { name: "running", outcome: running },
-            Check { name: "journal", outcome: journal },
-            Check { name: "connections", outcome: connections },
-        ]
-    }
-
-    fn metrics(&self) -> String {
-        self.metrics.connections(&self.directory.states());
-        self.metrics.render()
-    }
-
-    fn default_links(&self) -> u8 {
-        self.links
-    }
-
-    fn now_ms(&self) -> i64 {
-        self.clock.now().wall_ms
-    }
 }

@@ -68,7 +68,7 @@ pub enum KeySource {
 /// All settings, checked. `config.default.toml` says what each is for.
 #[derive(Clone)]
 pub struct Settings {
-    /// A `sqlite:` address.
+    /// A `sqlite:` or `postgres:` address. May hold a password.
     pub database_url: String,
     /// Where the admin API is served.
     pub listen: SocketAddr,
@@ -144,7 +144,8 @@ pub fn default_file() -> Option<PathBuf> {
 fn database_url(layers: &Layers) -> Result<String, ConfigError> {
     layers.need("database_url", parse::DATABASE, |text| {
         let is_path = text.strip_prefix("sqlite:").is_some_and(|path| !path.trim_matches('/').is_empty());
-        is_path.then(|| text.to_owned())
+        let is_server = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+        (is_path || is_server && Url::parse(text).is_ok()).then(|| text.to_owned())
     })
 }
 

@@ -124,7 +124,7 @@ impl Intake {
         let kind_type = match envelope.kind {
             Kind::Unknown => clean(&envelope.envelope_type).into(),
             Kind::EventsApi | Kind::Interactive | Kind::SlashCommands => {
-                routing.kind_type.as_deref().unwrap_or("unknown").into()
+                clean(routing.kind_type.as_deref().unwrap_or("unknown")).into()
             }
         };
         let slack_id = routing.slack_id.as_deref().unwrap_or(&envelope.id);

@@ -131,7 +131,7 @@ impl Journal {
         metrics: Arc<Metrics>,
     ) -> (Self, Queue) {
         let (sender, queue) = mpsc::channel(places);
-        let seqs = SeqMaker::new(0, writer.last);
+        let seqs = SeqMaker::new(writer.number, writer.last);
         let journal = Self { store, clock, writer, seqs, queue, marks, last_fresh: writer.last, metrics };
         (journal, Queue(sender))
     }
@@ -148,8 +148,7 @@ impl Journal {
                 biased;
                 _ = &mut stop, if !self.queue.is_closed() => self.queue.close(),
                 _ = tick.tick() => {
-                    self.settle(&mut settled).await;
-                    self.forget().await;
+                    self.keep_house(&mut settled).await;
                 }
                 first = self.queue.recv() => {
                     let Some(first) = first else { break };
@@ -176,20 +175,30 @@ impl Journal {
         Seq(self.marks.settled.load(Ordering::Acquire))
     }
 
-    async fn settle(&self, noted: &mut Seq) {
+    /// Notes what is done and lets the database have its due. A database that is away is known by this also while nothing comes in.
+    async fn keep_house(&self, noted: &mut Seq) {
         let settled = self.settled();
-        if settled > *noted {
-            match self.store.settle(self.writer.id, settled).await {
-                Ok(()) => {
-                    *noted = settled;
-                    self.marks.stuck.store(false, Ordering::Relaxed);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the journal could not note what is done");
-                    self.marks.stuck.store(true, Ordering::Relaxed);
-                }
+        let now = self.clock.now().wall_ms;
+        let kept = async {
+            if settled > *noted {
+                self.store.settle(self.writer.id, settled).await?;
+                *noted = settled;
+            }
+            self.store.keep_house(now).await
+        };
+        self.marks.writing(Some(self.clock.now().mono));
+        let kept = kept.await;
+        self.marks.writing(None);
+        let was_stuck = self.marks.stuck.swap(kept.is_err(), Ordering::Relaxed);
+        match kept {
+            Ok(()) if was_stuck => tracing::info!("the database answers again"),
+            Ok(()) => {}
+            Err(error) if was_stuck => return tracing::debug!(%error, "the database is still away"),
+            Err(error) => {
+                return tracing::error!(%error, "the journal could not note what is done; nothing is acked until it can");
             }
         }
+        self.forget().await;
     }
 
     async fn forget(&self) {

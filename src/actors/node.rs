@@ -20,7 +20,7 @@ use crate::config::Ack;
 use crate::handlers::Registry;
 use crate::ids::{AppId, Generations};
 use crate::slack::web::Outside;
-use crate::store::{Inbox, Store, StoreError, Workspaces};
+use crate::store::{Inbox, Store, Workspaces, Writer};
 use crate::telemetry::Metrics;
 
 /// Bytes of envelopes that may wait in memory, all links together, and what is kept for those that Slack does not send twice.
@@ -36,6 +36,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct NodeParts {
     /// Where workspaces and events are kept.
     pub store: Arc<dyn Store>,
+    /// The writer that has begun there; none where nothing is kept.
+    pub writer: Option<Writer>,
     /// How Slack is reached.
     pub outside: Outside,
     /// The time.
@@ -46,8 +48,8 @@ pub struct NodeParts {
     pub handlers: Registry,
     /// Threads that carry connections, at least one.
     pub threads: usize,
-    /// What this node is called in the store.
-    pub name: String,
+    /// Where what is known of every connection is shown.
+    pub directory: Arc<Directory>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -55,7 +57,6 @@ pub struct NodeParts {
 /// A running node.
 pub struct Node {
     store: Arc<dyn Store>,
-    directory: Arc<Directory>,
     supervisor: Addr<Supervisor>,
     dispatcher: Addr<Dispatcher>,
     marks: Option<Arc<Marks>>,
@@ -85,17 +86,13 @@ impl StopReport {
 
 impl Node {
     /// Starts a node on threads of its own. To be called inside an actix system.
-    pub async fn start(parts: NodeParts) -> Result<Self, StoreError> {
-        let NodeParts { store, outside, clock, ack, handlers, threads, name, metrics } = parts;
+    pub fn start(parts: NodeParts) -> Self {
+        let NodeParts { store, writer, outside, clock, ack, handlers, threads, directory, metrics } = parts;
         let outside = Arc::new(outside);
         let budget = Budget::new(IN_FLIGHT.0, IN_FLIGHT.1);
         let places = budget.most_envelopes() + 1;
         let (unkept_sender, unkept) = mpsc::channel(places);
         let plugins = handlers.into_plugins().into_iter().map(Arc::new).collect();
-        let writer = match ack {
-            Ack::Stored | Ack::Received => Some(store.begin_writer(&name, clock.now().wall_ms).await?),
-            Ack::Unkept => None,
-        };
         let marks = writer.as_ref().map(|writer| Marks::new(writer, clock));
 
         let inner = Arbiter::new();
@@ -149,7 +146,6 @@ impl Node {
         });
         let mut arbiters: Vec<_> = (0..threads.max(1)).map(|_| Arbiter::new()).collect();
         let handles = arbiters.iter().map(Arbiter::handle).collect();
-        let directory = Arc::new(Directory::default());
         let supervisor = {
             let directory = Arc::clone(&directory);
             Supervisor::start_in_arbiter(&inner.handle(), move |_| {
@@ -157,12 +153,7 @@ impl Node {
             })
         };
         arbiters.push(inner);
-        Ok(Self { store, directory, supervisor, dispatcher, marks, journal, died: None, arbiters })
-    }
-
-    /// What is known of every connection.
-    pub fn directory(&self) -> &Arc<Directory> {
-        &self.directory
+        Self { store, supervisor, dispatcher, marks, journal, died: None, arbiters }
     }
 
     /// Does the journal take writes? True where nothing is kept.

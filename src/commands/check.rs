@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::secret::BotToken;
 use crate::slack::tls::client_config;
 use crate::slack::web::{CallError, Outside, WebApi};
-use crate::store::{OpenOptions, SqliteStore, Store as _};
+use crate::store::{self, OpenOptions};
 
 /// Settings, database, key, file limit, Slack: one line each
 #[derive(Debug, Args)]
@@ -53,16 +53,17 @@ fn say(what: &str, outcome: &Result<String, String>) {
 
 /// Opens the database where there is one; a check makes none.
 async fn database(settings: &Settings) -> Result<String, String> {
-    if !SqliteStore::exists(&settings.database_url).map_err(|error| error.to_string())? {
-        return Ok(format!("{} is not there yet; the first start makes it", settings.database_url));
-    }
     let options =
         OpenOptions { address: settings.database_url.clone(), key: settings.key.clone(), max_pages: None };
-    let opened = SqliteStore::open(options).await.map_err(|error| error.to_string())?;
+    let shown = store::shown(&options.address);
+    if !store::exists(&options).await.map_err(|error| error.to_string())? {
+        return Ok(format!("{shown} holds nothing of ours yet; the first start makes it"));
+    }
+    let opened = store::open(options).await.map_err(|error| error.to_string())?;
     let ping = opened.store.ping().await;
     opened.store.close().await;
     ping.map_err(|error| error.to_string())?;
-    let what = format!("{} can be read and written", settings.database_url);
+    let what = format!("{shown} can be read and written");
     Ok([vec![what], opened.notes].concat().join("; "))
 }
 

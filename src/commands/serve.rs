@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use super::settings::{Flags, options};
-use crate::app::App;
+use crate::app::{App, End};
 use crate::config::Settings;
 use crate::telemetry::start_log;
 
@@ -35,12 +35,16 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
     let admin_token = admin_token(&settings);
     let options = options(&settings, admin_token.expose_secret())?;
-    let mut app = App::start(options).await.map_err(Failure::setup)?;
+    let mut app = tokio::select! {
+        app = App::start(options) => app.map_err(Failure::setup)?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     tracing::info!(address = %app.address(), handlers = settings.handlers.join(","), "serving");
-    let died = tokio::select! {
+    let end = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
-        died = app.died() => Some(died),
+        end = app.ended() => Some(end),
     };
     tracing::info!("stopping; a second signal ends at once");
     let report = tokio::select! {
@@ -54,8 +58,11 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         journal_ended = report.journal_ended,
         "stopped"
     );
-    match died {
-        Some(died) => Err(Failure::Broken(format!("the {died} died, which is a bug; start the node again"))),
+    match end {
+        Some(End::Died(part)) => {
+            Err(Failure::Broken(format!("the {part} died, which is a bug; start the node again")))
+        }
+        Some(End::Unfit(problem)) => Err(Failure::setup(problem)),
         None if report.is_complete() => Ok(()),
         None => Err(Failure::Broken(
             "stopped in time, but not all was done; the next start goes on with it".into(),

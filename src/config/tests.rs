@@ -49,6 +49,15 @@ fn an_empty_variable_is_as_if_it_were_not_there() {
 }
 
 #[test]
+fn a_postgres_address_is_taken_by_either_name_and_never_shown() {
+    for address in ["postgres://u:hunter2@h/d", "postgresql://u:hunter2@h:6432/d?sslmode=verify-full"] {
+        let settings = load(&[("DATABASE_URL", address)], None, &[]).unwrap();
+        assert_eq!(settings.database_url, address);
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}
+
+#[test]
 fn every_setting_can_be_given_in_the_file() {
     let file = r#"
         database_url = "sqlite://x.db"
@@ -115,12 +124,8 @@ fn what_is_wrong_names_its_place_and_what_would_be_right_but_never_the_value() {
         ("TAUTLINE_SLACK_API_URL", "hunter2", "https://slack.com/api/"),
         ("TAUTLINE_SLACK_API_URL", "https://slack.com/api/?token=hunter2", "without a query"),
         ("TAUTLINE_ADMIN_TOKEN", "hunter2 hunter2", "without blanks"),
-        (
-            "TAUTLINE_DATABASE_URL",
-            "postgres://u:hunter2@h/d",
-            "PostgreSQL and others are not in this version",
-        ),
-        ("DATABASE_URL", "postgresql://u:hunter2@h/d", "not in this version"),
+        ("TAUTLINE_DATABASE_URL", "mysql://u:hunter2@h/d", "like sqlite://tautline.db, or like postgres://"),
+        ("DATABASE_URL", "postgresql://u:hunter2@h:port/d", "or like postgres://"),
         ("TAUTLINE_DATABASE_URL", "sqlite://", "sqlite://tautline.db"),
         ("SLACK_APP_TOKEN", "xoxb-hunter2", "starts with 'xapp-'"),
         ("SLACK_BOT_TOKEN", "xapp-hunter2", "starts with 'xoxb-'"),

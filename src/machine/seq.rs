@@ -9,6 +9,21 @@ const EPOCH_MS: i64 = 1_577_836_800_000;
 const NODE_SHIFT: u32 = 12;
 const MS_SHIFT: u32 = 22;
 
+/// The first seq of a moment, in milliseconds since 1970; of one before 2020, the first of all.
+pub fn first_at(wall_ms: i64) -> Seq {
+    first_of_ms(wall_ms.saturating_sub(EPOCH_MS).max(0)).unwrap_or(Seq(i64::MAX))
+}
+
+/// The first seq of a millisecond counted from 2020; none beyond the last.
+pub fn first_of_ms(ms: i64) -> Option<Seq> {
+    ms.checked_mul(1 << MS_SHIFT).map(Seq)
+}
+
+/// The millisecond of a seq, counted from 2020.
+pub fn ms_of(seq: Seq) -> i64 {
+    seq.0 >> MS_SHIFT
+}
+
 /// Makes the seqs of one writer.
 #[derive(Clone, Copy, Debug)]
 pub struct SeqMaker {
@@ -46,7 +61,9 @@ mod tests {
     #[test]
     fn a_seq_holds_its_millisecond_and_its_node() {
         let seq = SeqMaker::new(5, Seq(0)).next(NOW).0;
-        assert_eq!(seq >> 22, NOW - EPOCH_MS);
+        assert_eq!(ms_of(Seq(seq)), NOW - EPOCH_MS);
+        assert_eq!(ms_of(first_at(NOW)), NOW - EPOCH_MS);
+        assert_eq!((first_at(0), first_of_ms(i64::MAX)), (Seq(0), None));
         assert_eq!((seq >> 12) & 0x3ff, 5);
         assert_eq!(seq & 0xfff, 0);
     }

@@ -1,9 +1,15 @@
 //! What outlives the process: workspaces with their sealed tokens, and the journal. One trait, one module a database,
 //! one conformance suite.
 
+mod absent;
 #[cfg(test)]
 mod conformance;
+mod fault;
+mod inbox;
 mod key;
+mod key_check;
+mod open;
+mod postgres;
 mod sqlite;
 mod types;
 mod vault;
@@ -16,8 +22,9 @@ use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
 
+pub use absent::Absent;
 pub use key::generate_key_text;
-pub use sqlite::{OpenOptions, Opened, SqliteStore};
+pub use open::{OpenOptions, Opened, exists, open, shown};
 pub use types::{
     App, Change, Desired, Put, Seat, Secret, Taken, TokenHint, Transition, Workspace, WorkspaceSpec, Writer,
 };
@@ -121,7 +128,8 @@ pub trait Workspaces: Send + Sync + 'static {
 /// The journal's side of the store.
 #[async_trait]
 pub trait Inbox: Send + Sync + 'static {
-    /// Registers this process as a writer and takes over what writers that never ended left undone.
+    /// Registers this process as a writer and takes over what writers that never ended left undone, unless they live: where several
+    /// nodes share a database, a living one keeps what is its own. A store is one node's, so it has one writer at a time.
     async fn begin_writer(&self, node: &str, now_ms: i64) -> Result<Writer, StoreError>;
 
     /// One group in one transaction: events, payloads, what has been seen, and how far the writer has settled. The result has
@@ -140,7 +148,8 @@ pub trait Inbox: Send + Sync + 'static {
     /// The same, and the writer has ended in order: nothing is taken over from it.
     async fn end_writer(&self, writer: WriterId, settled_to: Seq, now_ms: i64) -> Result<(), StoreError>;
 
-    /// Events above `after` in order of seq, at most `limit` and, but for the first, at most `max_bytes` of payload. One that
+    /// Events above `after` that are for this node to handle (its writer's own and those it took over; all before it has one), in
+    /// order of seq, at most `limit` and, but for the first, at most `max_bytes` of payload. One that
     /// cannot be read is skipped with a line in the log; an empty answer means that nothing readable is left.
     async fn read_events(&self, after: Seq, limit: u32, max_bytes: usize) -> Result<Vec<Event>, StoreError>;
 
@@ -150,6 +159,9 @@ pub trait Inbox: Send + Sync + 'static {
     /// Forgets what was received before `before_ms`, at most `limit` rows; how many it forgot. None: that was all for now.
     /// Events must be kept for as long as what was seen of them.
     async fn forget_seen(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError>;
+
+    /// What the database wants done before it is needed: to be asked for once a second. Also tells whether it answers.
+    async fn keep_house(&self, now_ms: i64) -> Result<(), StoreError>;
 }
 
 /// The store.

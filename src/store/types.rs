@@ -170,6 +170,8 @@ pub struct Transition {
 pub struct Writer {
     /// Which.
     pub id: WriterId,
+    /// What tells its seqs from those of every other living writer of the database: 0 to 1023.
+    pub number: u16,
     /// The highest seq in the journal: new ones lie above it.
     pub last: Seq,
     /// Up to here everything is done; what lies above was taken over from writers that never ended.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tautline::simulator::{AppRecord, How, Load, Outgoing, Side};
 use tautline::status::{Code, State};
 
-use crate::harness::{Customer, Node, PROMISED, Stage, code_of, eventually};
+use super::harness::{Customer, Node, PROMISED, Stage, code_of, eventually};
 
 #[actix::test]
 async fn a_put_brings_a_workspace_online_and_the_same_again_changes_nothing() {

@@ -1,16 +1,12 @@
 //! What the commands say and how they end: what somebody sees who starts the binary for the first time, and what they see when it
 //! cannot do as they ask.
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::Connection as _;
 use tautline::simulator::{Act, Outgoing, Template, Which};
 
-use super::process::{ADMIN_TOKEN, Ended, Handled, Process, Site, tautline};
+use super::process::{ADMIN_TOKEN, Handled, Process, Site, block_on, limited, refused, used_site};
 
 /// 32 bytes that are nobody's key.
 const OTHER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -23,7 +19,7 @@ fn a_token_with_the_wrong_prefix_is_refused_in_one_line_that_does_not_show_it() 
     let line = refused(command);
     assert!(line.contains("SLACK_APP_TOKEN") && line.contains("xapp-"), "{line}");
     assert!(!line.contains("secret"), "{line}");
-    assert!(!site.database().exists(), "nothing is made for a node that does not start");
+    assert!(block_on(site.database.is_untouched()), "nothing is made for a node that does not start");
 }
 
 #[test]
@@ -37,65 +33,21 @@ fn a_wrong_key_is_refused_in_one_line_and_the_right_one_still_opens() {
 }
 
 #[test]
-fn a_key_file_that_is_gone_or_open_to_others_is_refused_in_one_line_with_the_remedy() {
-    let site = used_site();
-    let mut command = site.tautline(&["serve"]);
-    command.env("TAUTLINE_KEY_FILE", "nowhere.key");
-    let line = refused(command);
-    assert!(line.contains("cannot read the key file nowhere.key"), "{line}");
-
-    set_mode(&site.folder.path().join("tautline.db.key"), 0o644);
-    let line = refused(site.tautline(&["serve"]));
-    assert!(line.contains("mode 0644") && line.contains("chmod 600"), "{line}");
-}
-
-#[test]
-fn a_read_only_database_is_refused_in_one_line() {
-    let site = used_site();
-    set_mode(&site.database(), 0o444);
-    let line = refused(site.tautline(&["serve"]));
-    assert!(line.contains("tautline.db is read-only"), "{line}");
-}
-
-#[test]
-fn a_file_that_is_no_database_is_refused_and_left_as_it_is() {
-    let site = Site::new(|_| {});
-    fs::write(site.database(), "the accounts of 1987").unwrap();
-    let line = refused(site.tautline(&["serve"]));
-    assert!(line.contains("is not a SQLite database"), "{line}");
-    assert_eq!(fs::read_to_string(site.database()).unwrap(), "the accounts of 1987");
-}
-
-#[test]
 fn a_taken_port_is_refused_in_one_line_before_anything_is_begun() {
     let site = used_site();
-    let before = begun(&site.database());
+    let before = begun(&site);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for setting in ["TAUTLINE_LISTEN", "TAUTLINE_METRICS_LISTEN"] {
         let mut command = site.tautline(&["serve"]);
+        // Not even a word about the database's settings stands beside it.
+        command.env("TAUTLINE_LOG", "error");
         command.env(setting, &address).env("SLACK_APP_TOKEN", "xapp-1-A0NEW-1-0123456789abcdef");
         let line = refused(command);
         assert!(line.contains(&address) && line.contains(setting), "{line}");
-        assert_eq!(begun(&site.database()), before, "neither a writer nor a workspace");
+        assert_eq!(begun(&site), before, "neither a writer nor a workspace");
     }
     site.serve().stop();
-}
-
-#[test]
-fn a_second_node_on_a_database_is_refused_by_name_and_the_first_goes_on() {
-    let site = Site::new(|_| {});
-    let customer = site.customer(0);
-    let first = site.serve();
-    first.register("acme", &customer);
-    first.state("acme", "ready");
-    let line = refused(site.tautline(&["serve"]));
-    assert!(line.contains(&format!("process {}", first.id())), "{line}");
-    assert!(line.contains("tautline.db is in use by another node"), "{line}");
-
-    let id = site.slack.send(&customer.app_id, Outgoing::default()).unwrap();
-    first.line(|line| Handled::read(line).is_some_and(|event| event.id == id));
-    assert_eq!(first.stop().code, Some(0));
 }
 
 #[test]
@@ -132,45 +84,6 @@ fn check_says_one_line_for_each_thing_and_ends_well_where_a_node_would_start() {
     assert_eq!(lines.len(), 4, "{lines:#?}");
     assert!(lines.iter().all(|line| line.starts_with("ok ")), "{lines:#?}");
     assert!(ended.output.stderr.is_empty(), "{:?}", ended.output.stderr);
-}
-
-#[test]
-fn check_goes_on_after_a_failure_and_ends_with_code_2() {
-    let site = used_site();
-    set_mode(&site.database(), 0o444);
-    let ended = Process::start(limited(&site, "128")).ended();
-    let lines = ended.output.stdout;
-    let starts: Vec<_> = lines.iter().map(|line| line.split(':').next().unwrap()).collect();
-    assert_eq!(starts, ["ok    settings", "FAIL  database and key", "FAIL  file limit", "ok    slack"]);
-    assert_eq!((ended.code, ended.output.stderr.len()), (Some(2), 1), "{:?}", ended.output.stderr);
-}
-
-#[test]
-fn the_demo_runs_without_anything_set_up_and_nothing_is_sent_twice() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = tautline(folder.path(), &["demo", "--seconds", "3", "--listen", "127.0.0.1:0"]);
-    command.env("TMPDIR", folder.path());
-    let ended = Process::start(command).ended();
-    let text = ended.output.text();
-    assert_eq!(ended.code, Some(0), "{text}");
-    let result = ended.output.stdout.last().expect("a last line");
-    assert!(result.contains(" were acked, 0 had to be sent again"), "{text}");
-    assert!(!result.contains(" 0 were acked"), "{text}");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing stays behind");
-}
-
-#[test]
-fn help_names_every_command_and_an_unknown_flag_ends_with_code_2() {
-    let folder = tempfile::tempdir().unwrap();
-    let help = Process::start(tautline(folder.path(), &["--help"])).ended();
-    assert_eq!(help.code, Some(0));
-    for command in ["demo", "serve", "simulate", "check"] {
-        assert!(help.output.stdout.iter().any(|line| line.trim_start().starts_with(command)), "{help:?}");
-    }
-    for wrong in [&["serve", "--frobnicate"][..], &["frobnicate"], &[]] {
-        let ended = Process::start(tautline(folder.path(), wrong)).ended();
-        assert_eq!(ended.code, Some(2), "{wrong:?}: {ended:?}");
-    }
 }
 
 #[test]
@@ -220,14 +133,6 @@ fn not_even_at_trace_a_token_a_ticket_or_a_payload_is_shown() {
     }
 }
 
-/// A site whose database a node has made.
-fn used_site() -> Site {
-    let site = Site::new(|_| {});
-    let ended = site.serve().stop();
-    assert_eq!(ended.code, Some(0), "{}", ended.output.text());
-    site
-}
-
 /// `serve` with what a stranger has: an app-level token.
 fn online(site: &Site, app_token: &str) -> Command {
     let mut command = site.tautline(&["serve"]);
@@ -235,39 +140,14 @@ fn online(site: &Site, app_token: &str) -> Command {
     command
 }
 
-/// `check` with so many files to open.
-fn limited(site: &Site, files: &str) -> Command {
-    let check = site.tautline(&["check"]);
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", &format!("ulimit -Sn {files} && exec \"$0\" \"$@\"")]);
-    command.arg(check.get_program()).args(check.get_args()).env_clear().current_dir(site.folder.path());
-    command.envs(check.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command
-}
-
-/// The one line of a node that does not start.
-fn refused(command: Command) -> String {
-    let Ended { code, output } = Process::start(command).ended();
-    assert_eq!(code, Some(2), "{output:#?}");
-    assert_eq!((output.stderr.len(), output.stdout.len()), (1, 0), "{output:#?}");
-    let line = output.stderr.first().unwrap();
-    assert!(line.starts_with("tautline: "), "{line}");
-    line.clone()
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
-
 /// What nodes have begun on a database: writers and workspaces.
-fn begun(database: &Path) -> (i64, i64) {
-    let count = async {
-        let mut db = SqliteConnectOptions::new().filename(database).connect().await.unwrap();
+fn begun(site: &Site) -> (i64, i64) {
+    block_on(async {
+        let mut db = site.database.connect().await;
         let counts =
             sqlx::query_as("select (select count(*) from writers), (select count(*) from workspaces)");
         let counts = counts.fetch_one(&mut db).await.unwrap();
         db.close().await.unwrap();
         counts
-    };
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(count)
+    })
 }

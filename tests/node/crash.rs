@@ -1,16 +1,13 @@
 //! The end of a node, with and without notice: every event that Slack was told "got it" for is handled.
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::Connection as _;
 use tautline::simulator::{EventRecord, Fault, How, Load, Outcome, Side};
 
-use super::process::{Handled, Site};
+use super::process::{Handled, Site, block_on};
 
 /// Customers that send at the same time.
 const CUSTOMERS: u8 = 3;
@@ -51,7 +48,7 @@ fn twenty_kills_in_a_row_lose_no_event_that_was_acked() {
         }
         node.run_for(Duration::from_millis(dice.random_range(0..1_000)));
         runs.push(node.kill().handled());
-        unsettled.push(unsettled_in(&site.database()));
+        unsettled.push(unsettled_in(&site));
     }
     runs.push(last_run(&site, &runs));
 
@@ -203,24 +200,15 @@ fn repeats(runs: &[Vec<Handled>]) -> Vec<usize> {
     runs.iter().map(count).collect()
 }
 
-/// How many events of a killed node are stored and not noted as handled. Looks at a copy, so that the next start finds the
-/// files as the kill left them.
-fn unsettled_in(database: &Path) -> i64 {
-    let copy = tempfile::tempdir().unwrap();
-    let path = copy.path().join("copy.db");
-    fs::copy(database, &path).expect("the database is there");
-    let wal = database.with_extension("db-wal");
-    if wal.exists() {
-        fs::copy(&wal, path.with_extension("db-wal")).expect("its log can be read");
-    }
-    let count = async {
-        let mut db = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+/// How many events of a killed node are stored and not noted as handled.
+fn unsettled_in(site: &Site) -> i64 {
+    block_on(async {
+        let (mut db, _folder) = site.database.remains().await;
         let unsettled = sqlx::query_scalar(
             "select count(*) from events where seq > (select min(settled_to) from writers where ended_at is null)",
         );
         let unsettled = unsettled.fetch_one(&mut db).await.unwrap();
         db.close().await.unwrap();
         unsettled
-    };
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(count)
+    })
 }

@@ -14,7 +14,7 @@ use tautline::handlers::{Delivery, Handler, Options as Limits, Outcome, Registry
 use tautline::simulator::{Call, Load, NewApp, Outcome as Fate, Outgoing, Team, Template};
 use tokio::sync::Semaphore;
 
-use crate::harness::{Customer, Node, PATIENCE, Seen, Stage, eventually};
+use super::harness::{Customer, Node, PATIENCE, Seen, Stage, eventually};
 
 // What an ack means.
 
@@ -41,8 +41,7 @@ async fn while_the_database_takes_no_writes_nothing_is_acked_and_the_socket_stay
     exchange(&stage, &node, &acme).await;
     assert_eq!(node.ask("GET", "/readyz", None, None).await.status, 200);
 
-    let mut other = stage.open_database().await;
-    sqlx::query("begin immediate").execute(&mut other).await.unwrap();
+    let mut other = stage.database.hold().await;
     let acked = stage.look(&acme, |app| app.counts.acked);
     stage.slack.load(&acme.app_id, Load { rate: Some(50.0), ..Load::default() }).unwrap();
     let red = async || {
@@ -75,8 +74,7 @@ async fn received_is_acked_before_it_is_on_disk_and_handled_after() {
     let acme = stage.customer("acme");
     node.welcome(&[&acme]).await;
     exchange(&stage, &node, &acme).await;
-    let mut other = stage.open_database().await;
-    sqlx::query("begin immediate").execute(&mut other).await.unwrap();
+    let mut other = stage.database.hold().await;
     let id = stage.slack.send(&acme.app_id, Outgoing::default()).unwrap();
     until_acked(&stage, &acme, &id).await;
     assert!(!node.has_on_disk(&id).await);
@@ -339,8 +337,7 @@ async fn a_stop_while_the_database_takes_no_writes_is_bounded_and_loses_nothing(
     let node = stage.node().await;
     node.welcome(&[&acme]).await;
     exchange(&stage, &node, &acme).await;
-    let mut other = stage.open_database().await;
-    sqlx::query("begin immediate").execute(&mut other).await.unwrap();
+    let mut other = stage.database.hold().await;
     let id = stage.slack.send(&acme.app_id, Outgoing::default()).unwrap();
     let read = async || (node.workspace("acme").await["counters"]["events"] == json!(2)).then_some(());
     eventually("the event is read", read).await;

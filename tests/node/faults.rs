@@ -7,7 +7,7 @@ use serde_json::json;
 use tautline::simulator::{Act, Arm, Ending, Fault, Load, Outcome, Outgoing, Shape, Template, Which};
 use tautline::status::{Actor, Code, State};
 
-use crate::harness::{Customer, Node, PROMISED, Stage, code_of};
+use super::harness::{Customer, Node, PROMISED, Stage, code_of};
 
 const RESET: Act = Act::End { how: Ending::Reset };
 

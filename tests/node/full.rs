@@ -1,11 +1,9 @@
 //! A database without room: nothing is acked that is not on disk, everybody can see why, and it ends by itself.
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use sqlx::{Connection as _, SqliteConnection};
 use tautline::admin::AdminToken;
 use tautline::app::{App, Options};
 use tautline::config::Ack;
@@ -47,7 +45,7 @@ async fn a_full_database_acks_nothing_says_so_and_goes_on_once_there_is_room() {
     assert!(answer.to_string().contains("the database takes no writes"), "{answer}");
     let acked = acked(&site);
     assert!(!acked.is_empty(), "there was room for some");
-    let mut db = open(&site.database()).await;
+    let mut db = site.database.connect().await;
     assert!(acked.is_subset(&stored(&mut db).await), "what is acked is stored");
 
     let mut acks = 0;
@@ -73,7 +71,7 @@ fn options(site: &Site) -> Options {
     let mut handlers = Registry::default();
     handlers.register_builtin("log").unwrap();
     Options {
-        database: site.database().display().to_string(),
+        database: site.database.address(),
         key: KeySource::Beside,
         max_pages: Some(PAGES),
         listen: ([127, 0, 0, 1], 0).into(),
@@ -97,10 +95,6 @@ fn counts(record: &Record) -> &Counts {
 fn acked(site: &Site) -> BTreeSet<String> {
     let events = site.slack.record().apps.into_iter().flat_map(|app| app.events);
     events.filter(|event| event.outcome == Outcome::Acked).map(|event| event.id).collect()
-}
-
-async fn open(database: &Path) -> SqliteConnection {
-    SqliteConnectOptions::new().filename(database).connect().await.unwrap()
 }
 
 async fn stored(db: &mut SqliteConnection) -> BTreeSet<String> {

@@ -2,18 +2,16 @@
 //! node's own status, on the simulator's record, on what a handler has seen. What is judged is judged by the record.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::Connection as _;
 use tautline::actors::StopReport;
 use tautline::admin::AdminToken;
 use tautline::app::{App, Options};
-use tautline::config::{Ack, KeySource};
+use tautline::config::Ack;
 use tautline::event::Event;
 use tautline::handlers::{Delivery, Handler, Options as Limits, Outcome, Registry};
 use tautline::ids::AppId;
@@ -21,6 +19,8 @@ use tautline::simulator::{self, AppRecord, Handle, NewApp, Outcome as Fate, Reco
 use tautline::status::{Code, State, Status};
 use tautline::telemetry::Metrics;
 use tokio::sync::watch;
+
+use super::{Connection, Database};
 
 /// What Tautline promises: after a fault the right state, and after its end `ready`, within this.
 pub(crate) const PROMISED: Duration = Duration::from_secs(15);
@@ -33,7 +33,8 @@ const ADMIN_TOKEN: &str = "admin-token";
 /// A simulated Slack and the place for a database. Outlives the nodes that run on it.
 pub(crate) struct Stage {
     pub(crate) slack: Handle,
-    folder: tempfile::TempDir,
+    pub(crate) database: Arc<Database>,
+    _folder: tempfile::TempDir,
 }
 
 impl Stage {
@@ -52,9 +53,11 @@ impl Stage {
     pub(crate) fn with_rules(change: impl FnOnce(&mut Rules)) -> Self {
         let mut options = simulator::Options::default();
         change(&mut options.rules);
+        let folder = tempfile::tempdir().expect("there is room for a database");
         Self {
             slack: Simulator::start(options).expect("a port is free"),
-            folder: tempfile::tempdir().expect("there is room for a database"),
+            database: Arc::new(Database::new(folder.path())),
+            _folder: folder,
         }
     }
 
@@ -107,8 +110,8 @@ impl Stage {
     /// A node with just these handlers.
     pub(crate) async fn bare_node(&self, ack: Ack, handlers: Registry) -> Node {
         let options = Options {
-            database: self.database().display().to_string(),
-            key: KeySource::Beside,
+            database: self.database.address(),
+            key: self.database.key(),
             max_pages: None,
             listen: ([127, 0, 0, 1], 0).into(),
             metrics_listen: None,
@@ -124,17 +127,8 @@ impl Stage {
         };
         let threads = threads();
         let app = App::start(options).await.expect("the node starts");
-        Node { app, seen: Seen::default(), http: awc::Client::default(), database: self.database(), threads }
-    }
-
-    fn database(&self) -> PathBuf {
-        self.folder.path().join("tautline.db")
-    }
-
-    /// A connection of the test's own to the node's database.
-    pub(crate) async fn open_database(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.database());
-        options.connect().await.expect("the database is there")
+        let database = Arc::clone(&self.database);
+        Node { app, seen: Seen::default(), http: awc::Client::default(), database, threads }
     }
 
     /// What Slack saw of a customer's app.
@@ -210,7 +204,7 @@ pub(crate) struct Node {
     /// What its recording handler got.
     pub(crate) seen: Seen,
     http: awc::Client,
-    database: PathBuf,
+    database: Arc<Database>,
     threads: usize,
 }
 
@@ -381,9 +375,8 @@ impl Node {
     }
 
     /// Reads the node's database from beside it.
-    pub(crate) async fn reader(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(&self.database).read_only(true);
-        options.connect().await.expect("the database can be read")
+    pub(crate) async fn reader(&self) -> Connection {
+        self.database.connect().await
     }
 
     /// Is the event in the journal?

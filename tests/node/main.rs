@@ -1,25 +1,32 @@
-//! The real node against the simulated Slack: one binary, one file a theme.
+//! The real node against the simulated Slack: one binary, one file a theme. The suite runs on each database.
 
 #[cfg(test)]
-mod harness;
+mod database;
 
 #[cfg(test)]
-mod admin;
+mod sqlite;
+
 #[cfg(test)]
-mod cli;
+mod postgres;
+
+// What is SQLite's alone, or no database's.
 #[cfg(test)]
-mod crash;
+mod commands;
 #[cfg(test)]
-mod delivery;
-#[cfg(test)]
-mod faults;
+mod files;
 #[cfg(test)]
 mod full;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
-mod process;
-#[cfg(test)]
-mod refresh;
-#[cfg(test)]
 mod trace;
+#[cfg(test)]
+use sqlite::suite::{harness, process};
+
+// What is Postgres' alone.
+#[cfg(test)]
+mod nodes;
+#[cfg(test)]
+mod outage;
+#[cfg(test)]
+mod proxy;

@@ -12,7 +12,7 @@ use tautline::simulator::{
 };
 
 use self::line::{ALL, Line, PATIENCE, Sdk, each, each_with, slack};
-use crate::harness::Stage;
+use super::harness::Stage;
 
 /// Slack's ordinary end of a socket.
 const CLOSE: Ending = Ending::Close { code: Some(1000), hold_ms: 0 };

@@ -3,13 +3,15 @@
 //! killed when its value goes, also when that is a test that fails.
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tautline::simulator::{self, Handle, NewApp, Record, Rules, Simulator, Team};
+
+use super::Database;
 
 /// Far longer than anything here takes, on a machine that has other things to do; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,6 +22,7 @@ pub(crate) const ADMIN_TOKEN: &str = "admin-token-of-a-test";
 /// A simulated Slack and a folder for a node's database. Outlives the processes that run on it.
 pub(crate) struct Site {
     pub(crate) slack: Handle,
+    pub(crate) database: Database,
     pub(crate) folder: tempfile::TempDir,
 }
 
@@ -34,9 +37,11 @@ impl Site {
     pub(crate) fn new(change: impl FnOnce(&mut Rules)) -> Self {
         let mut options = simulator::Options::default();
         change(&mut options.rules);
+        let folder = tempfile::tempdir().expect("there is room for a folder");
         Self {
             slack: Simulator::start(options).expect("a port is free"),
-            folder: tempfile::tempdir().expect("there is room for a folder"),
+            database: Database::new(folder.path()),
+            folder,
         }
     }
 
@@ -52,10 +57,6 @@ impl Site {
         Customer { app_id, app_token, bot_token }
     }
 
-    pub(crate) fn database(&self) -> PathBuf {
-        self.folder.path().join("tautline.db")
-    }
-
     /// The command line with an environment of its own: this Slack, a free port, lines for machines.
     pub(crate) fn tautline(&self, arguments: &[&str]) -> Command {
         let mut command = tautline(self.folder.path(), arguments);
@@ -63,7 +64,8 @@ impl Site {
             .env("TAUTLINE_LISTEN", "127.0.0.1:0")
             .env("TAUTLINE_ADMIN_TOKEN", ADMIN_TOKEN)
             .env("TAUTLINE_SLACK_API_URL", self.slack.api_url())
-            .env("TAUTLINE_LOG_FORMAT", "json");
+            .env("TAUTLINE_LOG_FORMAT", "json")
+            .envs(self.database.environment());
         command
     }
 
@@ -76,10 +78,14 @@ impl Site {
 
     /// Waits until the simulator's record is as wanted.
     pub(crate) fn until(&self, what: &str, look: impl FnMut(&Record) -> bool) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let waited = runtime.block_on(self.slack.until(look, PATIENCE));
+        let waited = block_on(self.slack.until(look, PATIENCE));
         assert!(waited.is_ok(), "not within {PATIENCE:?}: {what}");
     }
+}
+
+/// Waits in a test that has no runtime.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
 /// The binary in a folder, with nothing of this process's environment.
@@ -87,6 +93,34 @@ pub(crate) fn tautline(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tautline"));
     command.args(arguments).env_clear().current_dir(folder);
     command
+}
+
+/// A site whose database a node has made.
+pub(crate) fn used_site() -> Site {
+    let site = Site::new(|_| {});
+    let ended = site.serve().stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.output.text());
+    site
+}
+
+/// `check` with so many files to open.
+pub(crate) fn limited(site: &Site, files: &str) -> Command {
+    let check = site.tautline(&["check"]);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &format!("ulimit -Sn {files} && exec \"$0\" \"$@\"")]);
+    command.arg(check.get_program()).args(check.get_args()).env_clear().current_dir(site.folder.path());
+    command.envs(check.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+}
+
+/// The one line of a node that does not start.
+pub(crate) fn refused(command: Command) -> String {
+    let Ended { code, output } = Process::start(command).ended();
+    assert_eq!(code, Some(2), "{output:#?}");
+    assert_eq!((output.stderr.len(), output.stdout.len()), (1, 0), "{output:#?}");
+    let line = output.stderr.first().unwrap();
+    assert!(line.starts_with("tautline: "), "{line}");
+    line.clone()
 }
 
 /// A process whose output is read by threads of its own, so that it never waits for this one.

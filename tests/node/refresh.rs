@@ -6,7 +6,7 @@ use std::time::Duration;
 use tautline::simulator::{Act, AppRecord, Arm, Ending, Fault, Load, Which};
 use tautline::status::State;
 
-use crate::harness::{Customer, Node, Stage};
+use super::harness::{Customer, Node, Stage};
 
 #[actix::test]
 async fn a_refresh_leaves_no_gap() {

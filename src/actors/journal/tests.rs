@@ -92,6 +92,22 @@ async fn what_is_done_is_noted_by_the_tick_when_nothing_comes_in() {
 }
 
 #[actix::test]
+async fn a_database_that_goes_away_while_nothing_comes_in_is_seen_by_the_tick_and_so_is_its_return() {
+    tokio::time::pause();
+    let journal = Bench::start(Faults { away: true, ..Faults::default() });
+    for away in [true, false] {
+        journal.inbox.faults.lock().unwrap().away = away;
+        for _ in 0..2 {
+            tokio::time::advance(TICK).await;
+            journal.inbox.kept.notified().await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(journal.marks.is_stuck(), away);
+    }
+    journal.stop().await;
+}
+
+#[actix::test]
 async fn what_is_queued_when_the_end_comes_is_still_written() {
     let journal = Bench::start(Faults::default());
     let mut link = journal.push(&["a"]);
@@ -153,7 +169,7 @@ impl LinkEnd {
 impl Bench {
     fn start(faults: Faults) -> Self {
         let inbox = Arc::new(Faulty::new(faults));
-        let writer = Writer { id: WriterId(1), last: Seq(5), settled_to: Seq(5) };
+        let writer = Writer { id: WriterId(1), number: 0, last: Seq(5), settled_to: Seq(5) };
         let clock = Clock::start();
         let marks = Marks::new(&writer, clock);
         let store = Arc::clone(&inbox) as Arc<dyn Inbox>;
@@ -204,6 +220,8 @@ struct Faults {
     lose_answers: usize,
     panics: usize,
     refusals: usize,
+    /// Does not answer when it is asked to keep house.
+    away: bool,
     /// Refuses every group that holds this event.
     poison: Option<&'static str>,
 }
@@ -216,6 +234,7 @@ struct Faulty {
     ended: AtomicUsize,
     asked: tokio::sync::watch::Sender<usize>,
     noted: tokio::sync::Notify,
+    kept: tokio::sync::Notify,
 }
 
 impl Faulty {
@@ -228,6 +247,7 @@ impl Faulty {
             ended: AtomicUsize::new(0),
             asked: tokio::sync::watch::Sender::new(0),
             noted: tokio::sync::Notify::new(),
+            kept: tokio::sync::Notify::new(),
         }
     }
 
@@ -302,6 +322,11 @@ impl Inbox for Faulty {
 
     async fn forget_seen(&self, _: i64, _: u32) -> Result<u64, StoreError> {
         Ok(0)
+    }
+
+    async fn keep_house(&self, _: i64) -> Result<(), StoreError> {
+        self.kept.notify_one();
+        if self.faults.lock().unwrap().away { Err(StoreError::Unavailable("not now".into())) } else { Ok(()) }
     }
 }
 

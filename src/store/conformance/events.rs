@@ -15,7 +15,7 @@ pub(in crate::store) async fn events_come_back_as_they_went_in_odd_bytes_include
     let odd = Event {
         workspace: Some(WorkspaceId(9)),
         kind: Kind::Interactive,
-        kind_type: "block_actions 'quoted' \u{0} 🪢".into(),
+        kind_type: "block_actions 'quoted' 🪢".into(),
         slack_id: "Ev\"; drop table events; --".into(),
         retry: 3,
         received_ms: i64::MAX,

@@ -1,55 +1,25 @@
-//! What went wrong inside, and the words it is told in.
+//! SQLite's errors, in the store's words.
 
 use std::path::Path;
 
 use sqlx::error::DatabaseError;
 
 use crate::store::StoreError;
+use crate::store::fault::Fault;
 
-/// An error inside this module: already in the store's words, or SQLite's own.
-#[derive(Debug)]
-pub(super) enum Fault {
-    Told(StoreError),
-    Sql(sqlx::Error),
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
-        Self::Told(error)
+/// In the store's words: what happened to which file, and what to do. SQLite's messages name columns, never values.
+pub(super) fn tell(fault: Fault, path: &Path) -> StoreError {
+    match fault {
+        Fault::Told(error) => error,
+        Fault::Sql(error) => tell_sql(&error, path),
     }
 }
 
-impl From<sqlx::Error> for Fault {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-impl Fault {
-    /// In the store's words: what happened to which file, and what to do. SQLite's messages name columns, never values.
-    pub(super) fn tell(self, path: &Path) -> StoreError {
-        match self {
-            Self::Told(error) => error,
-            Self::Sql(error) => tell_sql(&error, path),
-        }
-    }
-
-    /// Does another program hold the write lock?
-    pub(super) fn is_busy(&self) -> bool {
-        match self {
-            Self::Sql(sqlx::Error::Database(error)) => matches!(primary_code(error.as_ref()), Some(5 | 6)),
-            Self::Sql(_) | Self::Told(_) => false,
-        }
-    }
-
-    /// A broken rule of uniqueness is a conflict, told as `what`.
-    pub(super) fn or_conflict(self, what: impl FnOnce() -> String) -> Self {
-        match self {
-            Self::Sql(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                Self::Told(StoreError::Conflict(what()))
-            }
-            Self::Sql(_) | Self::Told(_) => self,
-        }
+/// Does another program hold the write lock?
+pub(super) fn is_busy(fault: &Fault) -> bool {
+    match fault {
+        Fault::Sql(sqlx::Error::Database(error)) => matches!(primary_code(error.as_ref()), Some(5 | 6)),
+        Fault::Sql(_) | Fault::Told(_) => false,
     }
 }
 

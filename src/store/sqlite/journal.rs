@@ -1,19 +1,18 @@
 //! The journal's way in: groups of events, and what no database would take.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteArguments;
 
 use super::SqliteStore;
 use super::batch::{BEGIN_AND_STORE, STORE, STORE_AGAIN, bind, pieces};
-use super::fault::Fault;
 use super::seen::{Recent, find_noted, note};
 use super::write_side::Tx;
 use crate::event::Event;
 use crate::ids::{Seq, WriterId};
-use crate::store::vault::Place;
-use crate::store::{StoreError, Taken};
+use crate::store::Taken;
+use crate::store::fault::Fault;
+use crate::store::inbox::{bytes_of, first_of_each_key, seal_payload, seal_whole, taken};
 
 /// An event of a group that may be new.
 #[derive(Clone, Copy)]
@@ -40,29 +39,19 @@ impl SqliteStore {
             tx.end().await?;
         }
         let entries = not_seen_lately(tx.read_recent().await?, group);
-        let mut taken = vec![Taken::Duplicate; group.len()];
-        let mut is_fresh = |entry: &Entry<'_>| {
-            if let Some(taken) = taken.get_mut(entry.at) {
-                *taken = Taken::Fresh;
-            }
-        };
-        let rest = if entries.iter().any(|entry| entry.is_there) {
-            entries
+        let (mut stored, rest) = if entries.iter().any(|entry| entry.is_there) {
+            (Vec::new(), entries)
         } else {
-            let (stored, rest) = self.store_new(&mut tx, writer, &entries, settled_to).await?;
-            stored.iter().for_each(&mut is_fresh);
-            rest
+            self.store_new(&mut tx, writer, &entries, settled_to).await?
         };
         if !rest.is_empty() {
-            let stored = self.store_rest(&mut tx, writer, rest).await?;
-            stored.iter().for_each(&mut is_fresh);
+            stored.extend(self.store_rest(&mut tx, writer, rest).await?);
         }
-        let fresh = group.iter().zip(&taken).filter(|(_, taken)| **taken == Taken::Fresh);
         if let Some(recent) = tx.recent() {
-            recent.add(fresh.map(|(event, _)| &**event));
+            recent.add(stored.iter().map(|entry| entry.event));
         }
         tx.leave();
-        Ok(taken)
+        Ok(taken(group.len(), stored.iter().map(|entry| entry.at)))
     }
 
     /// The ordinary way: whatever was never seen is stored, and the writer's mark moved, by as few texts as can be. Gives those that
@@ -83,9 +72,9 @@ impl SqliteStore {
             let text = batch.over(piece.len());
             let values = || self.values_to_store(writer, piece, is_first.then_some(settled_to));
             let changed = if is_first {
-                tx.begin_with(text, values).await.map_err(seq_taken)?.into_iter().nth(1)
+                tx.begin_with(text, values).await.map_err(Fault::or_seq_taken)?.into_iter().nth(1)
             } else {
-                tx.run(text, values()?).await.map_err(seq_taken)?.into_iter().next()
+                tx.run(text, values()?).await.map_err(Fault::or_seq_taken)?.into_iter().next()
             };
             is_first = false;
             if changed == Some(0) { &mut rest } else { &mut stored }.extend_from_slice(piece);
@@ -138,23 +127,13 @@ impl SqliteStore {
     fn bind_payloads(&self, values: &mut SqliteArguments, piece: &[Entry<'_>]) -> Result<(), Fault> {
         for Entry { event, .. } in piece {
             bind(values, event.seq.0)?;
-            bind(values, self.vault.seal(payload_place(event.seq), event.payload.as_bytes())?)?;
+            bind(values, seal_payload(&self.vault, event)?)?;
         }
         Ok(())
     }
 
     pub(super) async fn put_aside(&self, event: &Event, error: &str, now_ms: i64) -> Result<(), Fault> {
-        let whole = serde_json::json!({
-            "workspace": event.workspace,
-            "kind": event.kind,
-            "type": event.kind_type,
-            "slack_id": event.slack_id,
-            "dedupe": event.dedupe.0,
-            "retry": event.retry,
-            "received_ms": event.received_ms,
-            "payload": event.payload,
-        });
-        let sealed = self.vault.seal(quarantine_place(event.seq), whole.to_string().as_bytes())?;
+        let sealed = seal_whole(&self.vault, event)?;
         let mut tx = self.write_side.begin().await?;
         sqlx::query(
             "insert into quarantine (seq, at, app_id, error, event_sealed) values ($1, $2, $3, $4, $5)",
@@ -186,13 +165,11 @@ impl SqliteStore {
 
 /// The first of each key that is not known to be another event's. What is left out is a duplicate.
 fn not_seen_lately<'a>(recent: &Recent, group: &'a [Arc<Event>]) -> Vec<Entry<'a>> {
-    let mut keys = HashSet::with_capacity(group.len());
-    let first = group.iter().enumerate().filter(|(_, event)| keys.insert(event.dedupe));
-    let entry = |(at, event): (usize, &'a Arc<Event>)| match recent.find(event.dedupe) {
+    let entry = |(at, event): (usize, &'a Event)| match recent.find(event.dedupe) {
         None => Some(Entry { at, event, is_there: false }),
         Some(seq) => (seq == event.seq).then_some(Entry { at, event, is_there: true }),
     };
-    first.filter_map(entry).collect()
+    first_of_each_key(group).filter_map(entry).collect()
 }
 
 fn bind_events(values: &mut SqliteArguments, writer: WriterId, piece: &[Entry<'_>]) -> Result<(), Fault> {
@@ -207,25 +184,7 @@ fn bind_events(values: &mut SqliteArguments, writer: WriterId, piece: &[Entry<'_
         bind(values, event.dedupe.0.as_slice())?;
         bind(values, event.retry)?;
         bind(values, event.received_ms)?;
-        bind(values, i64::try_from(event.payload.len()).unwrap_or(i64::MAX))?;
+        bind(values, bytes_of(event))?;
     }
     Ok(())
-}
-
-fn seq_taken(fault: Fault) -> Fault {
-    match fault {
-        Fault::Sql(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-            StoreError::Data("the seq of an event is taken by another event".into()).into()
-        }
-        Fault::Sql(_) | Fault::Told(_) => fault,
-    }
-}
-
-/// Where an event's payload is sealed.
-pub(super) const fn payload_place(seq: Seq) -> Place {
-    Place::new("payloads", "payload_sealed", seq.0)
-}
-
-const fn quarantine_place(seq: Seq) -> Place {
-    Place::new("quarantine", "event_sealed", seq.0)
 }

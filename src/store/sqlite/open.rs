@@ -9,16 +9,18 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::address::{beside_database, database_exists, database_path};
-use super::fault::Fault;
+use super::fault::tell;
 use super::lock::Lock;
 use super::pragmas::{read_back, reader_options, writer_options};
 use super::write_side::{BUSY_TIMEOUT, WriteSide};
 use super::{READ_LIMIT, SqliteStore};
 use crate::clock::Clock;
 use crate::config::KeySource;
-use crate::store::StoreError;
+use crate::store::fault::Fault;
 use crate::store::key::KeyBytes;
-use crate::store::vault::{Place, Vault};
+use crate::store::key_check::KeyCheck;
+use crate::store::vault::Vault;
+use crate::store::{OpenOptions, Opened, StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 
@@ -26,35 +28,11 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 const APPLICATION_ID: i64 = 0x5441_5554;
 const READERS: u32 = 3;
 
-/// The known text that is sealed into the database, to know its key by.
-const KEY_CHECK: &str = "tautline";
-const KEY_CHECK_PLACE: Place = Place::new("meta", "key_check", 0);
-
-/// What a store is opened with.
-#[derive(Clone, Debug)]
-pub struct OpenOptions {
-    /// `sqlite://file.db`, `sqlite:///dir/file.db` or a path.
-    pub address: String,
-    /// Where the key comes from.
-    pub key: KeySource,
-    /// The most pages (of 8 KiB) the database may have; none for no bound but the disk.
-    pub max_pages: Option<u32>,
-}
-
-/// An open store, and what the operator should know of it.
-#[derive(Debug)]
-pub struct Opened {
-    /// The store.
-    pub store: SqliteStore,
-    /// One line each, to be logged: a key file that was made, a setting that did not take.
-    pub notes: Vec<String>,
-}
-
 impl SqliteStore {
     /// Opens the database, making it and its key file where there is none.
-    pub async fn open(options: OpenOptions) -> Result<Opened, StoreError> {
+    pub(in crate::store) async fn open(options: OpenOptions) -> Result<Opened<Self>, StoreError> {
         let path = database_path(&options.address)?;
-        let told = |fault: Fault| fault.tell(&path);
+        let told = |fault: Fault| tell(fault, &path);
         let exists = database_exists(&path)?;
         let lock = Lock::take(&path)?;
         let found = if exists { Some(inspect(&path).await.map_err(told)?) } else { None };
@@ -86,11 +64,6 @@ impl SqliteStore {
 /// What an existing database says of itself.
 struct Found {
     key_check: Option<KeyCheck>,
-}
-
-struct KeyCheck {
-    key_id: String,
-    sealed: Vec<u8>,
 }
 
 /// Looks into an existing database without changing it.
@@ -170,35 +143,28 @@ fn unlock(
         }
     };
     let vault = Vault::new(&key);
-    let Some(check) = check else { return Ok(vault) };
-    if vault.open(KEY_CHECK_PLACE, check.sealed).is_ok() {
-        return Ok(vault);
+    if let Some(check) = check {
+        check.compare(&vault, &path.display().to_string())?;
     }
-    Err(StoreError::Setup(format!(
-        "the database {} was sealed with the key {}, this node was given the key {}; give it the right one by \
-         TAUTLINE_KEY or TAUTLINE_KEY_FILE; nothing was changed",
-        path.display(),
-        check.key_id,
-        vault.key_id()
-    )))
+    Ok(vault)
 }
 
 async fn migrate(db: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let Err(error) = MIGRATIONS.run_direct(None, db, false).await else { return Ok(()) };
     Err(if let MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) = error {
-        Fault::from(error).tell(path)
+        tell(error.into(), path)
     } else {
         StoreError::Setup(format!("the schema of {} is not what this version ships: {error}", path.display()))
     })
 }
 
 async fn remember_key(db: &mut SqliteConnection, vault: &Vault) -> Result<(), Fault> {
-    let check = vault.seal(KEY_CHECK_PLACE, KEY_CHECK.as_bytes())?;
+    let check = KeyCheck::of(vault)?;
     sqlx::query(
         "insert into meta (name, value) values ('key_id', $1), ('key_check', $2) on conflict do nothing",
     )
-    .bind(vault.key_id())
-    .bind(check)
+    .bind(check.key_id)
+    .bind(check.sealed)
     .execute(db)
     .await?;
     Ok(())

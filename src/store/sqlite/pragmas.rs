@@ -5,9 +5,9 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
-use super::fault::Fault;
 use super::write_side::BUSY_TIMEOUT;
 use crate::store::StoreError;
+use crate::store::fault::Fault;
 
 /// The page size of a new database: some five events a page. What is written costs by the page more than by the byte.
 const PAGE_SIZE: u32 = 8192;

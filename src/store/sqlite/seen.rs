@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::SqliteStore;
-use super::fault::Fault;
 use super::write_side::Tx;
 use crate::event::{DedupeKey, Event};
 use crate::ids::Seq;
+use crate::store::fault::Fault;
 
 /// So many keys move into the table together: enough that those which share a page pay for it together, and few enough that the
 /// next group does not wait long.

@@ -9,14 +9,15 @@ use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
 use super::address::beside_database;
-use super::{OpenOptions, Opened, SqliteStore, seen};
+use super::{SqliteStore, seen};
 use crate::config::KeySource;
 use crate::event::{DedupeKey, Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::store::conformance::{Ground, conformance};
 use crate::store::{
-    Desired, Inbox as _, Secret, Store, StoreError, Taken, WorkspaceSpec, Workspaces as _, generate_key_text,
+    Desired, Inbox as _, OpenOptions, Opened, Secret, Store, StoreError, Taken, WorkspaceSpec,
+    Workspaces as _, generate_key_text,
 };
 
 conformance!(Disk::new());
@@ -194,7 +195,7 @@ async fn a_read_that_takes_too_long_is_cut() {
     let store = disk.opened().await.store;
     let endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n";
     let result = sqlx::query(endless).fetch_one(&mut *store.reader().await.unwrap()).await;
-    let error = super::Fault::from(result.expect_err("cut")).tell(&store.path);
+    let error = super::fault::tell(result.expect_err("cut").into(), &store.path);
     assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("took too long")), "{error}");
     store.ping().await.unwrap();
     store.close().await;
@@ -359,11 +360,11 @@ impl Disk {
         OpenOptions { address: format!("sqlite://{}", self.file("").display()), key, max_pages: None }
     }
 
-    async fn open_with(&self, key: KeySource) -> Result<Opened, StoreError> {
+    async fn open_with(&self, key: KeySource) -> Result<Opened<SqliteStore>, StoreError> {
         SqliteStore::open(self.options(key)).await
     }
 
-    async fn opened(&self) -> Opened {
+    async fn opened(&self) -> Opened<SqliteStore> {
         self.open_with(KeySource::Beside).await.unwrap()
     }
 

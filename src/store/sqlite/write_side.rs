@@ -7,9 +7,10 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions};
 use sqlx::{ConnectOptions, Connection, Either, Executor as _, SqlSafeStr, SqlStr, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::fault::Fault;
+use super::fault::is_busy;
 use super::seen::Recent;
 use crate::store::StoreError;
+use crate::store::fault::Fault;
 
 /// How long SQLite itself waits for the write lock, each time it is asked.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
@@ -139,7 +140,7 @@ impl Tx<'_> {
             match self.run(sql.clone(), values()?).await {
                 // SQLite tells for `begin` what the statement before it changed.
                 Ok(changed) => return Ok(changed.into_iter().skip(1).collect()),
-                Err(fault) if fault.is_busy() && tries_left > 0 => {}
+                Err(fault) if is_busy(&fault) && tries_left > 0 => {}
                 Err(fault) => return Err(fault),
             }
         }

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
-use super::fault::Fault;
 use crate::ids::{Seq, WriterId};
-use crate::store::{StoreError, Writer};
+use crate::store::Writer;
+use crate::store::fault::{Fault, no_writer};
 
 impl SqliteStore {
     pub(super) async fn start_writer(&self, node: &str, now_ms: i64) -> Result<Writer, Fault> {
@@ -33,12 +33,12 @@ impl SqliteStore {
         .await?;
         tx.commit().await?;
         self.writer.store(id, Ordering::Release);
-        Ok(Writer { id: WriterId(id), last: Seq(last), settled_to: Seq(settled_to) })
+        Ok(Writer { id: WriterId(id), number: 0, last: Seq(last), settled_to: Seq(settled_to) })
     }
 
     /// Only one writes a file, and this process holds its lock.
-    pub(super) fn must_have_begun(&self, writer: WriterId) -> Result<(), StoreError> {
-        if self.writer.load(Ordering::Acquire) == writer.0 { Ok(()) } else { Err(unknown(writer)) }
+    pub(super) fn must_have_begun(&self, writer: WriterId) -> Result<(), Fault> {
+        if self.writer.load(Ordering::Acquire) == writer.0 { Ok(()) } else { Err(no_writer(writer)) }
     }
 
     pub(super) async fn move_settled(
@@ -71,9 +71,5 @@ pub(super) async fn settle(
     if done.rows_affected() == 1 {
         return Ok(());
     }
-    Err(unknown(writer).into())
-}
-
-fn unknown(writer: WriterId) -> StoreError {
-    StoreError::Conflict(format!("there is no writer {writer}; it has to begin first"))
+    Err(no_writer(writer))
 }

@@ -2,22 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use super::SqliteStore;
-use super::fault::Fault;
+use super::Backend;
 use super::rows::TransitionRow;
 use crate::ids::AppId;
 use crate::status::Code;
 use crate::store::Transition;
+use crate::store::fault::Fault;
 
 /// Rows kept an app.
-pub(super) const KEPT: i64 = 1000;
+const KEPT: i64 = 1000;
 
-impl SqliteStore {
+impl Backend {
     pub(super) async fn add_history(&self, transitions: &[Transition]) -> Result<(), Fault> {
         if transitions.is_empty() {
             return Ok(());
         }
-        let mut tx = self.write_side.begin().await?;
+        let mut tx = self.begin().await?;
         for transition in transitions {
             sqlx::query(
                 "insert into transitions (app_id, n, at, from_state, to_state, code, generation) \
@@ -53,7 +53,7 @@ impl SqliteStore {
              order by n desc limit $2",
         )
         .bind(app.0)
-        .bind(limit)
+        .bind(i64::from(limit))
         .fetch_all(&mut *db)
         .await?;
         rows.into_iter().map(TransitionRow::into_transition).collect()

@@ -1,16 +1,13 @@
 //! Apps: what connections are made of, and what they learn.
 
-use sqlx::SqliteConnection;
-
-use super::SqliteStore;
-use super::fault::Fault;
 use super::rows::{AppRow, select_apps};
-use super::seating;
+use super::{Backend, Connection, json_rows, seating};
 use crate::ids::AppId;
 use crate::secret::AppToken;
 use crate::store::App;
+use crate::store::fault::Fault;
 
-impl SqliteStore {
+impl Backend {
     pub(super) async fn list_apps(&self) -> Result<Vec<App>, Fault> {
         let mut db = self.reader().await?;
         let rows: Vec<AppRow> = sqlx::query_as(select_apps!("order by a.id")).fetch_all(&mut *db).await?;
@@ -25,7 +22,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn promote(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), Fault> {
-        let mut tx = self.write_side.begin().await?;
+        let mut tx = self.begin().await?;
         if is_candidate(tx.db(), app, tried).await? {
             seating::put_in_force(tx.db(), &self.vault, app, tried, now_ms).await?;
         }
@@ -38,7 +35,7 @@ impl SqliteStore {
         tried: &AppToken,
         now_ms: i64,
     ) -> Result<(), Fault> {
-        let mut tx = self.write_side.begin().await?;
+        let mut tx = self.begin().await?;
         if is_candidate(tx.db(), app, tried).await? {
             seating::forget_candidate(tx.db(), app, now_ms).await?;
         }
@@ -51,10 +48,10 @@ impl SqliteStore {
         slack_app_id: &str,
         now_ms: i64,
     ) -> Result<(), Fault> {
-        let mut tx = self.write_side.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query(
             "update apps set slack_app_id = $2, updated_at = $3 \
-             where id = $1 and deleted_at is null and slack_app_id is not $2",
+             where id = $1 and deleted_at is null and slack_app_id is distinct from $2",
         )
         .bind(app.0)
         .bind(slack_app_id)
@@ -70,7 +67,7 @@ impl SqliteStore {
     }
 }
 
-async fn is_candidate(db: &mut SqliteConnection, app: AppId, token: &AppToken) -> Result<bool, Fault> {
+async fn is_candidate(db: &mut Connection, app: AppId, token: &AppToken) -> Result<bool, Fault> {
     let found: i64 = sqlx::query_scalar("select count(*) from apps where id = $1 and candidate_fp = $2")
         .bind(app.0)
         .bind(token.fingerprint())

@@ -1,15 +1,15 @@
 //! The journal's way out: events in order of seq, opened.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
-use super::SqliteStore;
-use super::fault::Fault;
-use super::journal::payload_place;
+use super::Backend;
 use crate::event::{DedupeKey, Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceId};
+use crate::store::fault::Fault;
+use crate::store::inbox::{payload_place, reach};
 use crate::store::vault::Vault;
 
-impl SqliteStore {
+impl Backend {
     pub(super) async fn read_journal(
         &self,
         after: Seq,
@@ -19,18 +19,11 @@ impl SqliteStore {
         let mut after = after;
         loop {
             let mut db = self.reader().await?;
-            let Some(to) = reach(&mut db, after, limit, max_bytes).await? else {
+            let sizes = self.sizes_after(&mut db, after, limit).await?;
+            let Some(to) = reach(&sizes, max_bytes) else {
                 return Ok(Vec::new());
             };
-            let rows: Vec<EventRow> = sqlx::query_as(
-                "select e.seq, e.app_id, e.workspace_id, e.kind, e.type, e.slack_id, e.dedupe, e.retry, e.at, \
-                 p.payload_sealed from events e left join payloads p on p.seq = e.seq \
-                 where e.seq > $1 and e.seq <= $2 order by e.seq",
-            )
-            .bind(after.0)
-            .bind(to.0)
-            .fetch_all(&mut *db)
-            .await?;
+            let rows = self.rows_between(&mut db, after, to).await?;
             let events: Vec<Event> = rows.into_iter().filter_map(|row| row.open(&self.vault)).collect();
             if !events.is_empty() {
                 return Ok(events);
@@ -41,8 +34,9 @@ impl SqliteStore {
     }
 }
 
+/// An event as it is stored, with its payload.
 #[derive(FromRow)]
-struct EventRow {
+pub(in crate::store) struct EventRow {
     seq: i64,
     app_id: i64,
     workspace_id: Option<i64>,
@@ -51,7 +45,7 @@ struct EventRow {
     kind_type: String,
     slack_id: String,
     dedupe: Vec<u8>,
-    retry: u16,
+    retry: i32,
     at: i64,
     payload_sealed: Option<Vec<u8>>,
 }
@@ -89,34 +83,9 @@ impl EventRow {
             kind_type: self.kind_type.into(),
             slack_id: self.slack_id.into(),
             dedupe: DedupeKey(dedupe),
-            retry: self.retry,
+            retry: u16::try_from(self.retry).unwrap_or(u16::MAX),
             received_ms: self.at,
             payload: payload.into(),
         })
     }
-}
-
-/// Up to which seq a read goes: `limit` events, and as many as fit into `max_bytes`, but one at least. None at the end.
-async fn reach(
-    db: &mut SqliteConnection,
-    after: Seq,
-    limit: u32,
-    max_bytes: usize,
-) -> Result<Option<Seq>, sqlx::Error> {
-    let sizes: Vec<(i64, i64)> =
-        sqlx::query_as("select seq, bytes from events where seq > $1 order by seq limit $2")
-            .bind(after.0)
-            .bind(limit)
-            .fetch_all(db)
-            .await?;
-    let mut to = None;
-    let mut sum = 0_usize;
-    for (seq, bytes) in sizes {
-        sum = sum.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
-        if to.is_some() && sum > max_bytes {
-            break;
-        }
-        to = Some(Seq(seq));
-    }
-    Ok(to)
 }

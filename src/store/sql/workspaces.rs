@@ -1,17 +1,15 @@
 //! Workspaces: what users register, list and remove.
 
-use sqlx::SqliteConnection;
-
-use super::SqliteStore;
-use super::fault::Fault;
 use super::rows::{WorkspaceRow, bot_place, select_workspaces};
 use super::seating::{retire_if_empty, seat};
+use super::{Backend, Connection, json_rows};
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::BotToken;
+use crate::store::fault::Fault;
 use crate::store::vault::Vault;
 use crate::store::{Change, Put, Secret, StoreError, Workspace, WorkspaceSpec};
 
-impl SqliteStore {
+impl Backend {
     pub(super) async fn list_workspaces(
         &self,
         after: Option<&WorkspaceName>,
@@ -21,7 +19,7 @@ impl SqliteStore {
         let rows: Vec<WorkspaceRow> =
             sqlx::query_as(select_workspaces!("and w.name > $1 order by w.name limit $2"))
                 .bind(after.map_or("", WorkspaceName::as_str))
-                .bind(limit)
+                .bind(i64::from(limit))
                 .fetch_all(&mut *db)
                 .await?;
         rows.into_iter().map(WorkspaceRow::into_workspace).collect()
@@ -37,7 +35,7 @@ impl SqliteStore {
         spec: &WorkspaceSpec,
         now_ms: i64,
     ) -> Result<Put, Fault> {
-        let mut tx = self.write_side.begin().await?;
+        let mut tx = self.begin().await?;
         let before = find(tx.db(), name).await?;
         let labels = labels_by_key(&spec.labels);
         let seating =
@@ -78,7 +76,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn remove(&self, name: &WorkspaceName, now_ms: i64) -> Result<Option<Workspace>, Fault> {
-        let mut tx = self.write_side.begin().await?;
+        let mut tx = self.begin().await?;
         let found = find(tx.db(), name).await?;
         if let Some(workspace) = &found {
             sqlx::query(
@@ -107,11 +105,11 @@ impl SqliteStore {
         enterprise_id: Option<&str>,
         now_ms: i64,
     ) -> Result<(), Fault> {
-        let mut tx = self.write_side.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query(
             "update workspaces set team_id = coalesce($2, team_id), enterprise_id = coalesce($3, enterprise_id), \
              updated_at = $4 where id = $1 and deleted_at is null \
-             and (coalesce($2, team_id) is not team_id or coalesce($3, enterprise_id) is not enterprise_id)",
+             and (coalesce($2, team_id) is distinct from team_id or coalesce($3, enterprise_id) is distinct from enterprise_id)",
         )
         .bind(workspace.0)
         .bind(team_id)
@@ -129,14 +127,14 @@ impl SqliteStore {
     }
 }
 
-async fn find(db: &mut SqliteConnection, name: &WorkspaceName) -> Result<Option<Workspace>, Fault> {
+async fn find(db: &mut Connection, name: &WorkspaceName) -> Result<Option<Workspace>, Fault> {
     let row: Option<WorkspaceRow> =
         sqlx::query_as(select_workspaces!("and w.name = $1")).bind(name.as_str()).fetch_optional(db).await?;
     row.map(WorkspaceRow::into_workspace).transpose()
 }
 
 async fn insert(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     name: &WorkspaceName,
     app: AppId,
     spec: &WorkspaceSpec,
@@ -150,7 +148,7 @@ async fn insert(
     .bind(spec.title.as_deref())
     .bind(app.0)
     .bind(spec.desired.as_str())
-    .bind(spec.links)
+    .bind(i16::from(spec.links))
     .bind(now_ms)
     .fetch_one(db)
     .await?;
@@ -158,7 +156,7 @@ async fn insert(
 }
 
 async fn update(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     before: &Workspace,
     app: AppId,
     spec: &WorkspaceSpec,
@@ -171,7 +169,7 @@ async fn update(
     .bind(spec.title.as_deref())
     .bind(app.0)
     .bind(spec.desired.as_str())
-    .bind(spec.links)
+    .bind(i16::from(spec.links))
     .bind(now_ms)
     .execute(db)
     .await
@@ -188,11 +186,7 @@ async fn update(
     Ok(())
 }
 
-async fn set_labels(
-    db: &mut SqliteConnection,
-    id: WorkspaceId,
-    labels: &[(String, String)],
-) -> Result<(), Fault> {
+async fn set_labels(db: &mut Connection, id: WorkspaceId, labels: &[(String, String)]) -> Result<(), Fault> {
     sqlx::query("delete from workspace_labels where workspace_id = $1").bind(id.0).execute(&mut *db).await?;
     for (key, value) in labels {
         sqlx::query("insert into workspace_labels (workspace_id, key, value) values ($1, $2, $3)")
@@ -206,7 +200,7 @@ async fn set_labels(
 }
 
 async fn set_bot(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     vault: &Vault,
     id: WorkspaceId,
     bot: &Secret<BotToken>,
@@ -231,7 +225,7 @@ async fn set_bot(
 
 /// Does the change change anything? A stored token that cannot be opened differs from every other: putting it again heals it.
 async fn bot_changes(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     vault: &Vault,
     before: Option<&Workspace>,
     bot: &Secret<BotToken>,
@@ -247,7 +241,7 @@ async fn bot_changes(
 }
 
 async fn stored_bot(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     vault: &Vault,
     id: WorkspaceId,
 ) -> Result<Option<Result<BotToken, StoreError>>, Fault> {

@@ -1,11 +1,11 @@
-//! Rows as SQLite gives them, and what they become.
+//! Rows as they are read, and what they become.
 
 use sqlx::FromRow;
 
-use super::fault::Fault;
 use crate::ids::{AppId, Generation, WorkspaceId, WorkspaceName};
 use crate::secret::AppToken;
 use crate::status::{Code, State};
+use crate::store::fault::Fault;
 use crate::store::vault::{Place, Vault};
 use crate::store::{App, Desired, Seat, StoreError, TokenHint, Transition, Workspace};
 
@@ -15,8 +15,9 @@ macro_rules! select_workspaces {
         concat!(
             "select w.id, w.name, w.title, w.app_id, w.team_id, w.enterprise_id, w.desired, w.links, w.bot_hint, w.bot_at, ",
             "w.created_at, w.updated_at, a.slack_app_id, a.token_hint, a.token_at, ",
-            "(select json_group_array(json_array(l.key, l.value) order by l.key) ",
-            "from workspace_labels l where l.workspace_id = w.id) as labels ",
+            "(select ",
+            json_rows!("l.key, l.value", "l.key"),
+            " from workspace_labels l where l.workspace_id = w.id) as labels ",
             "from workspaces w join apps a on a.id = w.app_id where w.deleted_at is null ",
             $rest
         )
@@ -28,8 +29,9 @@ macro_rules! select_apps {
     ($rest:literal) => {
         concat!(
             "select a.id, a.slack_app_id, a.token_sealed, a.candidate_sealed, ",
-            "(select json_group_array(json_array(w.id, w.name, w.team_id, w.enterprise_id, w.desired, w.links) ",
-            "order by w.id) from workspaces w where w.app_id = a.id and w.deleted_at is null) as seats ",
+            "(select ",
+            json_rows!("w.id, w.name, w.team_id, w.enterprise_id, w.desired, w.links", "w.id"),
+            " from workspaces w where w.app_id = a.id and w.deleted_at is null) as seats ",
             "from apps a where a.deleted_at is null ",
             $rest
         )
@@ -47,7 +49,7 @@ pub(super) struct WorkspaceRow {
     team_id: Option<String>,
     enterprise_id: Option<String>,
     desired: String,
-    links: u8,
+    links: i16,
     bot_hint: Option<String>,
     bot_at: Option<i64>,
     created_at: i64,
@@ -69,7 +71,8 @@ impl WorkspaceRow {
             team_id: self.team_id,
             enterprise_id: self.enterprise_id,
             desired: desired(&self.desired)?,
-            links: self.links,
+            links: u8::try_from(self.links)
+                .map_err(|_| unknown("workspaces.links", &self.links.to_string()))?,
             labels: json("workspace_labels", &self.labels)?,
             app_token: token_hint(self.token_hint, self.token_at),
             bot_token: token_hint(self.bot_hint, self.bot_at),

@@ -4,13 +4,12 @@
 //! the workspace is seated. An unknown token is taken for a new one of the app in place, if that app carries nobody else
 //! and the token's text does not name another Slack app; else it makes an app of its own.
 
-use sqlx::SqliteConnection;
-
-use super::fault::Fault;
+use super::Connection;
 use super::rows::{candidate_place, open_token, token_place};
 use crate::ids::AppId;
 use crate::secret::AppToken;
 use crate::store::Secret;
+use crate::store::fault::Fault;
 use crate::store::vault::Vault;
 
 /// Where a workspace sits.
@@ -23,7 +22,7 @@ pub(super) struct Seating {
 
 /// Finds or makes the app for a workspace that sits on `current`, if it is there already.
 pub(super) async fn seat(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     vault: &Vault,
     current: Option<AppId>,
     token: &Secret<AppToken>,
@@ -55,7 +54,7 @@ pub(super) async fn seat(
 }
 
 /// An app without living workspaces is done for: its tokens are erased.
-pub(super) async fn retire_if_empty(db: &mut SqliteConnection, app: AppId, now_ms: i64) -> Result<(), Fault> {
+pub(super) async fn retire_if_empty(db: &mut Connection, app: AppId, now_ms: i64) -> Result<(), Fault> {
     sqlx::query(
         "update apps set deleted_at = $2, updated_at = $2, token_fp = null, token_sealed = null, token_hint = null, \
          token_at = null, candidate_fp = null, candidate_sealed = null, candidate_hint = null \
@@ -71,7 +70,7 @@ pub(super) async fn retire_if_empty(db: &mut SqliteConnection, app: AppId, now_m
 
 /// Seals the token as the one in force; a candidate is forgotten.
 pub(super) async fn put_in_force(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     vault: &Vault,
     app: AppId,
     token: &AppToken,
@@ -94,11 +93,7 @@ pub(super) async fn put_in_force(
 }
 
 /// Forgets the candidate; was there one?
-pub(super) async fn forget_candidate(
-    db: &mut SqliteConnection,
-    app: AppId,
-    now_ms: i64,
-) -> Result<bool, Fault> {
+pub(super) async fn forget_candidate(db: &mut Connection, app: AppId, now_ms: i64) -> Result<bool, Fault> {
     let done = sqlx::query(
         "update apps set candidate_fp = null, candidate_sealed = null, candidate_hint = null, updated_at = $2 \
          where id = $1 and candidate_sealed is not null",
@@ -111,13 +106,13 @@ pub(super) async fn forget_candidate(
 }
 
 /// The living app of a token: the same token counts for more than the same Slack app. One arm an index.
-async fn app_of_token(db: &mut SqliteConnection, token: &AppToken) -> Result<Option<AppId>, Fault> {
+async fn app_of_token(db: &mut Connection, token: &AppToken) -> Result<Option<AppId>, Fault> {
     let found: Option<i64> = sqlx::query_scalar(
         "select id from ( \
          select id, 1 as rank from apps where token_fp = $1 and deleted_at is null \
          union all select id, 2 from apps where candidate_fp = $1 and deleted_at is null \
          union all select id, 3 from apps where slack_app_id = $2 and deleted_at is null \
-         ) order by rank limit 1",
+         ) as found order by rank limit 1",
     )
     .bind(token.fingerprint())
     .bind(token.slack_app_id())
@@ -126,7 +121,7 @@ async fn app_of_token(db: &mut SqliteConnection, token: &AppToken) -> Result<Opt
     Ok(found.map(AppId))
 }
 
-async fn may_be_of(db: &mut SqliteConnection, app: AppId, token: &AppToken) -> Result<bool, Fault> {
+async fn may_be_of(db: &mut Connection, app: AppId, token: &AppToken) -> Result<bool, Fault> {
     let (slack_app_id, seats): (Option<String>, i64) = sqlx::query_as(
         "select slack_app_id, (select count(*) from workspaces where app_id = $1 and deleted_at is null) \
          from apps where id = $1",
@@ -142,7 +137,7 @@ async fn may_be_of(db: &mut SqliteConnection, app: AppId, token: &AppToken) -> R
 /// Gives the app a token: in force where none is, else as the candidate. The token in force called for again ends the
 /// candidacy of another. Did anything change?
 async fn offer(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     vault: &Vault,
     app: AppId,
     token: &AppToken,
@@ -177,11 +172,7 @@ async fn offer(
     Ok(true)
 }
 
-async fn insert_app(
-    db: &mut SqliteConnection,
-    slack_app_id: Option<&str>,
-    now_ms: i64,
-) -> Result<AppId, Fault> {
+async fn insert_app(db: &mut Connection, slack_app_id: Option<&str>, now_ms: i64) -> Result<AppId, Fault> {
     let id = sqlx::query_scalar(
         "insert into apps (slack_app_id, created_at, updated_at) values ($1, $2, $2) returning id",
     )
@@ -193,7 +184,7 @@ async fn insert_app(
 }
 
 /// Erases both tokens; were there any?
-async fn erase_tokens(db: &mut SqliteConnection, app: AppId, now_ms: i64) -> Result<bool, Fault> {
+async fn erase_tokens(db: &mut Connection, app: AppId, now_ms: i64) -> Result<bool, Fault> {
     let done = sqlx::query(
         "update apps set token_fp = null, token_sealed = null, token_hint = null, token_at = null, candidate_fp = null, \
          candidate_sealed = null, candidate_hint = null, updated_at = $2 \

@@ -1,0 +1,131 @@
+//! From an address of a database to a node that runs: at once, or when the database answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::inside::{Inside, Running};
+use crate::actors::{Node, NodeParts};
+use crate::config::Ack;
+use crate::handlers::Registry;
+use crate::ids::WorkspaceName;
+use crate::secret::{AppToken, BotToken};
+use crate::slack::web::Outside;
+use crate::store::{self, Desired, OpenOptions, Secret, Store, StoreError, WorkspaceSpec, Writer};
+
+/// The workspace that `SLACK_APP_TOKEN` registers.
+const DEFAULT_WORKSPACE: &str = "default";
+
+/// What a node is called in the store.
+const NAME: &str = "node-1";
+
+/// Between two tries to reach the database, doubling from the first to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// What a node is begun with, once there is a database.
+pub(super) struct Beginning {
+    pub(super) open: OpenOptions,
+    pub(super) workspace: Option<(AppToken, Option<BotToken>)>,
+    pub(super) ack: Ack,
+    pub(super) handlers: Registry,
+    pub(super) threads: usize,
+    pub(super) outside: Outside,
+    pub(super) inside: Arc<Inside>,
+}
+
+/// A store in which this node's writer has begun; none where nothing is kept.
+type Begun = (Arc<dyn Store>, Option<Writer>);
+
+/// Opens the store, and tells the log what the operator should know of it.
+pub(super) async fn open(options: &OpenOptions) -> Result<Arc<dyn Store>, StoreError> {
+    let opened = store::open(options.clone()).await?;
+    for note in opened.notes {
+        tracing::warn!("{note}");
+    }
+    Ok(opened.store)
+}
+
+impl Beginning {
+    /// Begins the writer in a store that is open; one in which it cannot is closed again.
+    pub(super) async fn begin(&self, store: Arc<dyn Store>) -> Result<Begun, StoreError> {
+        match self.register(&*store).await {
+            Ok(writer) => Ok((store, writer)),
+            Err(error) => {
+                store.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts the node.
+    pub(super) fn start(self, (store, writer): Begun) -> Node {
+        let node = Node::start(NodeParts {
+            store: Arc::clone(&store),
+            writer,
+            outside: self.outside,
+            clock: self.inside.clock,
+            ack: self.ack,
+            handlers: self.handlers,
+            threads: self.threads,
+            directory: Arc::clone(&self.inside.directory),
+            metrics: Arc::clone(&self.inside.metrics),
+        });
+        if self.inside.running.set(Running::of(&node, store)).is_err() {
+            tracing::error!("the node was started twice");
+        }
+        node
+    }
+
+    /// Tries until the database answers, and starts the node then. An error is one that waiting does not mend.
+    pub(super) async fn wait(self, problem: StoreError) -> Result<Node, StoreError> {
+        tracing::error!(%problem, "the database cannot be used yet; the node waits for it, and connects nothing until then");
+        let mut pause = PAUSE.0;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+            let begun = async { self.begin(open(&self.open).await?).await };
+            match begun.await {
+                Ok(begun) => {
+                    let node = self.start(begun);
+                    tracing::info!("the database answers; the node starts");
+                    return Ok(node);
+                }
+                Err(StoreError::Unavailable(problem)) => {
+                    tracing::debug!(problem, "the database cannot be used yet");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn register(&self, store: &dyn Store) -> Result<Option<Writer>, StoreError> {
+        let now_ms = self.inside.clock.now().wall_ms;
+        if let Some((app_token, bot_token)) = &self.workspace {
+            register_default(store, app_token, bot_token.as_ref(), self.inside.links, now_ms).await?;
+        }
+        match self.ack {
+            Ack::Stored | Ack::Received => store.begin_writer(NAME, now_ms).await.map(Some),
+            Ack::Unkept => Ok(None),
+        }
+    }
+}
+
+async fn register_default(
+    store: &dyn Store,
+    app_token: &AppToken,
+    bot_token: Option<&BotToken>,
+    links: u8,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let name =
+        WorkspaceName::parse(DEFAULT_WORKSPACE).map_err(|error| StoreError::Setup(error.to_string()))?;
+    let before = store.workspace(&name).await?;
+    let spec = WorkspaceSpec {
+        title: before.as_ref().and_then(|before| before.title.clone()),
+        desired: Desired::Connected,
+        links: before.as_ref().map_or(links, |before| before.links),
+        labels: before.map(|before| before.labels).unwrap_or_default(),
+        app_token: Secret::Set(app_token.clone()),
+        bot_token: bot_token.cloned().map_or(Secret::Keep, Secret::Set),
+    };
+    store.put_workspace(&name, &spec, now_ms).await.map(|_| ())
+}

@@ -1,0 +1,123 @@
+//! The node, as the admin API sees it: also while it waits for its database.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::actors::{Directory, Node};
+use crate::admin::{self, Check, Counters};
+use crate::clock::Clock;
+use crate::ids::AppId;
+use crate::status::{State, Status};
+use crate::store::{Absent, Store, Workspaces};
+use crate::telemetry::Metrics;
+
+/// What the admin API is answered from.
+pub(super) struct Inside {
+    pub(super) directory: Arc<Directory>,
+    pub(super) stopping: AtomicBool,
+    pub(super) links: u8,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    /// Set once, when the database is open and the node runs.
+    pub(super) running: OnceLock<Running>,
+}
+
+/// What there is only once the node runs.
+pub(super) struct Running {
+    store: Arc<dyn Store>,
+    app_changed: Box<dyn Fn(AppId) + Send + Sync>,
+    journal_writes: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Running {
+    pub(super) fn of(node: &Node, store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            app_changed: Box::new(node.app_changed()),
+            journal_writes: Box::new(node.journal_writes()),
+        }
+    }
+}
+
+impl Inside {
+    fn check_database(&self) -> Result<(), String> {
+        match self.running.get() {
+            Some(_) => Ok(()),
+            None => Err("it does not answer yet; the node starts when it does, and its log says more".into()),
+        }
+    }
+
+    fn check_journal(&self) -> Result<(), String> {
+        match self.running.get() {
+            Some(running) if !(running.journal_writes)() => {
+                Err("the database takes no writes; nothing is acked".into())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl admin::Node for Inside {
+    fn store(&self) -> Arc<dyn Workspaces> {
+        match self.running.get() {
+            Some(running) => Arc::clone(&running.store) as Arc<dyn Workspaces>,
+            None => Arc::new(Absent),
+        }
+    }
+
+    fn status(&self, app: AppId) -> Option<Status> {
+        Some(self.directory.get(app)?.status().borrow().clone())
+    }
+
+    fn counters(&self, app: AppId) -> Counters {
+        let Some(entry) = self.directory.get(app) else { return Counters::default() };
+        let counters = &entry.counters;
+        let last = counters.last_event_ms.load(Ordering::Relaxed);
+        Counters {
+            events: counters.events.load(Ordering::Relaxed),
+            duplicates: counters.duplicates.load(Ordering::Relaxed),
+            acks: counters.acks.load(Ordering::Relaxed),
+            reconnects: counters.reconnects.load(Ordering::Relaxed),
+            last_event_ms: (last != 0).then_some(last),
+        }
+    }
+
+    fn app_changed(&self, app: AppId) {
+        if let Some(running) = self.running.get() {
+            (running.app_changed)(app);
+        }
+    }
+
+    /// Workspaces that cannot connect are their own trouble: a node that carries the others is ready.
+    fn checks(&self) -> Vec<Check> {
+        let running =
+            if self.stopping.load(Ordering::Relaxed) { Err("the node is stopping".into()) } else { Ok(()) };
+        let opening =
+            |state: &State| matches!(state, State::Connecting | State::Authenticated | State::Connected);
+        let first_opens = self.directory.states().iter().filter(|state| opening(state)).count();
+        let connections = if first_opens == 0 || self.directory.states().contains(&State::Ready) {
+            Ok(())
+        } else {
+            Err(format!("{first_opens} connections are opening and none is ready yet"))
+        };
+        vec![
+            Check { name: "running", outcome: running },
+            Check { name: "database", outcome: self.check_database() },
+            Check { name: "journal", outcome: self.check_journal() },
+            Check { name: "connections", outcome: connections },
+        ]
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.connections(&self.directory.states());
+        self.metrics.render()
+    }
+
+    fn default_links(&self) -> u8 {
+        self.links
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.clock.now().wall_ms
+    }
+}

@@ -1,0 +1,45 @@
+//! Advisory locks: what sessions of one database agree upon. A session's locks end with it, however that ends, so a lock that is free
+//! tells that its holder is gone. Each is a class and a number; the classes are ours alone.
+
+/// One change of workspaces and apps at a time, in all nodes.
+pub(super) const BEGIN_ALONE: &str = "begin; select pg_advisory_xact_lock(1413567491, 0)";
+
+/// One maker of partitions at a time.
+pub(super) const BEGIN_PARTITIONS: &str = "begin; select pg_advisory_xact_lock(1413567492, 0)";
+
+/// A free number of 0 to 1023 for this writer: ours as long as the session lives. Searched from the writer's id on, so that a node
+/// that has lost its session for a moment finds its own still free.
+pub(super) const TAKE_ANY_NUMBER: &str = "select n from (select (($1::bigint + k) % 1024)::int as n from generate_series(0, 1023) as k) as all_of_them \
+     where pg_try_advisory_lock(1413567490, n) limit 1";
+
+/// This number again; true when it is ours.
+pub(super) const TAKE_NUMBER: &str = "select pg_try_advisory_lock(1413567490, $1)";
+
+/// The life of this writer; true when it is ours.
+pub(super) const TAKE_WRITER: &str = "select pg_try_advisory_lock(1413567489, $1)";
+
+/// Nobody answers for this writer any more.
+pub(super) const LET_WRITER_GO: &str = "select pg_advisory_unlock(1413567489, $1)";
+
+/// All that this session holds.
+pub(super) const LET_ALL_GO: &str = "select pg_advisory_unlock_all()";
+
+/// Writers that did not end, and whose life is free: they died. It is ours from now on.
+pub(super) const TAKE_THE_DEAD: &str = "with not_ended as materialized (select id from writers where ended_at is null) \
+     select id from not_ended where pg_try_advisory_lock(1413567489, id)";
+
+/// Who holds the life of a writer that did not end, other than this session, and what that session has last begun. It is idle where it
+/// waits for its client: a client that was killed leaves its session at work, until that is done and it finds nobody.
+pub(super) const WHO_LIVES: &str = "select w.id, l.pid, coalesce(a.state = 'idle', true), \
+     coalesce(a.query_start, now())::text from writers w \
+     join pg_locks l on l.locktype = 'advisory' and l.classid = 1413567489 and l.objid::bigint = w.id and l.granted \
+     and l.database = (select oid from pg_database where datname = current_database()) \
+     left join pg_stat_activity a on a.pid = l.pid \
+     where w.ended_at is null and l.pid <> pg_backend_pid() order by w.id";
+
+/// This session: its process and when it began.
+pub(super) const WHO_AM_I: &str =
+    "select pid, backend_start::text from pg_stat_activity where pid = pg_backend_pid()";
+
+/// Ends an earlier session of ours that the server has not yet found dead.
+pub(super) const END_SESSION: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity where pid = $1 and backend_start::text = $2";

@@ -1,0 +1,260 @@
+//! The store in a schema of a Postgres database: for production, and for more than one node.
+//!
+//! One connection is the journal's, so that an append waits for nothing else; one makes changes to workspaces and apps, one change at
+//! a time in all nodes; a few read.
+
+mod address;
+mod fault;
+mod journal;
+mod line;
+mod locks;
+mod open;
+mod partitions;
+mod session;
+#[path = "../sql/mod.rs"]
+#[expect(clippy::duplicate_mod, reason = "what both databases take word for word is compiled for each")]
+mod sql;
+mod station;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection as Connection, PgPool};
+use sqlx::{Connection as _, Postgres};
+use tokio::time::timeout;
+
+use PostgresStore as Backend;
+
+use crate::ids::{Seq, WriterId};
+use crate::store::fault::{Fault, no_writer};
+use crate::store::vault::Vault;
+use crate::store::{StoreError, Writer};
+use line::{Held, Line, Tx};
+use partitions::Day;
+use sql::EventRow;
+use station::Station;
+
+/// How long anything may take, connecting included: a server that hangs, or a network that swallows, must not hold an append for
+/// ever. The statements themselves are cut earlier, by the server.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The same for the start, which may find a long backlog.
+const START_LIMIT: Duration = Duration::from_secs(120);
+
+/// An array, as JSON text, of an array of these columns for each row, in this order.
+macro_rules! json_rows {
+    ($columns:literal, $order:literal) => {
+        concat!("coalesce(json_agg(json_build_array(", $columns, ") order by ", $order, "), '[]')::text")
+    };
+}
+use json_rows;
+
+/// The store in a Postgres database.
+pub(super) struct PostgresStore {
+    options: PgConnectOptions,
+    /// The address without its password.
+    database: String,
+    vault: Vault,
+    journal: Line,
+    changes: Line,
+    readers: PgPool,
+    /// Days whose partitions are there.
+    days: Mutex<BTreeSet<Day>>,
+    station: Mutex<Option<Station>>,
+}
+
+/// An address as it may be shown.
+pub(super) fn shown(address: &str) -> String {
+    address::parse(address).map_or_else(|_| "postgres://…".to_owned(), |options| address::shown(&options))
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl PostgresStore {
+    /// The journal's connection, which holds this node's locks.
+    async fn journal(&self) -> Result<Held<'_>, Fault> {
+        self.journal.take(self.resumed()).await
+    }
+
+    /// A new connection for the journal, with the locks of the one before.
+    async fn resumed(&self) -> Result<Connection, Fault> {
+        let mut db = session::writer(&self.options, &self.database).await?;
+        if let Some(mut station) = self.station() {
+            station::resume(&mut db, &mut station).await?;
+            self.set_station(Some(station));
+        }
+        Ok(db)
+    }
+
+    /// Begins a change of workspaces and apps.
+    async fn begin(&self) -> Result<Tx<'_>, Fault> {
+        let held = self.changes.take(session::writer(&self.options, &self.database)).await?;
+        Tx::begin_alone(held).await
+    }
+
+    async fn reader(&self) -> Result<PoolConnection<Postgres>, Fault> {
+        Ok(self.readers.acquire().await?)
+    }
+
+    async fn told<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, StoreError> {
+        self.told_within(LIMIT, work).await
+    }
+
+    async fn told_within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, StoreError> {
+        match timeout(limit, work).await {
+            Ok(outcome) => outcome.map_err(|fault| fault::tell(fault, &self.database)),
+            Err(_) => {
+                Err(StoreError::Unavailable(format!("{} does not answer within {limit:?}", self.database)))
+            }
+        }
+    }
+
+    async fn start_writer(&self, node: &str, now_ms: i64) -> Result<Writer, Fault> {
+        let work = async {
+            let mut held = self.journal().await?;
+            let begun = station::begin(held.db(), node, now_ms).await;
+            held.after(begun)
+        };
+        let (station, writer) = self.told_within(START_LIMIT, work).await?;
+        self.set_station(Some(station));
+        Ok(writer)
+    }
+
+    /// This node's place, if it is this writer's; notes how far everything is done.
+    fn station_of(&self, writer: WriterId, settled_to: Seq) -> Result<Station, Fault> {
+        let mut station = self.station.lock().unwrap_or_else(PoisonError::into_inner);
+        match station.as_mut().filter(|station| i64::from(station.writer) == writer.0) {
+            Some(station) => {
+                station.settled_to = station.settled_to.max(settled_to);
+                Ok(station.clone())
+            }
+            None => Err(no_writer(writer)),
+        }
+    }
+
+    fn station(&self) -> Option<Station> {
+        self.station.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_station(&self, station: Option<Station>) {
+        *self.station.lock().unwrap_or_else(PoisonError::into_inner) = station;
+    }
+
+    /// Seq and bytes of the next events that are this node's to handle.
+    async fn sizes_after(
+        &self,
+        db: &mut Connection,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<(i64, i64)>, Fault> {
+        let (own, dead, floors) = self.whose();
+        let sizes = sqlx::query_as(concat!(
+            "select e.seq, e.bytes from events e where e.seq > $1 and ",
+            to_handle!("$3", "$4", "$5"),
+            " order by e.seq limit $2"
+        ));
+        let sizes = sizes.bind(after.0).bind(i64::from(limit)).bind(own).bind(dead).bind(floors);
+        Ok(sizes.fetch_all(db).await?)
+    }
+
+    async fn rows_between(&self, db: &mut Connection, after: Seq, to: Seq) -> Result<Vec<EventRow>, Fault> {
+        let (own, dead, floors) = self.whose();
+        let rows = sqlx::query_as(concat!(
+            "select e.seq, e.app_id, e.workspace_id, e.kind, e.type, e.slack_id, e.dedupe, e.retry, e.at, \
+             p.payload_sealed from events e \
+             left join payloads p on p.seq = e.seq and p.seq > $1 and p.seq <= $2 \
+             where e.seq > $1 and e.seq <= $2 and ",
+            to_handle!("$3", "$4", "$5"),
+            " order by e.seq"
+        ));
+        Ok(rows.bind(after.0).bind(to.0).bind(own).bind(dead).bind(floors).fetch_all(db).await?)
+    }
+
+    /// Whose events are this node's to handle: its own writer's, if it has begun; those of the dead it took over; from where on.
+    fn whose(&self) -> (Option<i64>, Vec<i64>, Vec<i64>) {
+        let Some(station) = self.station() else { return (None, Vec::new(), Vec::new()) };
+        let (dead, floors) =
+            station.estates.iter().map(|estate| (i64::from(estate.writer), estate.floor)).unzip();
+        (Some(i64::from(station.writer)), dead, floors)
+    }
+
+    /// Makes the days ahead, lets go of dead writers of whom nothing is left, and sees whether the database answers.
+    async fn keep(&self, now_ms: i64) -> Result<(), Fault> {
+        let finished = self.station().map(|station| station.finished()).unwrap_or_default();
+        let mut held = self.journal().await?;
+        let kept = async {
+            held.db().ping().await?;
+            self.have_days(held.db(), Day::ahead(now_ms)).await?;
+            for writer in &finished {
+                sqlx::query("update writers set ended_at = $2 where id = $1 and ended_at is null")
+                    .bind(writer)
+                    .bind(now_ms)
+                    .execute(held.db())
+                    .await?;
+                sqlx::query(locks::LET_WRITER_GO).bind(writer).execute(held.db()).await?;
+            }
+            Ok(())
+        };
+        let kept = kept.await;
+        held.after(kept)?;
+        if let Some(mut station) = self.station().filter(|_| !finished.is_empty()) {
+            station.estates.retain(|estate| !finished.contains(&estate.writer));
+            self.set_station(Some(station));
+        }
+        Ok(())
+    }
+
+    /// Reads, and commits a small write.
+    async fn try_out(&self) -> Result<(), Fault> {
+        sqlx::query("select value from meta where name = 'key_id'")
+            .fetch_one(&mut *self.reader().await?)
+            .await?;
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "insert into meta as m (name, value) values ('pinged', '1') \
+             on conflict (name) do update set value = (m.value::bigint + 1)::text",
+        )
+        .execute(tx.db())
+        .await?;
+        tx.commit().await
+    }
+
+    async fn end(&self) {
+        self.readers.close().await;
+        self.changes.close().await;
+        self.journal.close().await;
+    }
+}
+
+/// Is an event this node's to handle? Any is before it has a writer.
+macro_rules! to_handle {
+    ($own:literal, $dead:literal, $floors:literal) => {
+        concat!(
+            "(",
+            $own,
+            "::bigint is null or e.writer = ",
+            $own,
+            " or e.writer = any(",
+            $dead,
+            "::bigint[]) and e.seq > (select o.floor from unnest(",
+            $dead,
+            "::bigint[], ",
+            $floors,
+            "::bigint[]) as o (id, floor) where o.id = e.writer))"
+        )
+    };
+}
+use to_handle;

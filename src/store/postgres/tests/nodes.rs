@@ -1,0 +1,156 @@
+//! Several nodes on one database, and nodes that die.
+
+use super::*;
+use crate::ids::WriterId;
+
+#[tokio::test]
+async fn two_living_nodes_have_numbers_of_their_own_and_read_what_is_theirs() {
+    let place = Place::new().await;
+    let (one, two) = (place.opened().await.store, place.opened().await.store);
+    let first = one.begin_writer("one", 1).await.unwrap();
+    one.append(first.id, &[event(10, "a", "of one")], Seq(0)).await.unwrap();
+    let second = two.begin_writer("two", 2).await.unwrap();
+    assert_ne!(first.number, second.number);
+    assert_eq!((second.last, second.settled_to), (Seq(10), Seq(10)), "nothing is taken from a living node");
+    let group = [event(20, "b", "of two"), event(21, "a", "again")];
+    assert_eq!(two.append(second.id, &group, Seq(10)).await, Ok(vec![Taken::Fresh, Taken::Duplicate]));
+    one.append(first.id, &[event(30, "c", "of one")], Seq(0)).await.unwrap();
+    assert_eq!(payloads(&one, 0).await, ["of one", "of one"]);
+    assert_eq!(payloads(&two, 0).await, ["of two"]);
+    one.close().await;
+    two.close().await;
+}
+
+#[tokio::test]
+async fn what_dead_nodes_left_undone_is_taken_over_by_the_next_start_and_by_one_alone() {
+    let place = Place::new().await;
+    let (one, two) = (place.opened().await.store, place.opened().await.store);
+    let first = one.begin_writer("one", 1).await.unwrap().id;
+    let second = two.begin_writer("two", 1).await.unwrap().id;
+    one.append(first, &[event(10, "a", "done"), event(40, "b", "left by one")], Seq(10)).await.unwrap();
+    two.append(second, &[event(20, "c", "done"), event(30, "d", "left by two")], Seq(20)).await.unwrap();
+    one.close().await;
+    two.close().await;
+
+    let three = place.opened().await.store;
+    let third = three.begin_writer("three", 2).await.unwrap();
+    assert_eq!((third.last, third.settled_to), (Seq(40), Seq(10)));
+    assert_eq!(payloads(&three, 10).await, ["left by two", "left by one"], "from each one's own mark on");
+    let four = place.opened().await.store;
+    let fourth = four.begin_writer("four", 3).await.unwrap();
+    assert_eq!(fourth.settled_to, Seq(40), "three lives and answers for them");
+    assert_eq!(payloads(&four, 0).await, Vec::<String>::new());
+
+    // Three handles the first of them and dies as well: its heir goes on from there.
+    three.settle(third.id, Seq(30)).await.unwrap();
+    three.close().await;
+    let five = place.opened().await.store;
+    let fifth = five.begin_writer("five", 4).await.unwrap();
+    assert_eq!(payloads(&five, fifth.settled_to.0).await, ["left by one"]);
+    five.settle(fifth.id, Seq(40)).await.unwrap();
+    five.keep_house(5).await.unwrap();
+    four.close().await;
+    five.close().await;
+
+    // The dead were let go of when nothing of theirs was left.
+    let six = place.opened().await.store;
+    assert_eq!(six.begin_writer("six", 6).await.unwrap().settled_to, Seq(40));
+    six.close().await;
+    let ended: Vec<i32> =
+        sqlx::query_scalar("select id from tautline.writers where ended_at is not null order by id")
+            .fetch_all(&mut place.connect().await)
+            .await
+            .unwrap();
+    for writer in [first, second] {
+        assert!(ended.iter().any(|id| i64::from(*id) == writer.0), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_lost_its_session_goes_on_as_itself() {
+    let place = Place::new().await;
+    let one = place.opened().await.store;
+    let first = one.begin_writer("one", 1).await.unwrap();
+    one.append(first.id, &[event(10, "a", "x")], Seq(0)).await.unwrap();
+    place.end_session_of(first.id).await;
+    until_taken(&one, first.id, &[event(20, "b", "y")]).await;
+    // Its number and its life are its own again.
+    let two = place.opened().await.store;
+    let second = two.begin_writer("two", 2).await.unwrap();
+    assert_ne!(second.number, first.number);
+    assert_eq!(second.settled_to, Seq(20));
+    assert_eq!(payloads(&one, 0).await, ["x", "y"]);
+    one.close().await;
+    two.close().await;
+}
+
+#[tokio::test]
+async fn a_session_that_the_server_still_takes_for_alive_is_ended_by_its_node() {
+    let place = Place::new().await;
+    let one = place.opened().await.store;
+    let first = one.begin_writer("one", 1).await.unwrap().id;
+    // As when the network swallows: gone on this side, there on the other.
+    one.journal().await.unwrap().lose();
+    until_taken(&one, first, &[event(10, "a", "x")]).await;
+    one.close().await;
+}
+
+#[tokio::test]
+async fn a_node_taken_for_dead_waits_for_its_heir_and_loses_nothing() {
+    let place = Place::new().await;
+    let one = place.opened().await.store;
+    let first = one.begin_writer("one", 1).await.unwrap().id;
+    one.append(first, &[event(10, "a", "undone")], Seq(0)).await.unwrap();
+    place.end_session_of(first).await;
+    let two = place.opened().await.store;
+    let second = two.begin_writer("two", 2).await.unwrap();
+    assert_eq!(payloads(&two, second.settled_to.0).await, ["undone"]);
+
+    let group = [event(20, "b", "later")];
+    // The first word of it is that the session is gone.
+    for _ in 0..2 {
+        let error = one.append(first, &group, Seq(0)).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    }
+    two.settle(second.id, Seq(10)).await.unwrap();
+    two.keep_house(3).await.unwrap();
+    assert_eq!(one.append(first, &group, Seq(0)).await, Ok(vec![Taken::Fresh]));
+    assert_eq!(payloads(&two, 0).await, Vec::<String>::new(), "what comes later is its own again");
+    one.close().await;
+    two.close().await;
+    let three = place.opened().await.store;
+    let third = three.begin_writer("three", 4).await.unwrap();
+    assert_eq!(payloads(&three, third.settled_to.0).await, ["later"]);
+    three.close().await;
+}
+
+impl Place {
+    /// Ends the session of a living writer, as a server does that restarts.
+    async fn end_session_of(&self, writer: WriterId) {
+        let ended: i64 = sqlx::query_scalar(
+            "select count(pg_terminate_backend(pid, 5000)) from pg_locks \
+             where locktype = 'advisory' and classid = 1413567489 and objid::bigint = $1",
+        )
+        .bind(writer.0)
+        .fetch_one(&mut self.connect().await)
+        .await
+        .unwrap();
+        assert_eq!(ended, 1);
+    }
+}
+
+/// Appends as the journal does: the same again until it is known. Bounded by the runner.
+async fn until_taken(store: &PostgresStore, writer: WriterId, group: &[Arc<Event>]) {
+    loop {
+        match store.append(writer, group, Seq(0)).await {
+            Ok(taken) => return assert_eq!(taken, vec![Taken::Fresh; group.len()]),
+            Err(StoreError::Unavailable(_)) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+async fn payloads(store: &PostgresStore, after: i64) -> Vec<String> {
+    let events = store.read_events(Seq(after), 100, usize::MAX).await.unwrap();
+    events.into_iter().map(|event| event.payload.into()).collect()
+}

@@ -1,0 +1,143 @@
+//! The store's methods, each one transaction; this file is their table of contents.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::Backend;
+use crate::event::Event;
+use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
+use crate::secret::{AppToken, BotToken};
+use crate::store::{
+    App, Inbox, Put, Store, StoreError, Taken, Transition, Workspace, WorkspaceSpec, Workspaces, Writer,
+};
+
+#[async_trait]
+impl Workspaces for Backend {
+    async fn workspaces(
+        &self,
+        after: Option<&WorkspaceName>,
+        limit: u32,
+    ) -> Result<Vec<Workspace>, StoreError> {
+        self.told(self.list_workspaces(after, limit)).await
+    }
+
+    async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError> {
+        self.told(self.find_workspace(name)).await
+    }
+
+    async fn put_workspace(
+        &self,
+        name: &WorkspaceName,
+        spec: &WorkspaceSpec,
+        now_ms: i64,
+    ) -> Result<Put, StoreError> {
+        self.told(self.put(name, spec, now_ms)).await
+    }
+
+    async fn remove_workspace(
+        &self,
+        name: &WorkspaceName,
+        now_ms: i64,
+    ) -> Result<Option<Workspace>, StoreError> {
+        self.told(self.remove(name, now_ms)).await
+    }
+
+    async fn bot_token(&self, workspace: WorkspaceId) -> Result<Option<BotToken>, StoreError> {
+        self.told(self.read_bot_token(workspace)).await
+    }
+
+    async fn apps(&self) -> Result<Vec<App>, StoreError> {
+        self.told(self.list_apps()).await
+    }
+
+    async fn app(&self, id: AppId) -> Result<Option<App>, StoreError> {
+        self.told(self.find_app(id)).await
+    }
+
+    async fn promote_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError> {
+        self.told(self.promote(app, tried, now_ms)).await
+    }
+
+    async fn drop_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError> {
+        self.told(self.forget_candidate(app, tried, now_ms)).await
+    }
+
+    async fn learn_slack_app_id(
+        &self,
+        app: AppId,
+        slack_app_id: &str,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.told(self.set_slack_app_id(app, slack_app_id, now_ms)).await
+    }
+
+    async fn learn_team(
+        &self,
+        workspace: WorkspaceId,
+        team_id: Option<&str>,
+        enterprise_id: Option<&str>,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.told(self.set_team(workspace, team_id, enterprise_id, now_ms)).await
+    }
+
+    async fn record(&self, transitions: &[Transition]) -> Result<(), StoreError> {
+        self.told(self.add_history(transitions)).await
+    }
+
+    async fn history(&self, app: AppId, limit: u32) -> Result<Vec<Transition>, StoreError> {
+        self.told(self.read_history(app, limit)).await
+    }
+}
+
+#[async_trait]
+impl Inbox for Backend {
+    async fn begin_writer(&self, node: &str, now_ms: i64) -> Result<Writer, StoreError> {
+        self.told(self.start_writer(node, now_ms)).await
+    }
+
+    async fn append(
+        &self,
+        writer: WriterId,
+        group: &[Arc<Event>],
+        settled_to: Seq,
+    ) -> Result<Vec<Taken>, StoreError> {
+        self.told(self.append_group(writer, group, settled_to)).await
+    }
+
+    async fn settle(&self, writer: WriterId, settled_to: Seq) -> Result<(), StoreError> {
+        self.told(self.move_settled(writer, settled_to, None)).await
+    }
+
+    async fn end_writer(&self, writer: WriterId, settled_to: Seq, now_ms: i64) -> Result<(), StoreError> {
+        self.told(self.move_settled(writer, settled_to, Some(now_ms))).await
+    }
+
+    async fn read_events(&self, after: Seq, limit: u32, max_bytes: usize) -> Result<Vec<Event>, StoreError> {
+        self.told(self.read_journal(after, limit, max_bytes)).await
+    }
+
+    async fn quarantine(&self, event: &Event, error: &str, now_ms: i64) -> Result<(), StoreError> {
+        self.told(self.put_aside(event, error, now_ms)).await
+    }
+
+    async fn forget_seen(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
+        self.told(self.forget(before_ms, limit)).await
+    }
+
+    async fn keep_house(&self, now_ms: i64) -> Result<(), StoreError> {
+        self.told(self.keep(now_ms)).await
+    }
+}
+
+#[async_trait]
+impl Store for Backend {
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.told(self.try_out()).await
+    }
+
+    async fn close(&self) {
+        self.end().await;
+    }
+}

@@ -1,0 +1,14 @@
+//! What every database takes word for word: the statements, the rules around them and the rows they give. Compiled once for each
+//! database, as a part of its module, which says what it is here: [`Backend`] (the store, with `vault`, `reader`, `begin`, `told`
+//! and the journal's statements), [`Connection`], and [`json_rows`], the one expression that each spells in its own way.
+
+mod apps;
+mod contents;
+mod history;
+mod reading;
+mod rows;
+mod seating;
+mod workspaces;
+
+use super::{Backend, Connection, json_rows};
+pub(super) use reading::EventRow;

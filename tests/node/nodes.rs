@@ -1,0 +1,109 @@
+//! Two nodes on one database, both with the same app: Slack divides its events between their sockets.
+use std::collections::{BTreeMap, BTreeSet};
+
+use tautline::simulator::{Load, Outcome};
+
+use crate::postgres::suite::process::{Customer, Handled, Process, Site};
+
+#[test]
+fn two_nodes_on_one_database_handle_each_event_once() {
+    let site = busy_site();
+    let (one, two, customer) = two_nodes(&site);
+    for node in [&one, &two] {
+        let lines = node.lines();
+        node.line_after(lines + 100, |line| Handled::read(line).is_some());
+    }
+    settle(&site, &customer);
+    let mut runs = Vec::new();
+    for node in [one, two] {
+        let ended = node.stop();
+        assert_eq!(ended.code, Some(0), "{}", ended.output.text());
+        runs.push(ended.output.handled());
+    }
+    // What a stop left is the next start's.
+    let last = site.serve();
+    until_handled(&site, &last, &runs);
+    runs.push(last.stop().output.handled());
+    assert!(runs.iter().take(2).all(|run| !run.is_empty()), "both took part");
+    let mut seqs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for event in runs.iter().flatten() {
+        seqs.entry(&event.id).or_default().push(&event.seq);
+    }
+    let wrong: Vec<_> = seqs.iter().filter(|(_, seqs)| seqs.len() != 1).collect();
+    assert!(wrong.is_empty(), "not handled once: {wrong:?}");
+    let all: BTreeSet<&str> = runs.iter().flatten().map(|event| &*event.seq).collect();
+    assert_eq!(all.len(), seqs.len(), "no two events have one seq");
+}
+
+#[test]
+fn what_a_killed_node_had_not_handled_is_handled_by_the_next_start_while_the_other_lives() {
+    let site = busy_site();
+    let (one, two, customer) = two_nodes(&site);
+    let lines = two.lines();
+    two.line_after(lines + 100, |line| Handled::read(line).is_some());
+    // Behind: what it has acked is ahead of what it handles.
+    two.stop_listening();
+    let lines = one.lines();
+    one.line_after(lines + 400, |line| Handled::read(line).is_some());
+    let mut runs = vec![two.kill().handled()];
+    settle(&site, &customer);
+    let next = site.serve();
+    let of_one = one.stop();
+    assert_eq!(of_one.code, Some(0), "{}", of_one.output.text());
+    runs.push(of_one.output.handled());
+    until_handled(&site, &next, &runs);
+    let taken_over = next.stop().output.handled();
+    assert!(!taken_over.is_empty(), "the killed one had left something");
+    // What the other had handled was its own: nobody repeats it.
+    let others: BTreeSet<_> = runs.last().unwrap().iter().map(|event| event.id.clone()).collect();
+    let repeated: Vec<_> = taken_over.iter().filter(|event| others.contains(&event.id)).collect();
+    assert!(repeated.is_empty(), "{repeated:?}");
+}
+
+fn busy_site() -> Site {
+    Site::new(|rules| {
+        rules.time_scale = 0.01;
+        rules.ack_deadline_ms = 1_000;
+    })
+}
+
+/// Two nodes that are both connected, and events that flow.
+fn two_nodes(site: &Site) -> (Process, Process, Customer) {
+    let customer = site.customer(0);
+    let one = site.serve();
+    one.register("acme", &customer);
+    one.state("acme", "ready");
+    let two = site.serve();
+    two.state("acme", "ready");
+    site.slack.load(&customer.app_id, Load { rate: Some(400.0), ..Load::default() }).unwrap();
+    (one, two, customer)
+}
+
+/// Nothing new is sent, and everything is acked or given up.
+fn settle(site: &Site, customer: &Customer) {
+    site.slack.stop_load(&customer.app_id).unwrap();
+    site.until("every event is acked or given up", |record| {
+        record.apps.iter().all(|app| {
+            let counts = &app.counts;
+            counts.sent == counts.acked + counts.given_up + counts.timed_out
+        })
+    });
+}
+
+/// Waits until the last run has handled every acked event that no other has.
+fn until_handled(site: &Site, last: &Process, runs: &[Vec<Handled>]) {
+    let mut missing = acked(site);
+    for event in runs.iter().flatten() {
+        missing.remove(&event.id);
+    }
+    if !missing.is_empty() {
+        last.line(|line| {
+            Handled::read(line).is_some_and(|event| missing.remove(&event.id)) && missing.is_empty()
+        });
+    }
+}
+
+fn acked(site: &Site) -> BTreeSet<String> {
+    let events = site.slack.record().apps.into_iter().flat_map(|app| app.events);
+    events.filter(|event| event.outcome == Outcome::Acked).map(|event| event.id).collect()
+}

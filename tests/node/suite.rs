@@ -1,0 +1,13 @@
+//! The tests that run on each database: what stands above this says on which.
+
+use super::{Connection, Database};
+
+pub(crate) mod harness;
+pub(crate) mod process;
+
+mod admin;
+mod cli;
+mod crash;
+mod delivery;
+mod faults;
+mod refresh;
