@@ -15,7 +15,7 @@ use tautline::telemetry::Metrics;
 use super::process::{ADMIN_TOKEN, PATIENCE, Site, ask};
 
 /// 1.6 MiB: room for the largest group there is, and not for all that comes.
-const PAGES: u32 = 400;
+const PAGES: u32 = 200;
 const EVENTS: u64 = 1_000;
 
 #[actix_web::test]
