@@ -193,11 +193,14 @@ impl PostgresStore {
 
     /// Makes the days ahead, lets go of dead writers of whom nothing is left, and sees whether the database answers.
     async fn keep(&self, now_ms: i64) -> Result<(), Fault> {
-        let finished = self.station().map(|station| station.finished()).unwrap_or_default();
         let mut held = self.journal().await?;
+        let mut station = self.station();
         let kept = async {
             held.db().ping().await?;
             self.have_days(held.db(), Day::ahead(now_ms)).await?;
+            let Some(station) = &mut station else { return Ok(()) };
+            station.look_for_the_dead(held.db(), now_ms).await?;
+            let finished = station.finished();
             for writer in &finished {
                 sqlx::query("update writers set ended_at = $2 where id = $1 and ended_at is null")
                     .bind(writer)
@@ -206,14 +209,12 @@ impl PostgresStore {
                     .await?;
                 sqlx::query(locks::LET_WRITER_GO).bind(writer).execute(held.db()).await?;
             }
+            station.estates.retain(|estate| !finished.contains(&estate.writer));
             Ok(())
         };
         let kept = kept.await;
         held.after(kept)?;
-        if let Some(mut station) = self.station().filter(|_| !finished.is_empty()) {
-            station.estates.retain(|estate| !finished.contains(&estate.writer));
-            self.set_station(Some(station));
-        }
+        self.set_station(station);
         Ok(())
     }
 
