@@ -21,6 +21,8 @@ const DYING: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mil
 pub(super) struct Station {
     pub(super) writer: i32,
     pub(super) number: i32,
+    /// Its own events lie above this.
+    pub(super) begun_at: Seq,
     /// Writers that died and whose undone events this node handles.
     pub(super) estates: Vec<Estate>,
     /// Up to here everything is done.
@@ -150,7 +152,7 @@ async fn register(db: &mut PgConnection, node: &str, now_ms: i64) -> Result<(Sta
         settled_to: Seq(settled_to),
     };
     let (settled_to, seen_dead) = (Seq(settled_to), (now_ms, Vec::new()));
-    Ok((Station { writer, number, estates, settled_to, session, seen_dead }, begun))
+    Ok((Station { writer, number, begun_at: Seq(last), estates, settled_to, session, seen_dead }, begun))
 }
 
 /// Makes a new session the node's, after the one before was lost. Another node that started meanwhile may have taken this one for

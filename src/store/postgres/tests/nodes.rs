@@ -67,6 +67,23 @@ async fn what_dead_nodes_left_undone_is_taken_over_by_the_next_start_and_by_one_
 }
 
 #[tokio::test]
+async fn a_start_waits_for_the_session_of_a_killed_node_that_is_still_at_work() {
+    let place = Place::new().await;
+    let (one, two) = (place.opened().await.store, place.opened().await.store);
+    let first = one.begin_writer("one", 1).await.unwrap().id;
+    one.append(first, &[event(10, "a", "undone")], Seq(0)).await.unwrap();
+    // Killed in the middle of something: the server learns of it when that is done.
+    let mut held = one.journal().await.unwrap();
+    let work = sqlx::query("select pg_sleep(1)").execute(held.db());
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(200), work).await.is_err());
+    drop(held);
+    let second = two.begin_writer("two", 2).await.unwrap();
+    assert_eq!(payloads(&two, second.settled_to.0).await, ["undone"]);
+    one.close().await;
+    two.close().await;
+}
+
+#[tokio::test]
 async fn a_living_node_sees_that_another_has_died() {
     let place = Place::new().await;
     let (one, two) = (place.opened().await.store, place.opened().await.store);
