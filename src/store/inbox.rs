@@ -51,18 +51,14 @@ pub(super) fn taken(len: usize, fresh: impl Iterator<Item = usize>) -> Vec<Taken
 }
 
 /// How many of these events, given by seq and bytes in their order, are read at once: as many as fit into `max_bytes`, but one at
-/// least. The seq of the last; none where there are none.
-pub(super) fn reach(sizes: &[(i64, i64)], max_bytes: usize) -> Option<Seq> {
-    let mut to = None;
+/// least. Their seqs.
+pub(super) fn reach(sizes: &[(i64, i64)], max_bytes: usize) -> Vec<i64> {
     let mut sum = 0_usize;
-    for (seq, bytes) in sizes {
+    let fits = |(place, (_, bytes)): &(usize, &(i64, i64))| {
         sum = sum.saturating_add(usize::try_from(*bytes).unwrap_or(usize::MAX));
-        if to.is_some() && sum > max_bytes {
-            break;
-        }
-        to = Some(Seq(*seq));
-    }
-    to
+        *place == 0 || sum <= max_bytes
+    };
+    sizes.iter().enumerate().take_while(fits).map(|(_, (seq, _))| *seq).collect()
 }
 
 /// All of an event, sealed for the row that puts it aside.

@@ -1,6 +1,8 @@
 //! Postgres' errors, in the store's words. The codes are those of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 //! Its messages name tables and columns; values stand in the details, which are left out.
 
+use std::io;
+
 use sqlx::postgres::PgDatabaseError;
 
 use crate::store::StoreError;
@@ -46,7 +48,7 @@ pub(super) fn tell(fault: Fault, database: &str) -> StoreError {
 /// Why a connection cannot be had: what a person must put right is for good.
 pub(super) fn tell_connect(error: sqlx::Error, database: &str) -> StoreError {
     let Some(refusal) = refusal(&error) else {
-        if matches!(error, sqlx::Error::Configuration(_) | sqlx::Error::Tls(_)) {
+        if is_for_good(&error) {
             return StoreError::Setup(format!("cannot connect to {database}: {error}"));
         }
         return tell(error.into(), database);
@@ -63,6 +65,13 @@ pub(super) fn tell_connect(error: sqlx::Error, database: &str) -> StoreError {
         "42501" => denied(message, database),
         _ => tell(error.into(), database),
     }
+}
+
+/// No TLS where it is asked for, a certificate that will not do (an I/O error to the driver), a file that is not there.
+fn is_for_good(error: &sqlx::Error) -> bool {
+    let certificate = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
+    matches!(error, sqlx::Error::Configuration(_) | sqlx::Error::Tls(_))
+        || matches!(error, sqlx::Error::Io(error) if certificate(error))
 }
 
 /// What the user of the address may not do.
@@ -103,4 +112,19 @@ fn is_about_data(refusal: &PgDatabaseError) -> bool {
 
 fn refusal(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_will_not_do_waits_for_a_person_and_a_closed_port_for_the_server() {
+        let told = |kind: io::ErrorKind| tell_connect(sqlx::Error::Io(kind.into()), "db");
+        assert!(matches!(told(io::ErrorKind::InvalidData), StoreError::Setup(_)));
+        for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::UnexpectedEof, io::ErrorKind::TimedOut]
+        {
+            assert!(matches!(told(kind), StoreError::Unavailable(_)), "{kind:?}");
+        }
+    }
 }

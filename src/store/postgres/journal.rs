@@ -18,24 +18,26 @@ use crate::store::{StoreError, Taken};
 
 /// Writes a group: the writers' marks, what is seen, and the rows of what was not seen before. Tells the seqs of those. Keys come in
 /// their order, so that two nodes with the same keys never wait for each other in a circle. Without the writer's row nothing is
-/// written. The list of new seqs is an array, which costs the same however the planner guesses at its length.
+/// written. The list of new seqs is an array, which costs the same however the planner guesses at its length, and is looked through
+/// only where something was seen.
 const APPEND: &str = concat!(
     "with mark as (",
     settle!(),
     " returning w.id), \
      new as (insert into seen (key, seq) select i.key, i.seq from unnest($5::bytea[], $6::bigint[]) as i (key, seq) \
      where exists (select 1 from mark where id = $7) on conflict do nothing returning seq), \
-     fresh as materialized (select coalesce(array_agg(seq), '{}') as seqs from new), \
+     fresh as materialized \
+     (select coalesce(array_agg(seq), '{}') as seqs, count(*) = cardinality($6) as is_all from new), \
      in_events as (insert into events \
      (seq, writer, app_id, workspace_id, kind, type, slack_id, dedupe, retry, at, bytes) \
      select i.seq, $7, i.app_id, i.workspace_id, i.kind, i.type, i.slack_id, i.dedupe, i.retry, i.at, i.bytes \
      from unnest($8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::bytea[], \
      $15::int[], $16::bigint[], $17::bigint[]) \
      as i (seq, app_id, workspace_id, kind, type, slack_id, dedupe, retry, at, bytes) \
-     where i.seq = any((select seqs from fresh)::bigint[])), \
+     where (select is_all from fresh) or i.seq = any((select seqs from fresh)::bigint[])), \
      in_payloads as (insert into payloads (seq, payload_sealed) \
      select i.seq, i.sealed from unnest($8::bigint[], $18::bytea[]) as i (seq, sealed) \
-     where i.seq = any((select seqs from fresh)::bigint[])) \
+     where (select is_all from fresh) or i.seq = any((select seqs from fresh)::bigint[])) \
      select (select count(*) from mark where id = $7), (select seqs from fresh)"
 );
 

@@ -37,6 +37,11 @@ pub(super) const WHO_LIVES: &str = "select w.id, l.pid, coalesce(a.state = 'idle
      left join pg_stat_activity a on a.pid = l.pid \
      where w.ended_at is null and l.pid <> pg_backend_pid() order by w.id";
 
+/// Writers that did not end and whose life nobody holds: dead, and nobody answers for them.
+pub(super) const WHO_IS_DEAD: &str = "select w.id from writers w where w.ended_at is null and not exists (select 1 from pg_locks l \
+     where l.locktype = 'advisory' and l.classid = 1413567489 and l.objid::bigint = w.id and l.granted \
+     and l.database = (select oid from pg_database where datname = current_database())) order by w.id";
+
 /// This session: its process and when it began.
 pub(super) const WHO_AM_I: &str =
     "select pid, backend_start::text from pg_stat_activity where pid = pg_backend_pid()";

@@ -10,6 +10,7 @@ mod line;
 mod locks;
 mod open;
 mod partitions;
+mod reading;
 mod session;
 #[path = "../sql/mod.rs"]
 #[expect(clippy::duplicate_mod, reason = "what both databases take word for word is compiled for each")]
@@ -36,7 +37,6 @@ use crate::store::vault::Vault;
 use crate::store::{StoreError, Writer};
 use line::{Held, Line, Tx};
 use partitions::Day;
-use sql::EventRow;
 use station::Station;
 
 /// How long anything may take, connecting included: a server that hangs, or a network that swallows, must not hold an append for
@@ -153,51 +153,16 @@ impl PostgresStore {
         *self.station.lock().unwrap_or_else(PoisonError::into_inner) = station;
     }
 
-    /// Seq and bytes of the next events that are this node's to handle.
-    async fn sizes_after(
-        &self,
-        db: &mut Connection,
-        after: Seq,
-        limit: u32,
-    ) -> Result<Vec<(i64, i64)>, Fault> {
-        let (own, dead, floors) = self.whose();
-        let sizes = sqlx::query_as(concat!(
-            "select e.seq, e.bytes from events e where e.seq > $1 and ",
-            to_handle!("$3", "$4", "$5"),
-            " order by e.seq limit $2"
-        ));
-        let sizes = sizes.bind(after.0).bind(i64::from(limit)).bind(own).bind(dead).bind(floors);
-        Ok(sizes.fetch_all(db).await?)
-    }
-
-    async fn rows_between(&self, db: &mut Connection, after: Seq, to: Seq) -> Result<Vec<EventRow>, Fault> {
-        let (own, dead, floors) = self.whose();
-        let rows = sqlx::query_as(concat!(
-            "select e.seq, e.app_id, e.workspace_id, e.kind, e.type, e.slack_id, e.dedupe, e.retry, e.at, \
-             p.payload_sealed from events e \
-             left join payloads p on p.seq = e.seq and p.seq > $1 and p.seq <= $2 \
-             where e.seq > $1 and e.seq <= $2 and ",
-            to_handle!("$3", "$4", "$5"),
-            " order by e.seq"
-        ));
-        Ok(rows.bind(after.0).bind(to.0).bind(own).bind(dead).bind(floors).fetch_all(db).await?)
-    }
-
-    /// Whose events are this node's to handle: its own writer's, if it has begun; those of the dead it took over; from where on.
-    fn whose(&self) -> (Option<i64>, Vec<i64>, Vec<i64>) {
-        let Some(station) = self.station() else { return (None, Vec::new(), Vec::new()) };
-        let (dead, floors) =
-            station.estates.iter().map(|estate| (i64::from(estate.writer), estate.floor)).unzip();
-        (Some(i64::from(station.writer)), dead, floors)
-    }
-
     /// Makes the days ahead, lets go of dead writers of whom nothing is left, and sees whether the database answers.
     async fn keep(&self, now_ms: i64) -> Result<(), Fault> {
-        let finished = self.station().map(|station| station.finished()).unwrap_or_default();
         let mut held = self.journal().await?;
+        let mut station = self.station();
         let kept = async {
             held.db().ping().await?;
             self.have_days(held.db(), Day::ahead(now_ms)).await?;
+            let Some(station) = &mut station else { return Ok(()) };
+            station.look_for_the_dead(held.db(), now_ms).await?;
+            let finished = station.finished();
             for writer in &finished {
                 sqlx::query("update writers set ended_at = $2 where id = $1 and ended_at is null")
                     .bind(writer)
@@ -206,14 +171,12 @@ impl PostgresStore {
                     .await?;
                 sqlx::query(locks::LET_WRITER_GO).bind(writer).execute(held.db()).await?;
             }
+            station.estates.retain(|estate| !finished.contains(&estate.writer));
             Ok(())
         };
         let kept = kept.await;
         held.after(kept)?;
-        if let Some(mut station) = self.station().filter(|_| !finished.is_empty()) {
-            station.estates.retain(|estate| !finished.contains(&estate.writer));
-            self.set_station(Some(station));
-        }
+        self.set_station(station);
         Ok(())
     }
 
@@ -238,23 +201,3 @@ impl PostgresStore {
         self.journal.close().await;
     }
 }
-
-/// Is an event this node's to handle? Any is before it has a writer.
-macro_rules! to_handle {
-    ($own:literal, $dead:literal, $floors:literal) => {
-        concat!(
-            "(",
-            $own,
-            "::bigint is null or e.writer = ",
-            $own,
-            " or e.writer = any(",
-            $dead,
-            "::bigint[]) and e.seq > (select o.floor from unnest(",
-            $dead,
-            "::bigint[], ",
-            $floors,
-            "::bigint[]) as o (id, floor) where o.id = e.writer))"
-        )
-    };
-}
-use to_handle;

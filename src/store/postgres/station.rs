@@ -21,12 +21,16 @@ const DYING: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mil
 pub(super) struct Station {
     pub(super) writer: i32,
     pub(super) number: i32,
+    /// Its own events lie above this.
+    pub(super) begun_at: Seq,
     /// Writers that died and whose undone events this node handles.
     pub(super) estates: Vec<Estate>,
     /// Up to here everything is done.
     pub(super) settled_to: Seq,
     /// The session that holds the locks: process and when it began.
     session: (i32, String),
+    /// When it was last looked for writers that died, milliseconds since 1970, and which there were.
+    pub(super) seen_dead: (i64, Vec<i32>),
 }
 
 /// What a dead writer left.
@@ -50,6 +54,32 @@ impl Station {
     pub(super) fn finished(&self) -> Vec<i32> {
         let done = self.estates.iter().filter(|estate| estate.top <= self.settled_to.0);
         done.map(|estate| estate.writer).collect()
+    }
+}
+
+/// How often a living node looks for others that died.
+const LOOK_MS: i64 = 30_000;
+
+impl Station {
+    /// Looks for writers that died and were not taken over, now and then, and tells the log of new ones: a living node cannot go back
+    /// to what lies below its mark, the next start of any can.
+    pub(super) async fn look_for_the_dead(
+        &mut self,
+        db: &mut PgConnection,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
+        if (self.seen_dead.0..self.seen_dead.0.saturating_add(LOOK_MS)).contains(&now_ms) {
+            return Ok(());
+        }
+        let dead: Vec<i32> = sqlx::query_scalar(locks::WHO_IS_DEAD).fetch_all(db).await?;
+        if dead.iter().any(|writer| !self.seen_dead.1.contains(writer)) {
+            tracing::warn!(
+                writers = ?dead,
+                "nodes of this database have died, and what they had not handled waits for the next start of a node: start one"
+            );
+        }
+        self.seen_dead = (now_ms, dead);
+        Ok(())
     }
 }
 
@@ -121,7 +151,8 @@ async fn register(db: &mut PgConnection, node: &str, now_ms: i64) -> Result<(Sta
         last: Seq(last),
         settled_to: Seq(settled_to),
     };
-    Ok((Station { writer, number, estates, settled_to: Seq(settled_to), session }, begun))
+    let (settled_to, seen_dead) = (Seq(settled_to), (now_ms, Vec::new()));
+    Ok((Station { writer, number, begun_at: Seq(last), estates, settled_to, session, seen_dead }, begun))
 }
 
 /// Makes a new session the node's, after the one before was lost. Another node that started meanwhile may have taken this one for

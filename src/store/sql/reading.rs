@@ -20,16 +20,15 @@ impl Backend {
         loop {
             let mut db = self.reader().await?;
             let sizes = self.sizes_after(&mut db, after, limit).await?;
-            let Some(to) = reach(&sizes, max_bytes) else {
-                return Ok(Vec::new());
-            };
-            let rows = self.rows_between(&mut db, after, to).await?;
+            let seqs = reach(&sizes, max_bytes);
+            let Some(last) = seqs.last().copied() else { return Ok(Vec::new()) };
+            let rows = self.rows_of(&mut db, after, &seqs).await?;
             let events: Vec<Event> = rows.into_iter().filter_map(|row| row.open(&self.vault)).collect();
             if !events.is_empty() {
                 return Ok(events);
             }
             // None of these can be read; what lies behind them still can.
-            after = to;
+            after = Seq(last);
         }
     }
 }

@@ -102,13 +102,15 @@ impl SqliteStore {
         Ok(sizes.bind(after.0).bind(limit).fetch_all(db).await?)
     }
 
-    async fn rows_between(&self, db: &mut Connection, after: Seq, to: Seq) -> Result<Vec<EventRow>, Fault> {
+    /// The events of these seqs: all there are above `after` up to the last of them.
+    async fn rows_of(&self, db: &mut Connection, after: Seq, seqs: &[i64]) -> Result<Vec<EventRow>, Fault> {
+        let to = seqs.last().copied().unwrap_or(after.0);
         let rows = sqlx::query_as(
             "select e.seq, e.app_id, e.workspace_id, e.kind, e.type, e.slack_id, e.dedupe, e.retry, e.at, \
              p.payload_sealed from events e left join payloads p on p.seq = e.seq \
              where e.seq > $1 and e.seq <= $2 order by e.seq",
         );
-        Ok(rows.bind(after.0).bind(to.0).fetch_all(db).await?)
+        Ok(rows.bind(after.0).bind(to).fetch_all(db).await?)
     }
 
     /// There is nothing to be made ahead.

@@ -67,6 +67,55 @@ async fn what_dead_nodes_left_undone_is_taken_over_by_the_next_start_and_by_one_
 }
 
 #[tokio::test]
+async fn a_start_waits_for_the_session_of_a_killed_node_that_is_still_at_work() {
+    let place = Place::new().await;
+    let (one, two) = (place.opened().await.store, place.opened().await.store);
+    let first = one.begin_writer("one", 1).await.unwrap().id;
+    one.append(first, &[event(10, "a", "undone")], Seq(0)).await.unwrap();
+    // Killed in the middle of something: the server learns of it when that is done.
+    let mut held = one.journal().await.unwrap();
+    let work = sqlx::query("select pg_sleep(1)").execute(held.db());
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(200), work).await.is_err());
+    drop(held);
+    let second = two.begin_writer("two", 2).await.unwrap();
+    assert_eq!(payloads(&two, second.settled_to.0).await, ["undone"]);
+    one.close().await;
+    two.close().await;
+}
+
+#[tokio::test]
+async fn a_living_node_sees_that_another_has_died() {
+    let place = Place::new().await;
+    let (one, two) = (place.opened().await.store, place.opened().await.store);
+    let first = one.begin_writer("one", 1).await.unwrap().id;
+    let second = two.begin_writer("two", 1).await.unwrap().id;
+    let seen = |store: &PostgresStore| store.station().unwrap().seen_dead.1;
+    one.keep_house(31_000).await.unwrap();
+    assert_eq!(seen(&one), [0_i32; 0]);
+    two.close().await;
+    let died = async || {
+        let there: i64 = sqlx::query_scalar(
+            "select count(*) from pg_locks where classid = 1413567489 and objid::bigint = $1 \
+             and database = (select oid from pg_database where datname = current_database())",
+        )
+        .bind(second.0)
+        .fetch_one(&mut place.connect().await)
+        .await
+        .unwrap();
+        there == 0
+    };
+    while !died().await {
+        tokio::task::yield_now().await;
+    }
+    one.keep_house(40_000).await.unwrap();
+    assert_eq!(seen(&one), [0_i32; 0], "it is not looked all the time");
+    one.keep_house(62_000).await.unwrap();
+    assert_eq!(seen(&one).into_iter().map(i64::from).collect::<Vec<_>>(), [second.0]);
+    assert_ne!(first, second);
+    one.close().await;
+}
+
+#[tokio::test]
 async fn a_node_that_lost_its_session_goes_on_as_itself() {
     let place = Place::new().await;
     let one = place.opened().await.store;
@@ -129,7 +178,8 @@ impl Place {
     async fn end_session_of(&self, writer: WriterId) {
         let ended: i64 = sqlx::query_scalar(
             "select count(pg_terminate_backend(pid, 5000)) from pg_locks \
-             where locktype = 'advisory' and classid = 1413567489 and objid::bigint = $1",
+             where locktype = 'advisory' and classid = 1413567489 and objid::bigint = $1 \
+             and database = (select oid from pg_database where datname = current_database())",
         )
         .bind(writer.0)
         .fetch_one(&mut self.connect().await)
