@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench hot_path -- --table                  everything, as Markdown
 //! cargo bench --bench hot_path -- --only stored --sockets 100 --seconds 10
+//! scripts/with-postgres --durable cargo bench --bench hot_path -- --table    with Postgres beside SQLite
 //! ```
 //!
 //! What is measured runs in a process of its own; this one plays Slack, so that the load's CPU time is nobody's. CPU time counts from
@@ -52,7 +53,7 @@ struct Args {
     /// Print Markdown.
     #[arg(long)]
     table: bool,
-    /// Measure only this one: loop, batched, unkept, received, stored.
+    /// Measure only this one: loop, batched, unkept, received, stored, postgres.
     #[arg(long, value_parser = |name: &str| Variant::parse(name).ok_or("no such variant"))]
     only: Option<Variant>,
     /// Only with so many sockets.
@@ -170,7 +171,8 @@ enum Load {
 }
 
 /// What acks at once has no saturation on a window: it lets go what its disk does not keep up with.
-const SATURATED: &[Variant] = &[Variant::Loop, Variant::Batched, Variant::Unkept, Variant::Stored];
+const SATURATED: &[Variant] =
+    &[Variant::Loop, Variant::Batched, Variant::Unkept, Variant::Stored, Variant::Postgres];
 
 async fn cpu_tables(args: &Args) {
     println!("CPU time an event, and as a ratio to the loop's (median of {} rounds).\n", args.rounds);
@@ -187,7 +189,8 @@ async fn cpu_tables(args: &Args) {
 }
 
 async fn cpu_table(args: &Args, sockets: usize, variants: &[Variant], loads: &[Load]) {
-    let of_interest = |variant: &&Variant| args.only.is_none_or(|only| only == **variant);
+    let of_interest =
+        |variant: &&Variant| variant.is_there() && args.only.is_none_or(|only| only == **variant);
     let variants: Vec<_> = variants.iter().filter(of_interest).collect();
     let names: Vec<_> = variants.iter().map(|variant| variant.name()).collect();
     // By round, load, variant.
@@ -234,7 +237,7 @@ async fn memory_table(args: &Args) {
     const SOCKETS: usize = 1000;
     println!("\nResident memory, KiB a connection, of {SOCKETS}:\n");
     println!("| | process without connections | idle | after a flood |\n|---|---|---|---|");
-    let of_interest = |variant: &Variant| args.only.is_none_or(|only| only == *variant);
+    let of_interest = |variant: &Variant| variant.is_there() && args.only.is_none_or(|only| only == *variant);
     for variant in Variant::ALL.into_iter().filter(of_interest) {
         let empty = Measured::start(variant, 0).await;
         let base = machine::rss(empty.process());
@@ -256,7 +259,8 @@ async fn latency_table(args: &Args) {
         let at = |part: f64| sorted[((sorted.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
         println!("| {name} | {:.2} | {:.2} | {:.2} |", at(0.5), at(0.99), at(1.0));
     };
-    for variant in [Variant::Loop, Variant::Unkept, Variant::Received, Variant::Stored] {
+    let variants = [Variant::Loop, Variant::Unkept, Variant::Received, Variant::Stored, Variant::Postgres];
+    for variant in variants.into_iter().filter(|variant| variant.is_there()) {
         let measured = Measured::start(variant, 100).await;
         let served = measured.slack.pace(500, Duration::from_secs(args.seconds * 4)).await;
         sleep(SETTLED).await;

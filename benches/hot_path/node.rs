@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use memchr::memmem::Finder;
+use sqlx::{Connection as _, PgConnection};
 use tautline::admin::AdminToken;
 use tautline::app::{App, Options};
 use tautline::config::Ack;
@@ -17,7 +18,7 @@ use tautline::config::KeySource;
 use tautline::handlers::{self, Delivery, Handler, Outcome, Registry};
 use tautline::ids::WorkspaceName;
 use tautline::secret::AppToken;
-use tautline::store::{Desired, Secret, WorkspaceSpec};
+use tautline::store::{Desired, Secret, WorkspaceSpec, generate_key_text};
 use tautline::telemetry::Metrics;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -38,10 +39,13 @@ pub(crate) enum Variant {
     Received,
     /// A node that stores before it acks.
     Stored,
+    /// The same on Postgres; its server's CPU time is not the node's.
+    Postgres,
 }
 
 impl Variant {
-    pub(crate) const ALL: [Self; 5] = [Self::Loop, Self::Batched, Self::Unkept, Self::Received, Self::Stored];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Loop, Self::Batched, Self::Unkept, Self::Received, Self::Stored, Self::Postgres];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -50,12 +54,34 @@ impl Variant {
             Self::Unkept => "unkept",
             Self::Received => "received",
             Self::Stored => "stored",
+            Self::Postgres => "postgres",
         }
     }
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|variant| variant.name() == name)
     }
+
+    /// Postgres takes part where a server is named.
+    pub(crate) fn is_there(self) -> bool {
+        self != Self::Postgres || server().is_some()
+    }
+}
+
+/// The address of a Postgres server to make a database on, as `scripts/with-postgres` says it.
+fn server() -> Option<String> {
+    std::env::var("TAUTLINE_TEST_POSTGRES").ok()
+}
+
+/// A database of its own, empty, and the key of a node on it.
+async fn fresh_database() -> (String, KeySource) {
+    let server = server().expect("the benchmark asks for Postgres only where there is a server");
+    let mut db = PgConnection::connect(&server).await.unwrap();
+    for sql in ["drop database if exists tautline_bench with (force)", "create database tautline_bench"] {
+        sqlx::raw_sql(sql).execute(&mut db).await.unwrap();
+    }
+    let (address, _) = server.rsplit_once('/').expect("an address ends in a database");
+    (format!("{address}/tautline_bench"), KeySource::Text(generate_key_text()))
 }
 
 /// Runs until the end of standard input; then says how many events were handled.
@@ -71,12 +97,26 @@ pub(crate) fn run(variant: Variant, slack: &str, sockets: usize, folder: &Path) 
         }
         Variant::Unkept => Ack::Unkept,
         Variant::Received => Ack::Received,
-        Variant::Stored => Ack::Stored,
+        Variant::Stored | Variant::Postgres => Ack::Stored,
     };
-    actix_rt::System::new().block_on(run_node(ack, slack, sockets, folder, end));
+    actix_rt::System::new().block_on(async {
+        let (database, key) = if variant == Variant::Postgres {
+            fresh_database().await
+        } else {
+            (format!("sqlite://{}", folder.join("node.db").display()), KeySource::Beside)
+        };
+        run_node(ack, database, key, slack, sockets, end).await;
+    });
 }
 
-async fn run_node(ack: Ack, slack: &str, sockets: usize, folder: &Path, end: oneshot::Receiver<()>) {
+async fn run_node(
+    ack: Ack,
+    database: String,
+    key: KeySource,
+    slack: &str,
+    sockets: usize,
+    end: oneshot::Receiver<()>,
+) {
     let handled = Arc::new(AtomicU64::new(0));
     let mut handlers = Registry::default();
     let counted = Arc::clone(&handled);
@@ -84,8 +124,8 @@ async fn run_node(ack: Ack, slack: &str, sockets: usize, folder: &Path, end: one
         .register("nothing", handlers::Options::default(), move |_| Nothing(Arc::clone(&counted)))
         .unwrap();
     let app = App::start(Options {
-        database: format!("sqlite://{}", folder.join("node.db").display()),
-        key: KeySource::Beside,
+        database,
+        key,
         max_pages: None,
         listen: ([127, 0, 0, 1], 0).into(),
         metrics_listen: None,
