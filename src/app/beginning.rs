@@ -15,9 +15,6 @@ use crate::store::{self, Desired, OpenOptions, Secret, Store, StoreError, Worksp
 /// The workspace that `SLACK_APP_TOKEN` registers.
 const DEFAULT_WORKSPACE: &str = "default";
 
-/// What a node is called in the store.
-const NAME: &str = "node-1";
-
 /// Between two tries to reach the database, doubling from the first to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
@@ -103,10 +100,16 @@ impl Beginning {
             register_default(store, app_token, bot_token.as_ref(), self.inside.links, now_ms).await?;
         }
         match self.ack {
-            Ack::Stored | Ack::Received => store.begin_writer(NAME, now_ms).await.map(Some),
+            Ack::Stored | Ack::Received => store.begin_writer(&name(), now_ms).await.map(Some),
             Ack::Unkept => Ok(None),
         }
     }
+}
+
+/// What a node is called in the store: by its machine, since several may write to one database.
+fn name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "node".to_owned() } else { name.trim().to_owned() }
 }
 
 async fn register_default(

@@ -134,6 +134,24 @@ async fn a_node_that_lost_its_session_goes_on_as_itself() {
 }
 
 #[tokio::test]
+async fn a_node_that_lost_its_session_still_answers_for_whom_it_took_over() {
+    let place = Place::new().await;
+    let one = place.opened().await.store;
+    let first = one.begin_writer("one", 1).await.unwrap().id;
+    one.append(first, &[event(10, "a", "left")], Seq(0)).await.unwrap();
+    one.close().await;
+    let two = place.opened().await.store;
+    let second = two.begin_writer("two", 2).await.unwrap();
+    place.end_session_of(second.id).await;
+    until_taken(&two, second.id, &[event(20, "b", "own")]).await;
+    assert_eq!(payloads(&two, second.settled_to.0).await, ["left", "own"]);
+    let three = place.opened().await.store;
+    assert_eq!(three.begin_writer("three", 3).await.unwrap().settled_to, Seq(20), "nobody is dead");
+    two.close().await;
+    three.close().await;
+}
+
+#[tokio::test]
 async fn a_session_that_the_server_still_takes_for_alive_is_ended_by_its_node() {
     let place = Place::new().await;
     let one = place.opened().await.store;
