@@ -161,7 +161,7 @@ struct Link {
     hello: Option<Hello>,
     /// Its connection's actor is gone.
     orphaned: bool,
-    /// What came could not be read, and nothing after it can be; acks still go out.
+    /// What came could not be read, or was the peer's close: nothing more is read, and acks still go out.
     deaf: bool,
     parts: Parts,
 }
@@ -195,6 +195,10 @@ impl Link {
                     }
                     Action::SendClose => {
                         self.wire.close();
+                        // At once: a link whose peer has closed ends with this.
+                        if let Err(code) = self.wire.write(&mut self.socket, cx) {
+                            self.feed(now, Input::Broken(code));
+                        }
                         wrote = true;
                     }
                     Action::Tell(Told::Down(code)) => return Poll::Ready(code),
@@ -256,7 +260,12 @@ impl Link {
         }
         for _ in 0..TURN {
             match Pin::new(&mut self.socket).poll_next(cx) {
-                Poll::Ready(Some(Ok(message))) => self.on_message(&message, now),
+                Poll::Ready(Some(Ok(message))) => {
+                    self.on_message(&message, now);
+                    if self.deaf {
+                        return;
+                    }
+                }
                 Poll::Ready(Some(Err(error))) => {
                     self.deaf = true;
                     return self.feed_after_batch(now, Input::Broken(cause_of_break(&error)));
@@ -274,8 +283,9 @@ impl Link {
             Message::Text(text) => self.on_text(text.as_str(), now),
             Message::Ping(_) => self.wire.wants_flush(),
             Message::Close(_) => {
-                self.wire.wants_flush();
-                self.feed(now, Input::PeerClosed);
+                self.deaf = true;
+                self.wire.peer_closed();
+                self.feed_after_batch(now, Input::PeerClosed);
             }
             Message::Pong(_) | Message::Binary(_) | Message::Frame(_) => {}
         }

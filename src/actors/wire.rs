@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
+use super::parting::Parting;
 use crate::slack::socket::{Socket, cause_of_break};
 use crate::status::Code;
 
@@ -21,6 +22,8 @@ pub(super) struct Wire {
     outbox: VecDeque<Message>,
     acks: usize,
     unflushed: bool,
+    /// The peer has closed.
+    parting: Option<Parting>,
 }
 
 impl Wire {
@@ -35,8 +38,20 @@ impl Wire {
         self.outbox.push_back(Message::Ping(Bytes::new()));
     }
 
-    /// Queues the close frame.
+    /// The peer has closed: of what is queued only acks still go out, unless the library has something half written.
+    pub(super) fn peer_closed(&mut self) {
+        if self.unflushed {
+            self.outbox.clear();
+            self.acks = 0;
+        }
+        self.parting = Some(Parting::default());
+    }
+
+    /// Queues the close frame, or the answer to the peer's.
     pub(super) fn close(&mut self) {
+        if let Some(parting) = &mut self.parting {
+            return parting.answer();
+        }
         let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         self.outbox.push_back(Message::Close(Some(frame)));
     }
@@ -58,6 +73,18 @@ impl Wire {
 
     /// Writes what the socket takes and flushes once. Pending is no reason to stop reading.
     pub(super) fn write(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Result<(), Code> {
+        if let Some(parting) = &mut self.parting {
+            for message in self.outbox.drain(..).filter(|_| !self.unflushed) {
+                if let Message::Text(ack) = message {
+                    parting.ack(ack);
+                }
+            }
+            if let Poll::Ready(written) = parting.write(socket, cx) {
+                written?;
+                self.acks = 0;
+            }
+            return Ok(());
+        }
         while let Some(message) = self.outbox.pop_front() {
             match Pin::new(&mut *socket).poll_ready(cx) {
                 Poll::Pending => {

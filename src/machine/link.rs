@@ -9,6 +9,7 @@
 //! | draining | – | – | ends no later; the first reason stands | stays no longer than that | settle | end, the first reason | end; settle | ping; silence: close; overstayed: settle |
 //! | settling | – | – | – | – | – | end | end; – | close |
 //! | closing | – | – | – | – | – | end | end; – | end |
+//! | parting | – | – | – | – | – | – | end | close, end |
 //! | dead | – | – | – | – | – | – | – | – |
 //!
 //! *Settle*: those envelopes taken may get their verdict, then close. Slack goes on sending until it reads the close frame, so
@@ -17,6 +18,9 @@
 //! a close but doesn't always hang up. *End*: TCP is dropped now. A link that is broken for what it *says* (no JSON, a
 //! frame too large, bad WebSocket) still has a working TCP connection, so it settles rather than ends: what it said before was
 //! in order, and its acks are nearly due.
+//!
+//! A peer that closes while envelopes of its wait for their verdict gets the acks before its close frame is answered: the link is
+//! *parting*, for as long as a closing one lasts at most. Else an event that crosses the close frame would be sent again.
 //!
 //! `Down` is told when TCP is dropped and not when the close frame is sent: until then Slack counts the socket, and the
 //! connection must not open one too many. That costs a second at most.
@@ -109,7 +113,7 @@ pub enum Input {
 pub enum Action {
     /// Send a WebSocket ping.
     Ping,
-    /// Flush the acks that are due, then send a close frame.
+    /// Flush the acks that are due, then send a close frame, or answer the peer's.
     SendClose,
     /// Drop TCP; the link's task ends.
     Drop,
@@ -155,6 +159,7 @@ enum Phase {
     Draining { code: Code, until: Duration },
     Settling { code: Code, last_call: Duration, until: Duration },
     Closing { code: Code, until: Duration },
+    Parting { code: Code, until: Duration },
     Dead,
 }
 
@@ -192,7 +197,7 @@ impl Link {
             Input::InFlight(count) => self.in_flight(now, count),
             Input::Retire { within } => self.retire(now, within),
             Input::Stop => self.stop(now),
-            Input::PeerClosed => self.end(Code::ClosedBySlack),
+            Input::PeerClosed => self.peer_closed(now),
             Input::Broken(code) => self.broken(now, code),
             Input::Timeout => self.timeout(now),
         }
@@ -213,7 +218,8 @@ impl Link {
             Phase::Dialing { until }
             | Phase::Greeting { until }
             | Phase::Settling { until, .. }
-            | Phase::Closing { until, .. } => Some(until),
+            | Phase::Closing { until, .. }
+            | Phase::Parting { until, .. } => Some(until),
             Phase::Live => Some(self.next_beat()),
             Phase::Draining { until, .. } => Some(until.min(self.next_beat())),
             Phase::Dead => None,
@@ -226,7 +232,7 @@ impl Link {
             // Slack sends none before hello; should it, there is no reason to lose it.
             Phase::Greeting { .. } | Phase::Live | Phase::Draining { .. } => true,
             Phase::Settling { last_call, .. } => self.seen.mono < last_call,
-            Phase::Dialing { .. } | Phase::Closing { .. } | Phase::Dead => false,
+            Phase::Dialing { .. } | Phase::Closing { .. } | Phase::Parting { .. } | Phase::Dead => false,
         }
     }
 
@@ -236,7 +242,9 @@ impl Link {
             Phase::Dialing { .. } | Phase::Greeting { .. } => LinkState::Opening,
             Phase::Live => LinkState::Live,
             Phase::Draining { .. } => LinkState::Draining,
-            Phase::Settling { .. } | Phase::Closing { .. } | Phase::Dead => LinkState::Closing,
+            Phase::Settling { .. } | Phase::Closing { .. } | Phase::Parting { .. } | Phase::Dead => {
+                LinkState::Closing
+            }
         }
     }
 
@@ -261,6 +269,7 @@ impl Link {
             | Phase::Draining { .. }
             | Phase::Settling { .. }
             | Phase::Closing { .. }
+            | Phase::Parting { .. }
             | Phase::Dead => {}
         }
     }
@@ -277,6 +286,7 @@ impl Link {
             | Phase::Draining { .. }
             | Phase::Settling { .. }
             | Phase::Closing { .. }
+            | Phase::Parting { .. }
             | Phase::Dead => {}
         }
     }
@@ -302,7 +312,11 @@ impl Link {
             Phase::Draining { code, until } => {
                 self.phase = Phase::Draining { code, until: until.min(last_moment) };
             }
-            Phase::Dialing { .. } | Phase::Settling { .. } | Phase::Closing { .. } | Phase::Dead => {}
+            Phase::Dialing { .. }
+            | Phase::Settling { .. }
+            | Phase::Closing { .. }
+            | Phase::Parting { .. }
+            | Phase::Dead => {}
         }
     }
 
@@ -310,12 +324,14 @@ impl Link {
         self.in_flight = count;
         match self.phase {
             Phase::Settling { code, .. } if count == 0 => self.close(now, code),
+            Phase::Parting { code, .. } if count == 0 => self.part(code),
             Phase::Dialing { .. }
             | Phase::Greeting { .. }
             | Phase::Live
             | Phase::Draining { .. }
             | Phase::Settling { .. }
             | Phase::Closing { .. }
+            | Phase::Parting { .. }
             | Phase::Dead => {}
         }
     }
@@ -327,7 +343,7 @@ impl Link {
             Phase::Draining { code, until } => self.phase = Phase::Draining { code, until: until.min(by) },
             // What isn't up carries nothing, so it needs no time.
             Phase::Dialing { .. } | Phase::Greeting { .. } => self.stop(now),
-            Phase::Settling { .. } | Phase::Closing { .. } | Phase::Dead => {}
+            Phase::Settling { .. } | Phase::Closing { .. } | Phase::Parting { .. } | Phase::Dead => {}
         }
     }
 
@@ -336,8 +352,24 @@ impl Link {
             Phase::Dialing { .. } => self.end(Code::OperatorDisconnect),
             Phase::Greeting { .. } | Phase::Live => self.settle(now, Code::OperatorDisconnect),
             Phase::Draining { code, .. } => self.settle(now, code),
-            Phase::Settling { .. } | Phase::Closing { .. } | Phase::Dead => {}
+            Phase::Settling { .. } | Phase::Closing { .. } | Phase::Parting { .. } | Phase::Dead => {}
         }
+    }
+
+    fn peer_closed(&mut self, now: Now) {
+        let code = match self.phase {
+            Phase::Live if self.in_flight > 0 => Code::ClosedBySlack,
+            Phase::Draining { code, .. } | Phase::Settling { code, .. } if self.in_flight > 0 => code,
+            Phase::Parting { .. } => return,
+            Phase::Dialing { .. }
+            | Phase::Greeting { .. }
+            | Phase::Live
+            | Phase::Draining { .. }
+            | Phase::Settling { .. }
+            | Phase::Closing { .. }
+            | Phase::Dead => return self.end(Code::ClosedBySlack),
+        };
+        self.phase = Phase::Parting { code, until: now.mono.saturating_add(self.settings.close) };
     }
 
     fn broken(&mut self, now: Now, code: Code) {
@@ -353,6 +385,7 @@ impl Link {
             | Phase::Draining { .. }
             | Phase::Settling { .. }
             | Phase::Closing { .. }
+            | Phase::Parting { .. }
             | Phase::Dead => self.end(code),
         }
     }
@@ -365,10 +398,12 @@ impl Link {
             Phase::Live | Phase::Draining { .. } => self.beat(now),
             Phase::Settling { code, until, .. } if now.mono >= until => self.close(now, code),
             Phase::Closing { until, .. } if now.mono >= until => self.end(Code::ConnectionLost),
+            Phase::Parting { code, until } if now.mono >= until => self.part(code),
             Phase::Dialing { .. }
             | Phase::Greeting { .. }
             | Phase::Settling { .. }
             | Phase::Closing { .. }
+            | Phase::Parting { .. }
             | Phase::Dead => {}
         }
     }
@@ -407,6 +442,7 @@ impl Link {
             | Phase::Greeting { .. }
             | Phase::Settling { .. }
             | Phase::Closing { .. }
+            | Phase::Parting { .. }
             | Phase::Dead => {}
         }
     }
@@ -442,11 +478,16 @@ impl Link {
         self.actions.push_back(Action::SendClose);
     }
 
+    fn part(&mut self, code: Code) {
+        self.actions.push_back(Action::SendClose);
+        self.end(code);
+    }
+
     /// The one way to the end. A link that was ending already ends for the reason it had.
     fn end(&mut self, code: Code) {
         let code = match self.phase {
             Phase::Draining { code: drain, .. } if code == Code::ClosedBySlack => drain,
-            Phase::Settling { code, .. } | Phase::Closing { code, .. } => code,
+            Phase::Settling { code, .. } | Phase::Closing { code, .. } | Phase::Parting { code, .. } => code,
             Phase::Dialing { .. } | Phase::Greeting { .. } | Phase::Live | Phase::Draining { .. } => code,
             Phase::Dead => return,
         };

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tautline::simulator::{Act, AppRecord, Arm, Ending, Fault, Load, Which};
+use tautline::simulator::{Act, AppRecord, Arm, Ending, Fault, Load, Outgoing, Template, Which};
 use tautline::status::State;
 
 use super::harness::{Customer, Node, Stage};
@@ -112,6 +112,26 @@ async fn slow_a_socket_that_slack_announces_and_never_ends_is_let_go_a_minute_la
     run.stage.slack.act(Some(&run.acme.app_id), Which::All, &act).unwrap();
     run.until_let_go(Duration::from_secs(90)).await;
     run.end(2).await;
+}
+
+#[actix::test]
+async fn what_slack_sends_right_before_its_close_frame_is_acked_all_the_same() {
+    let run = Run::start(Stage::new()).await;
+    run.stage.slack.stop_load(&run.acme.app_id).unwrap();
+    run.stage.until_settled(&run.acme).await;
+    for round in 1..=2 {
+        for _ in 0..3 {
+            run.stage.slack.send(&run.acme.app_id, Outgoing::template(Template::Message)).unwrap();
+        }
+        let close = Act::End { how: Ending::Close { code: Some(1000), hold_ms: 0 } };
+        assert_eq!(run.stage.slack.act(Some(&run.acme.app_id), Which::All, &close), Ok(1));
+        run.stage
+            .until(&run.acme, "a new socket is live", |app| ended(app) >= round && app.live_sockets() == 1)
+            .await;
+    }
+    run.stage.until_settled(&run.acme).await;
+    assert_eq!(run.stage.look(&run.acme, |app| app.counts.retried), 0);
+    run.node.stop().await;
 }
 
 /// A ready workspace under 200 events a second.

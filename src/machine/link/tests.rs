@@ -313,6 +313,33 @@ fn a_socket_that_talks_nonsense_still_gets_the_acks_of_what_it_said_before() {
 }
 
 #[test]
+fn a_peer_that_closes_gets_the_acks_of_what_it_sent_before_and_then_its_answer() {
+    for (phase, code) in
+        [(Socket::live as fn() -> Socket, Code::ClosedBySlack), (Socket::draining, Code::DisconnectWarning)]
+    {
+        let close_and_end = [Action::SendClose, Action::Drop, Action::Tell(Told::Down(code))];
+        let mut socket = phase();
+        socket.give(Input::InFlight(2));
+        assert_eq!(socket.give(Input::PeerClosed), []);
+        assert!(!socket.link.accepts_envelopes());
+        assert_eq!(socket.give(Input::InFlight(1)), []);
+        assert_eq!(socket.give(Input::InFlight(0)), close_and_end);
+
+        let mut stuck = phase();
+        stuck.give(Input::InFlight(2));
+        stuck.give(Input::PeerClosed);
+        let by = stuck.now.mono + SECOND;
+        assert_eq!(stuck.until(by), []);
+        assert_eq!(stuck.at(by, Input::Timeout), close_and_end, "it does not wait for ever");
+
+        let mut cut = phase();
+        cut.give(Input::InFlight(2));
+        cut.give(Input::PeerClosed);
+        assert_eq!(cut.give(Input::Broken(Code::ConnectionLost)), down(code));
+    }
+}
+
+#[test]
 fn a_socket_that_breaks_while_it_is_closed_ends_for_the_reason_it_was_closed() {
     let mut socket = Socket::live();
     socket.give(Input::Broken(Code::NotJson));
