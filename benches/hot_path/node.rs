@@ -16,6 +16,7 @@ use tautline::config::Ack;
 use tautline::config::KeySource;
 use tautline::handlers::{self, Delivery, Handler, Outcome, Registry};
 use tautline::ids::WorkspaceName;
+use tautline::machine::pace::Limits;
 use tautline::secret::AppToken;
 use tautline::store::{Desired, Secret, WorkspaceSpec};
 use tautline::telemetry::Metrics;
@@ -95,6 +96,7 @@ async fn run_node(ack: Ack, slack: &str, sockets: usize, folder: &Path, end: one
         ack,
         handlers,
         links: 1,
+        opens: Limits { per_second: 10_000, at_once: 64 },
         threads: std::thread::available_parallelism().unwrap().get().min(4),
         workspace: None,
         metrics: Arc::new(Metrics::new().unwrap()),

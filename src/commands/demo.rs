@@ -15,6 +15,7 @@ use crate::app::{App, Options};
 use crate::config::{Ack, KeySource, LogFormat};
 use crate::handlers::Registry;
 use crate::ids::WorkspaceName;
+use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::simulator::{self, Act, Handle, Load, NewApp, Simulator, Team, Which};
 use crate::store::{Desired, Secret, WorkspaceSpec};
@@ -89,6 +90,7 @@ impl Demo {
             ack: Ack::Stored,
             handlers,
             links: 1,
+            opens: Limits::default(),
             threads: threads(),
             workspace: None,
             metrics: Arc::new(Metrics::new().map_err(Failure::setup)?),

@@ -9,7 +9,10 @@ pub mod connection;
 pub mod dice;
 pub mod intensity;
 pub mod link;
+pub mod pace;
 
+#[cfg(test)]
+mod fleet;
 pub mod seq;
 #[cfg(test)]
 mod together;

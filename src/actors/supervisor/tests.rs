@@ -5,8 +5,10 @@ use url::Url;
 use super::*;
 use crate::actors::budget::Budget;
 use crate::actors::exit::Exit;
+use crate::actors::pacer::Pacer;
 use crate::clock::Clock;
 use crate::ids::{Generations, WorkspaceId, WorkspaceName};
+use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::client_config;
 use crate::slack::web::Outside;
@@ -111,7 +113,8 @@ fn shared(apps: i64) -> Arc<Shared> {
         generations: Generations::default(),
         budget: Budget::new(1 << 20, 0),
         exit: Exit::Unkept(mpsc::channel(1).0),
-        pace: Arc::new(Semaphore::new(1)),
+        pacer: Pacer::new(Clock::start(), Limits::default()),
+        identities: Arc::new(Semaphore::new(1)),
         history,
         metrics: Arc::new(Metrics::new().unwrap()),
     })
