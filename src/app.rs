@@ -19,6 +19,7 @@ use crate::actors::{Directory, Node, NodeParts, StopReport};
 use crate::admin::{self, AdminToken, Check, Counters};
 use crate::clock::Clock;
 use crate::config::{Ack, KeySource};
+use crate::files::OpenFiles;
 use crate::handlers::Registry;
 use crate::ids::{AppId, WorkspaceName};
 use crate::machine::pace::Limits;
@@ -279,10 +280,12 @@ impl admin::Node for Inside {
         } else {
             Err(format!("{first_opens} connections are opening and none is ready yet"))
         };
+        let files = OpenFiles::limit().complaint(self.directory.sockets_wanted());
         vec![
-            Check { name: "running", outcome: running },
-            Check { name: "journal", outcome: journal },
-            Check { name: "connections", outcome: connections },
+            Check { name: "running", outcome: running, note: None },
+            Check { name: "journal", outcome: journal, note: None },
+            Check { name: "connections", outcome: connections, note: None },
+            Check { name: "open_files", outcome: Ok(()), note: files },
         ]
     }
 

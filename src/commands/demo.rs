@@ -13,6 +13,7 @@ use super::settings::threads;
 use crate::admin::AdminToken;
 use crate::app::{App, Options};
 use crate::config::{Ack, KeySource, LogFormat};
+use crate::files::OpenFiles;
 use crate::handlers::Registry;
 use crate::ids::WorkspaceName;
 use crate::machine::pace::Limits;
@@ -46,6 +47,7 @@ impl Demo {
     pub(super) fn run(self) -> Result<(), Failure> {
         start_log("info", LogFormat::Text).map_err(Failure::setup)?;
         let folder = Folder::make()?;
+        OpenFiles::raise();
         actix_rt::System::new().block_on(self.play(&folder))
     }
 

@@ -131,6 +131,7 @@ fn check_says_one_line_for_each_thing_and_ends_well_where_a_node_would_start() {
     assert_eq!(ended.code, Some(0), "{lines:#?}");
     assert_eq!(lines.len(), 4, "{lines:#?}");
     assert!(lines.iter().all(|line| line.starts_with("ok ")), "{lines:#?}");
+    assert!(lines[2].contains("enough for "), "{lines:#?}");
     assert!(ended.output.stderr.is_empty(), "{:?}", ended.output.stderr);
 }
 
@@ -235,11 +236,11 @@ fn online(site: &Site, app_token: &str) -> Command {
     command
 }
 
-/// `check` with so many files to open.
+/// `check` with so many files to open at most.
 fn limited(site: &Site, files: &str) -> Command {
     let check = site.tautline(&["check"]);
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", &format!("ulimit -Sn {files} && exec \"$0\" \"$@\"")]);
+    command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]);
     command.arg(check.get_program()).args(check.get_args()).env_clear().current_dir(site.folder.path());
     command.envs(check.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command
