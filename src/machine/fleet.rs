@@ -141,6 +141,7 @@ impl Fleet {
                 | Action::Promote
                 | Action::DropCandidate(_)
                 | Action::LearnAppId(_)
+                | Action::Count
                 | Action::Changed { .. } => {}
             }
         }

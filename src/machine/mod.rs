@@ -10,6 +10,7 @@ pub mod dice;
 pub mod intensity;
 pub mod link;
 pub mod pace;
+pub mod quiet;
 
 #[cfg(test)]
 mod fleet;

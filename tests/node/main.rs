@@ -23,3 +23,5 @@ mod process;
 mod refresh;
 #[cfg(test)]
 mod trace;
+#[cfg(test)]
+mod truth;
