@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::config::{Ack, KeySource};
 use crate::handlers::Registry;
 use crate::ids::WorkspaceName;
+use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::{TlsError, client_config};
 use crate::slack::web::Outside;
@@ -65,6 +66,8 @@ pub struct Options {
     pub handlers: Registry,
     /// Sockets an app, 1 to 9, where its workspace does not say.
     pub links: u8,
+    /// How fast Slack may be asked for addresses, by all connections together.
+    pub opens: Limits,
     /// Threads that carry connections.
     pub threads: usize,
     /// A workspace to register at start: the shortest way from a token to a running node.
@@ -146,6 +149,7 @@ impl App {
             workspace: options.workspace,
             ack: options.ack,
             handlers: options.handlers,
+            opens: options.opens,
             threads: options.threads,
             outside: Outside {
                 api: options.slack_api,

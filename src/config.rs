@@ -94,6 +94,10 @@ pub struct Settings {
     pub handlers: Vec<String>,
     /// Sockets an app, 1 to 9.
     pub links: u8,
+    /// Socket addresses asked for in a second, all apps together, 1 to 10 000.
+    pub opens_per_second: u32,
+    /// Socket addresses asked for and not issued yet, 1 to 1 000.
+    pub opens_at_once: u32,
     /// A filter of `tracing-subscriber`.
     pub log: String,
     /// How log lines are written.
@@ -125,6 +129,8 @@ impl Settings {
             ack: if journal { ack } else { Ack::Unkept },
             handlers: layers.need("handlers", parse::NAMES, parse::names)?,
             links: layers.need("links", parse::LINKS, parse::links)?,
+            opens_per_second: layers.need("opens_per_second", parse::PER_SECOND, parse::up_to(10_000))?,
+            opens_at_once: layers.need("opens_at_once", parse::AT_ONCE, parse::up_to(1_000))?,
             log: layers.need("log", parse::FILTER, parse::filter)?,
             log_format: layers.need("log_format", parse::LOG_FORMAT, parse::log_format)?,
         })

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod event;
+pub mod files;
 pub mod handlers;
 pub mod ids;
 pub mod machine;

@@ -203,6 +203,10 @@ codes! {
     DuplicateInstallation "duplicate_installation" Node Operator "The same app and team are registered twice." "Remove one of the two workspaces.";
     Crashed "crashed" Node Operator "The connection crashed again and again." "Look at the log, report the bug, then connect.";
     TokenUnreadable "token_unreadable" Node Operator "The stored token cannot be opened with this node's key." "Give the node the key the token was sealed with, or put the token in place again.";
+    // What hurts, or may, while events flow.
+    ForeignSockets "foreign_sockets" Slack Operator "Slack counts more sockets for the app than this node holds, so some of its events go elsewhere." "Stop whatever else connects with this app's tokens; sockets that died unseen are released by Slack within hours.";
+    Quiet "quiet" Node Customer "Far fewer events come than this app has had at any time of the last days." "Nothing, if less is happening; else look at the app's event subscriptions and at the channels it is in.";
+    SlowPong "slow_pong" Network Operator "Slack's answers to pings take more than two seconds, so acks may come too late." "Check this node's network and load.";
     // Somebody's wish.
     OperatorConnect "connect" Operator Operator "Somebody asked for the connection." "Nothing.";
     OperatorDisconnect "disconnect" Operator Operator "Somebody asked to be disconnected." "Connect when it is wanted again.";
@@ -270,6 +274,8 @@ pub struct LinkStatus {
     pub host: Option<Box<str>>,
     /// How many sockets Slack counts for the app, by this link's hello.
     pub num_connections: Option<u32>,
+    /// How long Slack takes to answer a ping, milliseconds: the median of the last five, told when it changes notably.
+    pub pong_ms: Option<u32>,
 }
 
 /// All there is to say about a connection at one moment.

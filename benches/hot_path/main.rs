@@ -22,8 +22,11 @@
     reason = "a benchmark that cannot do its work ends, it speaks to its user, and its figures are small"
 )]
 
+#[path = "../common/machine.rs"]
 mod machine;
 mod node;
+#[expect(dead_code, reason = "the other benchmarks use more of it")]
+#[path = "../common/slack.rs"]
 mod slack;
 
 use std::path::{Path, PathBuf};

@@ -17,6 +17,7 @@ use tautline::config::Ack;
 use tautline::config::KeySource;
 use tautline::handlers::{self, Delivery, Handler, Outcome, Registry};
 use tautline::ids::WorkspaceName;
+use tautline::machine::pace::Limits;
 use tautline::secret::AppToken;
 use tautline::store::{Desired, Secret, WorkspaceSpec, generate_key_text};
 use tautline::telemetry::Metrics;
@@ -135,6 +136,7 @@ async fn run_node(
         ack,
         handlers,
         links: 1,
+        opens: Limits { per_second: 10_000, at_once: 64 },
         threads: std::thread::available_parallelism().unwrap().get().min(4),
         workspace: None,
         metrics: Arc::new(Metrics::new().unwrap()),

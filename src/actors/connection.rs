@@ -9,6 +9,7 @@ mod tokens;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -123,6 +124,10 @@ impl Connection {
             Action::Promote => self.promote(ctx),
             Action::DropCandidate(code) => self.drop_candidate(code, ctx),
             Action::LearnAppId(id) => self.note(Note::AppId(id), ctx),
+            Action::Count => {
+                let events = self.entry.counters.events.load(Ordering::Relaxed);
+                self.feed(Input::Counted(events), ctx);
+            }
             Action::Changed { from, to, code, generation } => {
                 let at_ms = self.shared.clock.now().wall_ms;
                 self.shared.tell_history(Transition { app: self.id, at_ms, from, to, code, generation });
@@ -196,6 +201,7 @@ impl Handler<Report> for Connection {
                 self.is_announced(generation, code);
                 Input::LinkDraining(generation, code, within)
             }
+            News::RoundTrip(pong) => Input::LinkPong(generation, pong),
             News::Learnt(learnt) => return self.learn_team(learnt, ctx),
         };
         self.feed(input, ctx);

@@ -1,6 +1,7 @@
 //! What is known of every running connection, readable without asking an actor.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -19,6 +20,8 @@ pub struct Entry {
     /// The tasks of its links. They may outlive the actor for a moment.
     pub(super) links: TaskTracker,
     status: watch::Sender<Status>,
+    /// Sockets it may hold at one time; none while it is wanted off.
+    sockets: AtomicU64,
 }
 
 impl Entry {
@@ -27,6 +30,7 @@ impl Entry {
             counters: Arc::default(),
             links: TaskTracker::new(),
             status: watch::Sender::new(Status::off(now.wall_ms)),
+            sockets: AtomicU64::new(0),
         }
     }
 
@@ -62,28 +66,47 @@ impl Entry {
 
 /// Every app that has, or is about to have, a connection.
 #[derive(Debug, Default)]
-pub struct Directory(RwLock<HashMap<AppId, Arc<Entry>>>);
+pub struct Directory {
+    entries: RwLock<HashMap<AppId, Arc<Entry>>>,
+    /// Sockets that all of them may hold at one time.
+    sockets: AtomicU64,
+}
 
 impl Directory {
     /// The entry of an app.
     pub fn get(&self, app: AppId) -> Option<Arc<Entry>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned()
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned()
     }
 
     /// The state of every app.
     pub fn states(&self) -> Vec<State> {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries.values().map(|entry| entry.status.borrow().state).collect()
     }
 
     /// The entry of an app, made if it is not there.
     pub(super) fn enter(&self, app: AppId, now: Now) -> Arc<Entry> {
-        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(entries.entry(app).or_insert_with(|| Arc::new(Entry::new(now))))
     }
 
     /// The app has no connection any more.
     pub(super) fn leave(&self, app: AppId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&app);
+        let gone = self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&app);
+        if let Some(entry) = gone {
+            self.want(&entry, 0);
+        }
+    }
+
+    /// So many sockets may this app hold at one time from now on.
+    pub(super) fn want(&self, entry: &Entry, sockets: u64) {
+        let before = entry.sockets.swap(sockets, Ordering::Relaxed);
+        self.sockets.fetch_add(sockets, Ordering::Relaxed);
+        self.sockets.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// How many sockets all apps may hold at one time: those wanted, and one more each while one is replaced.
+    pub fn sockets_wanted(&self) -> u64 {
+        self.sockets.load(Ordering::Relaxed)
     }
 }

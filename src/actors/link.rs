@@ -20,7 +20,7 @@ use super::ledger::Ledger;
 use super::wire::Wire;
 use crate::clock::{Clock, Now};
 use crate::ids::Generation;
-use crate::machine::link::{Action, Input, Link as Machine, Settings, Told};
+use crate::machine::link::{Action, Input, Link as Machine, RoundTrip, Settings, Told};
 use crate::protocol::frame::{self, Frame};
 use crate::protocol::hello::Hello;
 use crate::secret::TicketUrl;
@@ -71,6 +71,8 @@ pub(super) enum News {
     Up(Hello),
     /// Its end is announced.
     Draining(Code, Duration),
+    /// How long Slack takes to answer pings.
+    RoundTrip(RoundTrip),
     /// An event told whose it is.
     Learnt(Learnt),
 }
@@ -287,7 +289,8 @@ impl Link {
                 self.wire.peer_closed();
                 self.feed_after_batch(now, Input::PeerClosed);
             }
-            Message::Pong(_) | Message::Binary(_) | Message::Frame(_) => {}
+            Message::Pong(_) => self.feed(now, Input::Pong),
+            Message::Binary(_) | Message::Frame(_) => {}
         }
     }
 
@@ -325,6 +328,7 @@ impl Link {
                 self.report(News::Up(hello));
             }
             Told::Draining { code, ends_within } => self.report(News::Draining(code, ends_within)),
+            Told::RoundTrip(pong) => self.report(News::RoundTrip(pong)),
             Told::Down(_) => {}
         }
     }

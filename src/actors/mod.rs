@@ -15,6 +15,7 @@ mod lane;
 mod ledger;
 mod link;
 mod node;
+mod pacer;
 mod parting;
 mod roster;
 mod shared;

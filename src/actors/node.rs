@@ -13,12 +13,14 @@ use super::directory::Directory;
 use super::dispatcher::{self, Dispatcher, Drain};
 use super::exit::Exit;
 use super::journal::{Journal, Marks};
+use super::pacer::Pacer;
 use super::shared::{Shared, keep_history};
 use super::supervisor::{AppChanged, StopAll, Supervisor};
 use crate::clock::Clock;
 use crate::config::Ack;
 use crate::handlers::Registry;
 use crate::ids::{AppId, Generations};
+use crate::machine::pace::Limits;
 use crate::slack::web::Outside;
 use crate::store::{Inbox, Store, Workspaces, Writer};
 use crate::telemetry::Metrics;
@@ -26,8 +28,8 @@ use crate::telemetry::Metrics;
 /// Bytes of envelopes that may wait in memory, all links together, and what is kept for those that Slack does not send twice.
 const IN_FLIGHT: (usize, usize) = (64 << 20, 4 << 20);
 
-/// How many ask Slack for an address at the same time.
-const OPENS: usize = 64;
+/// How many ask Slack at the same time whose a bot token is.
+const IDENTITIES: usize = 16;
 
 /// How often it is looked whether all that must live does.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,6 +48,8 @@ pub struct NodeParts {
     pub ack: Ack,
     /// Who handles events.
     pub handlers: Registry,
+    /// How fast Slack may be asked for addresses.
+    pub opens: Limits,
     /// Threads that carry connections, at least one.
     pub threads: usize,
     /// Where what is known of every connection is shown.
@@ -87,7 +91,8 @@ impl StopReport {
 impl Node {
     /// Starts a node on threads of its own. To be called inside an actix system.
     pub fn start(parts: NodeParts) -> Self {
-        let NodeParts { store, writer, outside, clock, ack, handlers, threads, directory, metrics } = parts;
+        let NodeParts { store, writer, outside, clock, ack, handlers, opens, threads, directory, metrics } =
+            parts;
         let outside = Arc::new(outside);
         let budget = Budget::new(IN_FLIGHT.0, IN_FLIGHT.1);
         let places = budget.most_envelopes() + 1;
@@ -133,6 +138,8 @@ impl Node {
 
         let (history, lines) = mpsc::channel(4096);
         inner.spawn(keep_history(Arc::clone(&store) as Arc<dyn Workspaces>, lines));
+        let pacer = Pacer::new(clock, opens);
+        inner.spawn(Arc::clone(&pacer).keep_time());
         let shared = Arc::new(Shared {
             clock,
             store: Arc::clone(&store) as Arc<dyn Workspaces>,
@@ -140,7 +147,8 @@ impl Node {
             generations: Generations::default(),
             budget,
             exit,
-            pace: Arc::new(Semaphore::new(OPENS)),
+            pacer,
+            identities: Arc::new(Semaphore::new(IDENTITIES)),
             history,
             metrics,
         });

@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::budget::Budget;
 use super::exit::Exit;
+use super::pacer::Pacer;
 use crate::clock::Clock;
 use crate::ids::Generations;
 use crate::slack::web::Outside;
@@ -21,8 +22,10 @@ pub(super) struct Shared {
     pub(super) generations: Generations,
     pub(super) budget: Arc<Budget>,
     pub(super) exit: Exit,
-    /// How many ask Slack for an address at the same time.
-    pub(super) pace: Arc<Semaphore>,
+    /// When who may ask Slack for an address.
+    pub(super) pacer: Arc<Pacer>,
+    /// How many ask Slack at the same time whose a bot token is.
+    pub(super) identities: Arc<Semaphore>,
     pub(super) history: mpsc::Sender<Transition>,
     pub(super) metrics: Arc<Metrics>,
 }

@@ -12,10 +12,11 @@ use super::connection::{Configure, Connection, Parts, Stop};
 use super::directory::{Directory, Entry};
 use super::shared::Shared;
 use super::tripwire::{Died, Tripwire};
+use crate::files::OpenFiles;
 use crate::ids::AppId;
 use crate::machine::intensity::{Intensity, Verdict};
 use crate::status::Code;
-use crate::store::App;
+use crate::store::{App, Desired};
 
 /// A crashed actor's links have so long to end before its successor starts: 2.5 s for verdicts, 1 s to close, and a little.
 const LINKS_END: Duration = Duration::from_secs(4);
@@ -33,17 +34,29 @@ pub(super) struct AppChanged(pub(super) AppId);
 #[rtype(result = "()")]
 pub(super) struct StopAll;
 
+/// The pause after a crash is over.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+struct Rise {
+    app: AppId,
+    /// Which of its lives ended.
+    life: u64,
+}
+
 /// The supervisor.
 pub(super) struct Supervisor {
     shared: Arc<Shared>,
     directory: Arc<Directory>,
-    arbiters: Vec<ArbiterHandle>,
+    /// Where connections live, and how many live there.
+    homes: Vec<(ArbiterHandle, usize)>,
     children: HashMap<AppId, Child>,
     /// Apps whose row is being read, and whether it has to be read again.
     looks: HashMap<AppId, bool>,
     /// While all rows are being read: apps that have changed meanwhile.
     overtaken: Option<HashSet<AppId>>,
     stopping: bool,
+    /// It has been said that there may be too few files.
+    files_told: bool,
 }
 
 /// One app's place.
@@ -51,6 +64,8 @@ struct Child {
     entry: Arc<Entry>,
     life: Life,
     intensity: Intensity,
+    /// Which of the homes is its own.
+    home: usize,
     /// How many actors it has had.
     lives: u64,
 }
@@ -70,11 +85,12 @@ impl Supervisor {
         Self {
             shared,
             directory,
-            arbiters,
+            homes: arbiters.into_iter().map(|arbiter| (arbiter, 0)).collect(),
             children: HashMap::new(),
             looks: HashMap::new(),
             overtaken: None,
             stopping: false,
+            files_told: false,
         }
     }
 
@@ -86,10 +102,12 @@ impl Supervisor {
         ctx.spawn(apps.into_actor(self).map(|apps, act, ctx| {
             let overtaken = act.overtaken.take().unwrap_or_default();
             match apps {
-                Ok(apps) => {
+                Ok(mut apps) => {
+                    apps.sort_unstable_by_key(|app| app.id);
                     for app in apps.into_iter().filter(|app| !overtaken.contains(&app.id)) {
                         act.apply(app, ctx);
                     }
+                    act.see_to_files();
                 }
                 Err(error) => {
                     tracing::error!(%error, "the workspaces cannot be read; trying again");
@@ -115,7 +133,10 @@ impl Supervisor {
             let again = act.looks.remove(&app).unwrap_or_default();
             match row {
                 _ if again => act.look_at(app, ctx),
-                Ok(Some(row)) => act.apply(row, ctx),
+                Ok(Some(row)) => {
+                    act.apply(row, ctx);
+                    act.see_to_files();
+                }
                 Ok(None) => act.remove(app),
                 Err(error) => {
                     tracing::error!(%app, %error, "the app cannot be read; trying again");
@@ -136,8 +157,14 @@ impl Supervisor {
             entry: self.directory.enter(id, now),
             life: Life::Over,
             intensity: Intensity::new(rand::random()),
+            home: move_in(&mut self.homes),
             lives: 0,
         });
+        let sockets = match app.desired {
+            Desired::Connected => u64::from(app.links) + 1,
+            Desired::Disconnected => 0,
+        };
+        self.directory.want(&child.entry, sockets);
         match &child.life {
             Life::Running(actor) => {
                 if actor.try_send(Configure(app)).is_err() {
@@ -152,8 +179,7 @@ impl Supervisor {
 
     fn start(&mut self, app: App, ctx: &mut Context<Self>) {
         let Some(child) = self.children.get_mut(&app.id) else { return };
-        let at = usize::try_from(app.id.0.unsigned_abs()).unwrap_or(0) % self.arbiters.len().max(1);
-        let Some(arbiter) = self.arbiters.get(at) else { return };
+        let Some((arbiter, _)) = self.homes.get(child.home) else { return };
         child.lives += 1;
         let tripwire = Tripwire::new(ctx.address().recipient(), app.id, child.lives);
         let parts =
@@ -164,9 +190,29 @@ impl Supervisor {
     fn remove(&mut self, app: AppId) {
         if let Some(child) = self.children.remove(&app) {
             child.end(Code::OperatorDisconnect);
+            if let Some((_, living)) = self.homes.get_mut(child.home) {
+                *living -= 1;
+            }
         }
         self.directory.leave(app);
     }
+
+    /// Says once when the workspaces wanted need more files than this process may open.
+    fn see_to_files(&mut self) {
+        let complaint = OpenFiles::limit().complaint(self.directory.sockets_wanted());
+        if let Some(complaint) = complaint.filter(|_| !self.files_told) {
+            tracing::warn!("{complaint}");
+            self.files_told = true;
+        }
+    }
+}
+
+/// A place in the home where the fewest live.
+fn move_in(homes: &mut [(ArbiterHandle, usize)]) -> usize {
+    let emptiest = homes.iter_mut().enumerate().min_by_key(|(_, (_, living))| *living);
+    let Some((at, (_, living))) = emptiest else { return 0 };
+    *living += 1;
+    at
 }
 
 impl Child {
@@ -217,23 +263,31 @@ impl Handler<Died> for Supervisor {
                 child.life = Life::Pausing;
                 let links = child.entry.links.clone();
                 links.close();
-                let ended = async move {
+                let supervisor = ctx.address();
+                // A task of its own: what an actor spawns within itself it polls all of, whenever one of it moves.
+                actix_rt::spawn(async move {
                     // Late links end by themselves; the successor does not wait for them any longer.
                     drop(tokio::time::timeout(LINKS_END, links.wait()).await);
                     links.reopen();
                     tokio::time::sleep(pause).await;
-                };
-                ctx.spawn(ended.into_actor(self).map(move |(), act, ctx| {
-                    if let Some(child) = act.children.get_mut(&app) {
-                        child.life = Life::Over;
-                    }
-                    act.look_at(app, ctx);
-                }));
+                    supervisor.send(Rise { app, life }).await.unwrap_or_default();
+                });
             }
             Verdict::GiveUp => {
                 tracing::error!(%app, "the connection crashed too often; it stays down until somebody connects it");
                 child.entry.publish_failure(Code::Crashed, self.shared.clock.now());
             }
+        }
+    }
+}
+
+impl Handler<Rise> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Rise { app, life }: Rise, ctx: &mut Self::Context) {
+        if let Some(child) = self.children.get_mut(&app).filter(|child| child.lives == life) {
+            child.life = Life::Over;
+            self.look_at(app, ctx);
         }
     }
 }

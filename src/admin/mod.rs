@@ -61,6 +61,8 @@ pub struct Check {
     pub name: &'static str,
     /// Fine, or why not.
     pub outcome: Result<(), String>,
+    /// What an operator should know all the same: no reason to take the node out of service.
+    pub note: Option<String>,
 }
 
 /// What an app's connection has counted since this process started.

@@ -43,9 +43,12 @@ fn wants_json(headers: &HeaderMap) -> bool {
 /// What failed is always told; what is fine only to whom asks for it.
 fn as_text(is_ready: bool, verbose: bool, checks: &[Check]) -> String {
     let mut text = String::new();
-    for Check { name, outcome } in checks {
+    for Check { name, outcome, note } in checks {
         match outcome {
-            Ok(()) if verbose => text.extend(["[+] ", name, " ok\n"]),
+            Ok(()) if verbose => match note {
+                Some(note) => text.extend(["[!] ", name, " ok, but: ", note, "\n"]),
+                None => text.extend(["[+] ", name, " ok\n"]),
+            },
             Ok(()) => {}
             Err(reason) => text.extend(["[-] ", name, " failed: ", reason, "\n"]),
         }
@@ -65,6 +68,7 @@ struct CheckOut<'a> {
     name: &'static str,
     ok: bool,
     reason: Option<&'a str>,
+    note: Option<&'a str>,
 }
 
 impl<'a> Report<'a> {
@@ -73,6 +77,7 @@ impl<'a> Report<'a> {
             name: check.name,
             ok: check.outcome.is_ok(),
             reason: check.outcome.as_ref().err().map(String::as_str),
+            note: check.note.as_deref(),
         };
         Self {
             status: if is_ready { "ready" } else { "not_ready" },
@@ -109,6 +114,16 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn what_is_no_failure_is_told_to_whom_asks_and_keeps_the_node_ready() {
+        let node = FakeNode::new();
+        node.note("journal", "it is slow");
+        assert_eq!(get(&node, "/readyz").await.text(), "ready\n");
+        let answer = get(&node, "/readyz?verbose").await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.text(), "[!] journal ok, but: it is slow\n[+] database ok\nready\n");
+    }
+
+    #[actix_web::test]
     async fn readiness_is_told_as_json_to_whom_asks_for_json() {
         let node = FakeNode::new();
         node.fail_check("database", "it does not answer");
@@ -116,8 +131,8 @@ mod tests {
         let answer = ask_as_is(&node, request).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
         let checks = json!([
-            {"name": "journal", "ok": true, "reason": null},
-            {"name": "database", "ok": false, "reason": "it does not answer"},
+            {"name": "journal", "ok": true, "reason": null, "note": null},
+            {"name": "database", "ok": false, "reason": "it does not answer", "note": null},
         ]);
         assert_eq!(answer.json(), json!({"status": "not_ready", "checks": checks}));
     }

@@ -81,7 +81,7 @@ pub(super) struct FakeNode {
 
 impl FakeNode {
     pub(super) fn new() -> Arc<Self> {
-        let checks = ["journal", "database"].map(|name| Check { name, outcome: Ok(()) });
+        let checks = ["journal", "database"].map(|name| Check { name, outcome: Ok(()), note: None });
         Arc::new(Self {
             store: Arc::default(),
             statuses: Mutex::default(),
@@ -94,6 +94,11 @@ impl FakeNode {
     pub(super) fn fail_check(&self, name: &str, reason: &str) {
         let mut checks = self.checks.lock().unwrap();
         checks.iter_mut().find(|check| check.name == name).unwrap().outcome = Err(reason.to_owned());
+    }
+
+    pub(super) fn note(&self, name: &str, note: &str) {
+        let mut checks = self.checks.lock().unwrap();
+        checks.iter_mut().find(|check| check.name == name).unwrap().note = Some(note.to_owned());
     }
 
     /// The apps that were told of a change since this was last asked.

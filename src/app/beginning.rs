@@ -8,6 +8,7 @@ use crate::actors::{Node, NodeParts};
 use crate::config::Ack;
 use crate::handlers::Registry;
 use crate::ids::WorkspaceName;
+use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::web::Outside;
 use crate::store::{self, Desired, OpenOptions, Secret, Store, StoreError, WorkspaceSpec, Writer};
@@ -24,6 +25,7 @@ pub(super) struct Beginning {
     pub(super) workspace: Option<(AppToken, Option<BotToken>)>,
     pub(super) ack: Ack,
     pub(super) handlers: Registry,
+    pub(super) opens: Limits,
     pub(super) threads: usize,
     pub(super) outside: Outside,
     pub(super) inside: Arc<Inside>,
@@ -62,6 +64,7 @@ impl Beginning {
             clock: self.inside.clock,
             ack: self.ack,
             handlers: self.handlers,
+            opens: self.opens,
             threads: self.threads,
             directory: Arc::clone(&self.inside.directory),
             metrics: Arc::clone(&self.inside.metrics),

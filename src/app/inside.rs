@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use crate::actors::{Directory, Node};
 use crate::admin::{self, Check, Counters};
 use crate::clock::Clock;
+use crate::files::OpenFiles;
 use crate::ids::AppId;
 use crate::status::{State, Status};
 use crate::store::{Absent, Store, Workspaces};
@@ -100,11 +101,13 @@ impl admin::Node for Inside {
         } else {
             Err(format!("{first_opens} connections are opening and none is ready yet"))
         };
+        let files = OpenFiles::limit().complaint(self.directory.sockets_wanted());
         vec![
-            Check { name: "running", outcome: running },
-            Check { name: "database", outcome: self.check_database() },
-            Check { name: "journal", outcome: self.check_journal() },
-            Check { name: "connections", outcome: connections },
+            Check { name: "running", outcome: running, note: None },
+            Check { name: "database", outcome: self.check_database(), note: None },
+            Check { name: "journal", outcome: self.check_journal(), note: None },
+            Check { name: "connections", outcome: connections, note: None },
+            Check { name: "open_files", outcome: Ok(()), note: files },
         ]
     }
 

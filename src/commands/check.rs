@@ -1,12 +1,11 @@
 //! `tautline check`: would a node start here, and would it reach Slack? One line each.
 
-use std::fs;
-
 use clap::Args;
 
 use super::Failure;
 use super::settings::Flags;
 use crate::config::Settings;
+use crate::files::OpenFiles;
 use crate::secret::BotToken;
 use crate::slack::tls::client_config;
 use crate::slack::web::{CallError, Outside, WebApi};
@@ -18,9 +17,6 @@ pub(super) struct Check {
     #[command(flatten)]
     flags: Flags,
 }
-
-/// Files a node needs for itself: database, threads, admin API.
-const OWN_FILES: u64 = 200;
 
 impl Check {
     /// Checks everything and says all of it, also after something has failed.
@@ -67,22 +63,18 @@ async fn database(settings: &Settings) -> Result<String, String> {
     Ok([vec![what], opened.notes].concat().join("; "))
 }
 
-/// The soft limit on open files, as Linux tells it.
+/// The limit on open files, raised as `serve` raises it.
 fn file_limit() -> Result<String, String> {
-    let Ok(limits) = fs::read_to_string("/proc/self/limits") else {
-        return Ok("not known on this system".into());
-    };
-    let soft = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))
-        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    match soft {
-        Some(soft) if soft <= OWN_FILES => {
-            Err(format!("{soft} open files; raise it (ulimit -n, LimitNOFILE)"))
+    let files = OpenFiles::raise();
+    match (files.0, files.sockets()) {
+        (Some(limit), Some(0)) => {
+            Err(format!("{limit} open files; raise the hard limit (ulimit -Hn, LimitNOFILE)"))
         }
         // Two sockets each: one, and one more while it is replaced.
-        Some(soft) => Ok(format!("{soft} open files, room for about {} workspaces", (soft - OWN_FILES) / 2)),
-        None => Ok("unlimited".into()),
+        (Some(limit), Some(sockets)) => {
+            Ok(format!("{limit} open files, enough for {} workspaces of one socket each", sockets / 2))
+        }
+        (None, _) | (_, None) => Ok("unlimited".into()),
     }
 }
 

@@ -13,8 +13,10 @@ use super::settings::threads;
 use crate::admin::AdminToken;
 use crate::app::{App, Options};
 use crate::config::{Ack, KeySource, LogFormat};
+use crate::files::OpenFiles;
 use crate::handlers::Registry;
 use crate::ids::WorkspaceName;
+use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::simulator::{self, Act, Handle, Load, NewApp, Simulator, Team, Which};
 use crate::store::{Desired, Secret, WorkspaceSpec};
@@ -45,6 +47,7 @@ impl Demo {
     pub(super) fn run(self) -> Result<(), Failure> {
         start_log("info", LogFormat::Text).map_err(Failure::setup)?;
         let folder = Folder::make()?;
+        OpenFiles::raise();
         actix_rt::System::new().block_on(self.play(&folder))
     }
 
@@ -89,6 +92,7 @@ impl Demo {
             ack: Ack::Stored,
             handlers,
             links: 1,
+            opens: Limits::default(),
             threads: threads(),
             workspace: None,
             metrics: Arc::new(Metrics::new().map_err(Failure::setup)?),

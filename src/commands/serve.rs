@@ -11,6 +11,7 @@ use super::Failure;
 use super::settings::{Flags, options};
 use crate::app::{App, End};
 use crate::config::Settings;
+use crate::files::OpenFiles;
 use crate::telemetry::start_log;
 
 /// A node
@@ -25,6 +26,7 @@ impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = self.flags.load()?;
         start_log(&settings.log, settings.log_format).map_err(Failure::setup)?;
+        OpenFiles::raise();
         actix_rt::System::new().block_on(serve(settings))
     }
 }

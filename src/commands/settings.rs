@@ -10,6 +10,7 @@ use crate::admin::AdminToken;
 use crate::app::Options;
 use crate::config::{self, Settings, Sources};
 use crate::handlers::Registry;
+use crate::machine::pace::Limits;
 use crate::telemetry::Metrics;
 
 /// Where settings come from.
@@ -71,6 +72,7 @@ pub(super) fn options(settings: &Settings, admin_token: &str) -> Result<Options,
         ack: settings.ack,
         handlers,
         links: settings.links,
+        opens: Limits { per_second: settings.opens_per_second, at_once: settings.opens_at_once },
         threads: threads(),
         workspace: settings.slack_app_token.clone().map(|app| (app, settings.slack_bot_token.clone())),
         metrics: Arc::new(Metrics::new().map_err(Failure::setup)?),

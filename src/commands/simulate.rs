@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use super::Failure;
+use crate::files::OpenFiles;
 use crate::simulator::{Load, NewApp, Options, Recording, Rules, Simulator, Team};
 
 /// A Slack of your own: Web API, Socket Mode sockets, retries and faults, steered over HTTP.
@@ -53,6 +54,7 @@ impl std::fmt::Debug for AppArg {
 impl Simulate {
     /// Runs until the process is told to end.
     pub(super) fn run(self) -> Result<(), Failure> {
+        OpenFiles::raise();
         actix_rt::System::new().block_on(self.simulate())
     }
 

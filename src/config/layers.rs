@@ -26,6 +26,8 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("journal", &["TAUTLINE_JOURNAL"]),
     ("handlers", &["TAUTLINE_HANDLERS"]),
     ("links", &["TAUTLINE_LINKS"]),
+    ("opens_per_second", &["TAUTLINE_OPENS_PER_SECOND"]),
+    ("opens_at_once", &["TAUTLINE_OPENS_AT_ONCE"]),
     ("log", &["TAUTLINE_LOG"]),
     ("log_format", &["TAUTLINE_LOG_FORMAT"]),
 ];

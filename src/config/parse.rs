@@ -17,6 +17,8 @@ pub(super) const SWITCH: &str = "must be on or off (or true or false)";
 pub(super) const ACK: &str = "must be stored or received";
 pub(super) const LOG_FORMAT: &str = "must be text or json";
 pub(super) const LINKS: &str = "must be a number from 1 to 9";
+pub(super) const PER_SECOND: &str = "must be a number from 1 to 10000";
+pub(super) const AT_ONCE: &str = "must be a number from 1 to 1000";
 pub(super) const FILTER: &str = "must be a filter like info or info,tautline::actors=debug";
 pub(super) const NAMES: &str = "must be names of handlers, each once: letters, digits, '_' and '-' (in a variable with commas between them)";
 pub(super) const API_URL: &str =
@@ -60,6 +62,10 @@ pub(super) fn log_format(text: &str) -> Option<LogFormat> {
 
 pub(super) fn links(text: &str) -> Option<u8> {
     text.trim().parse().ok().filter(|links| (1..=9).contains(links))
+}
+
+pub(super) fn up_to(most: u32) -> impl FnOnce(&str) -> Option<u32> {
+    move |text| text.trim().parse().ok().filter(|number| (1..=most).contains(number))
 }
 
 pub(super) fn filter(text: &str) -> Option<String> {

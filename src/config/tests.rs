@@ -10,6 +10,7 @@ fn with_nothing_said_the_documented_defaults_hold() {
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.slack_api_url.as_str(), "https://slack.com/api/");
     assert_eq!((settings.ack, settings.links), (Ack::Stored, 1));
+    assert_eq!((settings.opens_per_second, settings.opens_at_once), (300, 64));
     assert_eq!(settings.handlers, ["log"]);
     assert_eq!((settings.log.as_str(), settings.log_format), ("info", LogFormat::Text));
     assert!(matches!(settings.key, KeySource::Beside) && !settings.allow_plaintext);
@@ -74,6 +75,8 @@ fn every_setting_can_be_given_in_the_file() {
         journal = "off"
         handlers = ["log", "echo"]
         links = 9
+        opens_per_second = 1000
+        opens_at_once = 1
         log = "debug"
         log_format = "json"
     "#;
@@ -83,6 +86,7 @@ fn every_setting_can_be_given_in_the_file() {
     assert_eq!(settings.slack_api_url.as_str(), "http://127.0.0.1:3000/api/");
     assert_eq!(settings.handlers, ["log", "echo"]);
     assert_eq!((settings.ack, settings.links), (Ack::Unkept, 9));
+    assert_eq!((settings.opens_per_second, settings.opens_at_once), (1000, 1));
     assert!(matches!(&settings.key, KeySource::File(path) if path == Path::new("/run/key")));
     assert_eq!(settings.slack_app_token.unwrap().slack_app_id(), Some("A1"));
     assert_eq!(settings.log_format, LogFormat::Json);
@@ -114,6 +118,9 @@ fn what_is_wrong_names_its_place_and_what_would_be_right_but_never_the_value() {
         ("TAUTLINE_LINKS", "hunter2", "1 to 9"),
         ("TAUTLINE_LINKS", "10", "1 to 9"),
         ("TAUTLINE_LINKS", "0", "1 to 9"),
+        ("TAUTLINE_OPENS_PER_SECOND", "0", "1 to 10000"),
+        ("TAUTLINE_OPENS_PER_SECOND", "10001", "1 to 10000"),
+        ("TAUTLINE_OPENS_AT_ONCE", "hunter2", "1 to 1000"),
         ("TAUTLINE_ACK", "hunter2", "stored or received"),
         ("TAUTLINE_JOURNAL", "hunter2", "on or off"),
         ("TAUTLINE_LOG_FORMAT", "hunter2", "text or json"),

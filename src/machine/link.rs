@@ -28,9 +28,13 @@
 //! Any inbound frame, a pong included, is a sign of life; the lack of events never means anything (quiet workspaces
 //! would reconnect for ever). Our own pings make a quiet socket answer.
 
+mod pongs;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::pongs::Pongs;
+pub use self::pongs::RoundTrip;
 use crate::clock::Now;
 use crate::protocol::disconnect::DisconnectReason;
 use crate::status::{Code, LinkState};
@@ -91,6 +95,8 @@ pub enum Input {
     Disconnect(DisconnectReason),
     /// Any frame came in, pings and pongs included. Hello and disconnect need not be told twice.
     Activity,
+    /// A pong came in. Whose it is doesn't matter: Slack's bear texts of its own.
+    Pong,
     /// So many envelopes have no verdict yet or an ack that isn't flushed.
     InFlight(usize),
     /// The successor is up: stay for this long at most, then go as by `Stop`.
@@ -135,6 +141,8 @@ pub enum Told {
         /// From now until Slack closes it.
         ends_within: Duration,
     },
+    /// How long Slack takes to answer our pings; told when it has changed by a quarter, or from swift to slow and back.
+    RoundTrip(RoundTrip),
     /// TCP is dropped. Told exactly once, and last.
     Down(Code),
 }
@@ -147,6 +155,7 @@ pub struct Link {
     pulse: Pulse,
     in_flight: usize,
     seen: Now,
+    pongs: Pongs,
     actions: VecDeque<Action>,
 }
 
@@ -181,6 +190,7 @@ impl Link {
             pulse: Pulse::default(),
             in_flight: 0,
             seen: now,
+            pongs: Pongs::default(),
             actions: VecDeque::new(),
         }
     }
@@ -194,6 +204,7 @@ impl Link {
             Input::Hello => self.hello(now),
             Input::Disconnect(reason) => self.disconnect(now, reason),
             Input::Activity => self.alive(now),
+            Input::Pong => self.pong(now),
             Input::InFlight(count) => self.in_flight(now, count),
             Input::Retire { within } => self.retire(now, within),
             Input::Stop => self.stop(now),
@@ -424,8 +435,17 @@ impl Link {
         self.pulse.answer_by = None;
     }
 
+    fn pong(&mut self, now: Now) {
+        self.alive(now);
+        let is_up = matches!(self.phase, Phase::Live | Phase::Draining { .. });
+        if let Some(news) = self.pongs.answered(now.mono).filter(|_| is_up) {
+            self.tell(Told::RoundTrip(news));
+        }
+    }
+
     fn ping(&mut self, now: Now) {
         self.pulse.next_ping = now.mono.saturating_add(self.settings.ping);
+        self.pongs.asked(now.mono);
         self.actions.push_back(Action::Ping);
     }
 

@@ -9,7 +9,11 @@ pub mod connection;
 pub mod dice;
 pub mod intensity;
 pub mod link;
+pub mod pace;
+pub mod quiet;
 
+#[cfg(test)]
+mod fleet;
 pub mod seq;
 #[cfg(test)]
 mod together;

@@ -154,6 +154,7 @@ impl World {
                 | connection::Action::Promote
                 | connection::Action::DropCandidate(_)
                 | connection::Action::LearnAppId(_)
+                | connection::Action::Count
                 | connection::Action::Changed { .. } => {}
             }
         }
@@ -178,6 +179,7 @@ impl World {
                         Told::Draining { code, ends_within } => {
                             connection::Input::LinkDraining(generation, code, ends_within)
                         }
+                        Told::RoundTrip(pong) => connection::Input::LinkPong(generation, pong),
                         Told::Down(code) => {
                             self.sockets.remove(&generation);
                             connection::Input::LinkDown(generation, code)

@@ -83,6 +83,7 @@ fn check_says_one_line_for_each_thing_and_ends_well_where_a_node_would_start() {
     assert_eq!(ended.code, Some(0), "{lines:#?}");
     assert_eq!(lines.len(), 4, "{lines:#?}");
     assert!(lines.iter().all(|line| line.starts_with("ok ")), "{lines:#?}");
+    assert!(lines[2].contains("enough for "), "{lines:#?}");
     assert!(ended.output.stderr.is_empty(), "{:?}", ended.output.stderr);
 }
 

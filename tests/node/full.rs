@@ -82,6 +82,7 @@ fn options(site: &Site) -> Options {
         ack: Ack::Stored,
         handlers,
         links: 1,
+        opens: tautline::machine::pace::Limits::default(),
         threads: 1,
         workspace: None,
         metrics: Arc::new(Metrics::new().unwrap()),

@@ -121,6 +121,7 @@ impl Stage {
             ack,
             handlers,
             links: 1,
+            opens: tautline::machine::pace::Limits::default(),
             threads: 2,
             workspace: None,
             metrics: Arc::new(Metrics::new().expect("metrics")),

@@ -103,11 +103,11 @@ pub(crate) fn used_site() -> Site {
     site
 }
 
-/// `check` with so many files to open.
+/// `check` with so many files to open at most.
 pub(crate) fn limited(site: &Site, files: &str) -> Command {
     let check = site.tautline(&["check"]);
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", &format!("ulimit -Sn {files} && exec \"$0\" \"$@\"")]);
+    command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]);
     command.arg(check.get_program()).args(check.get_args()).env_clear().current_dir(site.folder.path());
     command.envs(check.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command

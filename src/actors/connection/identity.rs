@@ -21,9 +21,9 @@ impl Connection {
         {
             let (workspace, name) = (seat.workspace, seat.name.clone());
             let (web, store) = (Rc::clone(&self.web), Arc::clone(&self.shared.store));
-            let pace = Arc::clone(&self.shared.pace);
+            let identities = Arc::clone(&self.shared.identities);
             let asking = async move {
-                let _permit = pace.acquire_owned().await;
+                let _permit = identities.acquire_owned().await;
                 ask(&web, &*store, workspace).await
             };
             ctx.spawn(asking.into_actor(self).map(move |learnt, act, ctx| match learnt {

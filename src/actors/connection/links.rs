@@ -34,13 +34,15 @@ impl Connection {
             let failure = OpenFailure { code: Code::NotAuthed, class: Class::Fatal, retry_after: None };
             return self.feed(Input::OpenFailed(generation, failure), ctx);
         };
-        let (web, pace) = (Rc::clone(&self.web), Arc::clone(&self.shared.pace));
+        let (web, pacer) = (Rc::clone(&self.web), Arc::clone(&self.shared.pacer));
         // A successor must be up before Slack closes its predecessor, so it does not queue behind those that are down anyway.
         let succeeds = self.links.values().any(|link| link.is_up);
+        let app = self.id;
         let asking = async move {
-            // Never closed; without a permit the call is merely not paced.
-            let _permit = if succeeds { None } else { pace.acquire_owned().await.ok() };
-            web.open(&token).await
+            let turn = if succeeds { pacer.jump(app) } else { pacer.turn(app).await };
+            let answer = web.open(&token).await;
+            turn.end(answer.as_ref().is_err_and(|failure| failure.code == Code::Ratelimited));
+            answer
         };
         let asking =
             asking.into_actor(self).map(move |answer, act, ctx| act.on_answer(generation, answer, ctx));

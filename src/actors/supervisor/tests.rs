@@ -5,8 +5,10 @@ use url::Url;
 use super::*;
 use crate::actors::budget::Budget;
 use crate::actors::exit::Exit;
+use crate::actors::pacer::Pacer;
 use crate::clock::Clock;
 use crate::ids::{Generations, WorkspaceId, WorkspaceName};
+use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::client_config;
 use crate::slack::web::Outside;
@@ -50,6 +52,44 @@ async fn nothing_is_started_again_once_all_are_to_stop() {
     crash(&only).await;
     supervisor.try_send(AppChanged(AppId(1))).unwrap();
     assert!(supervisor.send(ChildOf(AppId(1))).await.unwrap().is_none());
+}
+
+#[actix::test]
+async fn ten_thousand_apps_are_spread_evenly_and_one_that_leaves_makes_room() {
+    tokio::time::pause();
+    let homes = vec![Arbiter::current(); 3];
+    let directory = Arc::new(Directory::default());
+    let supervisor = Supervisor::new(shared(10_000), Arc::clone(&directory), homes).start();
+    assert!(life(&supervisor, 10_000, 1).await.connected());
+    assert_eq!(supervisor.send(Homes).await.unwrap(), [3334, 3333, 3333]);
+    assert_eq!(directory.sockets_wanted(), 0, "all of them are wanted off");
+    // An app the store does not know any more.
+    supervisor.send(Forget(AppId(2))).await.unwrap();
+    assert_eq!(supervisor.send(Homes).await.unwrap(), [3334, 3332, 3333]);
+}
+
+#[derive(Message)]
+#[rtype(result = "Vec<usize>")]
+struct Homes;
+
+impl Handler<Homes> for Supervisor {
+    type Result = Vec<usize>;
+
+    fn handle(&mut self, _: Homes, _: &mut Self::Context) -> Self::Result {
+        self.homes.iter().map(|(_, living)| *living).collect()
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Forget(AppId);
+
+impl Handler<Forget> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Forget(app): Forget, _: &mut Self::Context) {
+        self.remove(app);
+    }
 }
 
 /// Panics, as a bug would.
@@ -111,7 +151,8 @@ fn shared(apps: i64) -> Arc<Shared> {
         generations: Generations::default(),
         budget: Budget::new(1 << 20, 0),
         exit: Exit::Unkept(mpsc::channel(1).0),
-        pace: Arc::new(Semaphore::new(1)),
+        pacer: Pacer::new(Clock::start(), Limits::default()),
+        identities: Arc::new(Semaphore::new(1)),
         history,
         metrics: Arc::new(Metrics::new().unwrap()),
     })

@@ -65,7 +65,7 @@ async fn a_running_workspace_shows_what_its_connection_says() {
     assert_eq!(shown["reason"], reason);
     let opened = "1970-01-01T00:00:04.000Z";
     let socket = json!({
-        "generation": 7, "state": "draining", "host": "applink-3", "opened_at": opened, "num_connections": 1,
+        "generation": 7, "state": "draining", "host": "applink-3", "opened_at": opened, "num_connections": 1, "pong_ms": 12,
     });
     assert_eq!(shown["sockets"], json!([socket]));
 }
@@ -459,6 +459,7 @@ fn reconnecting() -> Status {
         opened_ms: Some(4_000),
         host: Some("applink-3".into()),
         num_connections: Some(1),
+        pong_ms: Some(12),
     };
     Status {
         state: State::Reconnecting,

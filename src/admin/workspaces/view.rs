@@ -41,6 +41,7 @@ struct SocketOut {
     host: Option<Box<str>>,
     opened_at: Option<String>,
     num_connections: Option<u32>,
+    pong_ms: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -118,6 +119,7 @@ impl From<LinkStatus> for SocketOut {
             host: link.host,
             opened_at: link.opened_ms.map(rfc3339),
             num_connections: link.num_connections,
+            pong_ms: link.pong_ms,
         }
     }
 }

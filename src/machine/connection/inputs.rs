@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::census::Census;
 use super::configure::Candidate;
 use super::slots::{Live, Phase, Slot};
 use super::tries::{Failure, Remedy};
@@ -28,12 +29,14 @@ impl Input {
             | Self::LinkOpened(generation)
             | Self::LinkUp(generation, _)
             | Self::LinkDraining(generation, ..)
+            | Self::LinkPong(generation, _)
             | Self::LinkDown(generation, _) => Some(*generation),
             Self::Connect(_)
             | Self::Disconnect(_)
             | Self::Reconnect
             | Self::Configure(_)
             | Self::Halt(_)
+            | Self::Counted(_)
             | Self::Timeout => None,
         }
     }
@@ -52,7 +55,13 @@ impl Connection {
             Input::LinkOpened(generation) => self.link_opened(generation),
             Input::LinkUp(generation, hello) => self.link_up(generation, hello),
             Input::LinkDraining(generation, ..) => self.link_draining(generation),
+            Input::LinkPong(generation, pong) => {
+                if let Some(slot) = self.slots.get(generation) {
+                    slot.pong = Some(pong);
+                }
+            }
             Input::LinkDown(generation, code) => self.link_down(generation, code),
+            Input::Counted(events) => self.quiet.count(self.seen.mono, events),
             // Time itself changes nothing here: the plan looks at it.
             Input::Timeout => {}
         }
@@ -67,6 +76,7 @@ impl Connection {
     pub(super) fn disconnect(&mut self, code: Code) {
         self.on = false;
         self.cause = Some(code);
+        self.census = Census::default();
     }
 
     fn reconnect(&mut self) {
@@ -207,7 +217,8 @@ impl Connection {
             self.app_id_is_learnt = true;
             self.act(Action::LearnAppId(app_id.clone()));
         }
-        let live = self.live_from_now(hello.lifetime);
+        let mut live = self.live_from_now(hello.lifetime);
+        self.take_census(&mut live, hello.num_connections);
         let wall_ms = self.seen.wall_ms;
         if let Some(slot) = self.slots.get(generation) {
             slot.up(live, hello, wall_ms);
@@ -220,6 +231,18 @@ impl Connection {
                 }
             }
             Which::InForce => self.halt = None,
+        }
+    }
+
+    /// More sockets are counted than we know of: whether that holds the next hello tells, and it is not waited for for hours.
+    fn take_census(&mut self, live: &mut Live, told: Option<u32>) {
+        let own = self.slots.count(Slot::is_counted);
+        if told.is_some_and(|told| self.census.hear(self.seen.mono, told, own)) {
+            let every = self.settings.timing.census;
+            let at = self.seen.mono.saturating_add(self.dice.between(every, every * 2));
+            if live.refresh_at.is_none_or(|refresh_at| at < refresh_at) {
+                (live.refresh_at, live.is_check) = (Some(at), true);
+            }
         }
     }
 
@@ -237,6 +260,7 @@ impl Connection {
             since,
             ends_at: lifetime.map(|lifetime| since.saturating_add(lifetime)),
             refresh_at: refresh_in.map(|wait| since.saturating_add(wait)),
+            is_check: false,
             leaving: None,
         }
     }
@@ -258,6 +282,9 @@ impl Connection {
 
     fn link_down(&mut self, generation: Generation, code: Code) {
         let Some(slot) = self.slots.release(generation) else { return };
+        if slot.is_counted() {
+            self.census.lost(self.seen.mono);
+        }
         if code == Code::FrameTooLarge {
             self.oversize_until = Some(self.seen.mono.saturating_add(self.settings.timing.oversize_shown));
         }

@@ -27,6 +27,7 @@
 //!
 //! After each input one plan (`plan.rs`) compares what is wanted with what is there and stops, retires, opens.
 
+mod census;
 mod configure;
 mod inputs;
 mod plan;
@@ -40,10 +41,13 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::census::Census;
 use self::configure::Candidate;
 use self::slots::Slots;
 use self::tries::Tries;
 use super::dice::Dice;
+use super::link::RoundTrip;
+use super::quiet::Quiet;
 use crate::clock::Now;
 use crate::ids::{Generation, Generations};
 use crate::protocol::class::Class;
@@ -91,6 +95,8 @@ pub struct Timing {
     pub overstay: Duration,
     /// The warning `frame_too_large` is shown for so long.
     pub oversize_shown: Duration,
+    /// Slack counts too many sockets: the next hello is brought about after once to twice this.
+    pub census: Duration,
 }
 
 impl Default for Timing {
@@ -109,6 +115,7 @@ impl Default for Timing {
             retry_after_cap: seconds(60 * 60),
             overstay: seconds(60),
             oversize_shown: seconds(60 * 60),
+            census: seconds(5 * 60),
         }
     }
 }
@@ -136,8 +143,12 @@ pub enum Input {
     LinkUp(Generation, Hello),
     /// Slack announced the link's end, so long from now.
     LinkDraining(Generation, Code, Duration),
+    /// How long Slack takes to answer pings over this link.
+    LinkPong(Generation, RoundTrip),
     /// The link's TCP connection is dropped. The shell says so for a link whose task died without a word, too.
     LinkDown(Generation, Code),
+    /// The answer to [`Action::Count`].
+    Counted(u64),
     /// The timer of [`Connection::poll_timeout`] fired.
     Timeout,
 }
@@ -214,6 +225,8 @@ pub enum Action {
     DropCandidate(Code),
     /// Slack's id of the app, heard for the first time.
     LearnAppId(Box<str>),
+    /// Say how many events the app has had since the node started.
+    Count,
     /// The state changed: for the history and whoever listens.
     Changed {
         /// From.
@@ -246,6 +259,8 @@ pub struct Connection {
     rejected: Option<Code>,
     /// Slack's id of the app was not known when the connection began.
     app_id_is_learnt: bool,
+    census: Census,
+    quiet: Quiet,
     /// A frame was too large; shown until then.
     oversize_until: Option<Duration>,
     /// The state that was last told, since when.
@@ -292,6 +307,8 @@ impl Connection {
             candidate: None,
             rejected: None,
             app_id_is_learnt: false,
+            census: Census::default(),
+            quiet: Quiet::default(),
             oversize_until: None,
             shown: State::Disconnected,
             since_ms: now.wall_ms,

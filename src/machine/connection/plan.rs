@@ -9,6 +9,7 @@ use crate::status::Code;
 
 impl Connection {
     pub(super) fn plan(&mut self) {
+        self.listen();
         if !self.on {
             for generation in self.slots.which(|_| true) {
                 self.stop(generation);
@@ -34,7 +35,7 @@ impl Connection {
             Probe::None | Probe::Unplanned => None,
         });
         let candidate = self.candidate.as_ref().and_then(|candidate| candidate.tries.next_at());
-        [self.tries.next_at(), probe, candidate, self.stable_at(), self.oversize_until]
+        [self.tries.next_at(), probe, candidate, self.stable_at(), self.oversize_until, self.quiet.due()]
             .into_iter()
             .flatten()
             .chain(refreshes)
@@ -86,6 +87,15 @@ impl Connection {
         Some(youngest.max(self.tries.last_failure()).saturating_add(self.settings.timing.stable))
     }
 
+    /// Counts events while they can come.
+    fn listen(&mut self) {
+        if !self.on || !self.slots.any(Slot::is_serving) {
+            self.quiet.interrupt();
+        } else if self.quiet.asks(self.seen.mono) {
+            self.act(Action::Count);
+        }
+    }
+
     fn forget_what_is_past(&mut self) {
         let now = self.seen.mono;
         if self.stable_at().is_some_and(|at| at <= now) {
@@ -101,7 +111,7 @@ impl Connection {
                 && live.leaving.is_none()
                 && live.refresh_at.is_some_and(|at| at <= now)
             {
-                live.leaving = Some(Code::PlannedRefresh);
+                live.leaving = Some(if live.is_check { Code::ForeignSockets } else { Code::PlannedRefresh });
             }
         }
     }

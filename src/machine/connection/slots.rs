@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Hello, Which};
 use crate::ids::Generation;
+use crate::machine::link::RoundTrip;
 use crate::status::{Code, LinkState, LinkStatus};
 
 /// One link, as its connection sees it.
@@ -17,6 +18,7 @@ pub(super) struct Slot {
     pub(super) began: Duration,
     hello: Hello,
     opened_ms: Option<i64>,
+    pub(super) pong: Option<RoundTrip>,
 }
 
 /// Where a link is. Moments are monotonic.
@@ -45,6 +47,8 @@ pub(super) struct Live {
     pub(super) ends_at: Option<Duration>,
     /// When its successor is to be opened.
     pub(super) refresh_at: Option<Duration>,
+    /// The successor is opened early, so that its hello tells how many sockets Slack counts.
+    pub(super) is_check: bool,
     /// It goes once its successor is up, and why.
     pub(super) leaving: Option<Code>,
 }
@@ -73,6 +77,16 @@ impl Slot {
     /// Live, and to go when its successor is up.
     pub(super) fn is_leaving(&self) -> bool {
         self.live().is_some_and(|live| live.leaving.is_some())
+    }
+
+    /// Do pongs over it come late?
+    pub(super) fn is_slow(&self) -> bool {
+        self.is_serving() && self.pong.is_some_and(|pong| pong.is_slow)
+    }
+
+    /// May Slack count its socket?
+    pub(super) fn is_counted(&self) -> bool {
+        self.phase != Phase::Asking
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -104,6 +118,7 @@ impl Slot {
             opened_ms: self.opened_ms,
             host: self.hello.host.clone(),
             num_connections: self.hello.num_connections,
+            pong_ms: self.pong.map(|pong| u32::try_from(pong.median.as_millis()).unwrap_or(u32::MAX)),
         }
     }
 }
@@ -117,7 +132,15 @@ impl Slots {
         let hello = Hello::default();
         // Nearly all connections hold one link, and there may be thousands.
         self.0.reserve_exact(1);
-        self.0.push(Slot { generation, token, phase: Phase::Asking, began, hello, opened_ms: None });
+        self.0.push(Slot {
+            generation,
+            token,
+            phase: Phase::Asking,
+            began,
+            hello,
+            opened_ms: None,
+            pong: None,
+        });
     }
 
     pub(super) fn get(&mut self, generation: Generation) -> Option<&mut Slot> {

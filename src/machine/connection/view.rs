@@ -74,7 +74,9 @@ impl Connection {
     fn health(&self, state: State, warnings: &[Code]) -> Health {
         match state {
             State::Disconnected | State::Disconnecting => Health::Off,
-            State::Ready if warnings.is_empty() && self.served() >= self.wanted() => Health::Ok,
+            State::Ready if !warnings.iter().copied().any(hurts) && self.served() >= self.wanted() => {
+                Health::Ok
+            }
             State::Ready => Health::Degraded,
             State::Connecting
             | State::Authenticated
@@ -94,13 +96,18 @@ impl Connection {
         let halted = self.halt.filter(|_| state == State::Ready).map(|halt| halt.code);
         let crowded = self.tries.is_crowded().then_some(Code::TooManyWebsockets);
         let oversize = self.oversize_until.map(|_| Code::FrameTooLarge);
-        [halted, self.rejected, crowded, oversize].into_iter().flatten().collect()
+        let while_ready = |is: bool, code| (is && state == State::Ready).then_some(code);
+        let foreign = while_ready(self.census.is_foreign(), Code::ForeignSockets);
+        let slow = while_ready(self.slots.any(Slot::is_slow), Code::SlowPong);
+        // Last: the first that hurts is the reason.
+        let quiet = while_ready(self.quiet.is_quiet(), Code::Quiet);
+        [halted, self.rejected, crowded, oversize, foreign, slow, quiet].into_iter().flatten().collect()
     }
 
     fn reason(&self, state: State, health: Health, warnings: &[Code]) -> Option<Code> {
         match state {
             State::Ready if health == Health::Ok => None,
-            State::Ready => warnings.first().copied().or(self.cause),
+            State::Ready => warnings.iter().copied().find(|code| hurts(*code)).or(self.cause),
             State::Failed => self.halt.map(|halt| halt.code),
             State::Disconnected
             | State::Disconnecting
@@ -128,4 +135,9 @@ impl Connection {
         let ahead = at.saturating_sub(self.seen.mono).as_millis();
         self.seen.wall_ms.saturating_add(i64::try_from(ahead).unwrap_or(i64::MAX))
     }
+}
+
+/// A quiet app may simply have nothing to say.
+fn hurts(warning: Code) -> bool {
+    warning != Code::Quiet
 }

@@ -435,7 +435,54 @@ struct Socket {
     now: Now,
 }
 
+#[test]
+fn the_median_of_the_last_five_pongs_is_told_when_it_has_changed_notably() {
+    let mut socket = Socket::live();
+    assert_eq!(socket.pong(40), [told(40, false)]);
+    assert_eq!(socket.pong(44), [], "hardly any change");
+    assert_eq!(socket.pong(900), [], "one late answer is none of the median's");
+    for _ in 0..2 {
+        assert_eq!(socket.pong(42), []);
+    }
+    assert_eq!((socket.pong(90), socket.pong(80)), (vec![], vec![told(80, false)]));
+    assert_eq!(socket.give(Input::Pong), [], "a pong nobody asked for");
+}
+
+#[test]
+fn three_pongs_later_than_two_seconds_are_slow_and_three_swift_ones_are_not() {
+    let mut socket = Socket::live();
+    assert_eq!(socket.pong(2_001), [told(2_001, false)]);
+    assert_eq!(socket.pong(2_001), []);
+    assert_eq!(socket.pong(2_001), [told(2_001, true)]);
+    assert_eq!((socket.pong(50), socket.pong(50)), (vec![], vec![]));
+    assert_eq!(socket.pong(50), [told(50, false)]);
+}
+
+#[test]
+fn a_pong_counts_for_every_ping_before_it() {
+    let mut socket = Socket::live();
+    let mut actions = Vec::new();
+    for second in [10, 20] {
+        socket.at(second * SECOND, Input::Activity);
+        actions.extend(socket.at(second * SECOND, Input::Timeout));
+    }
+    assert_eq!(actions, [Action::Ping, Action::Ping]);
+    assert_eq!(socket.at(22 * SECOND, Input::Pong), [told(12_000, false)]);
+    assert_eq!(socket.give(Input::Pong), []);
+}
+
+fn told(ms: u64, is_slow: bool) -> Action {
+    Action::Tell(Told::RoundTrip(RoundTrip { median: Duration::from_millis(ms), is_slow }))
+}
+
 impl Socket {
+    /// The next ping, and its answer so long after it.
+    fn pong(&mut self, ms: u64) -> Vec<Action> {
+        let at = self.link.poll_timeout().unwrap();
+        assert_eq!(self.at(at, Input::Timeout), [Action::Ping]);
+        self.at(at + Duration::from_millis(ms), Input::Pong)
+    }
+
     fn dialing() -> Self {
         let now = Now { mono: Duration::ZERO, wall_ms: 1_700_000_000_000 };
         Self { link: Link::new(now, Settings::default()), now }

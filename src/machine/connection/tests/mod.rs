@@ -6,6 +6,7 @@ mod refresh;
 mod states;
 mod steering;
 mod tokens;
+mod truth;
 
 use std::collections::BTreeMap;
 
@@ -48,6 +49,8 @@ struct World {
     /// Links it may hold: wanted and one more.
     room: usize,
     held: Vec<Generation>,
+    /// Events that have come in all.
+    heard: u64,
 }
 
 impl World {
@@ -78,7 +81,7 @@ impl World {
             closes_after: 10 * SECOND,
         };
         let (coming, log, held) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { connection, slack, now, coming, sent: 0, log, room, held }
+        Self { connection, slack, now, coming, sent: 0, log, room, held, heard: 0 }
     }
 
     /// A connection that was just told to connect.
@@ -108,7 +111,12 @@ impl World {
             self.held.retain(|held| held != generation);
         }
         self.connection.handle(self.now, input);
-        let actions: Vec<_> = std::iter::from_fn(|| self.connection.poll_action()).collect();
+        let mut actions: Vec<_> = std::iter::from_fn(|| self.connection.poll_action()).collect();
+        // The shell's answer comes at once, and is of no concern to anything else.
+        if actions.contains(&Action::Count) {
+            actions.retain(|action| *action != Action::Count);
+            self.connection.handle(self.now, Input::Counted(self.heard));
+        }
         for action in &actions {
             self.log.push((self.now.mono, action.clone()));
             self.perform(action);
@@ -181,7 +189,7 @@ impl World {
                 self.held.retain(|held| held != generation);
             }
             Action::Promote => self.slack.refuses = self.slack.refuses_candidate,
-            Action::DropCandidate(_) | Action::LearnAppId(_) | Action::Changed { .. } => {}
+            Action::DropCandidate(_) | Action::LearnAppId(_) | Action::Count | Action::Changed { .. } => {}
         }
     }
 

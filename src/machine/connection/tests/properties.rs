@@ -240,6 +240,8 @@ impl Shell {
             | Input::LinkOpened(_)
             | Input::LinkUp(..)
             | Input::LinkDraining(..)
+            | Input::LinkPong(..)
+            | Input::Counted(_)
             | Input::Timeout => false,
         };
         if !is_over {
@@ -292,7 +294,7 @@ impl Shell {
                 prop_assert_ne!(from, to);
                 self.state = Some(*to);
             }
-            Action::Promote | Action::DropCandidate(_) | Action::LearnAppId(_) => {}
+            Action::Promote | Action::DropCandidate(_) | Action::LearnAppId(_) | Action::Count => {}
         }
         Ok(())
     }

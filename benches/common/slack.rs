@@ -53,6 +53,10 @@ struct Shared {
 struct Socket {
     due: Cell<usize>,
     in_flight: Cell<usize>,
+    /// It is to be closed without a word.
+    cut: Cell<bool>,
+    /// How late its acks are is nobody's concern.
+    floods: Cell<bool>,
     wake: Notify,
 }
 
@@ -128,6 +132,34 @@ impl Slack {
             socket.wake.notify_one();
         }
         self.shared.end().await
+    }
+
+    /// The same beside one socket more that is sent `flood` events a second; the latencies are those of the others.
+    pub(crate) async fn pace_beside_flood(&self, rate: u32, flood: u32, length: Duration) -> Served {
+        let flooded = self.shared.sockets.borrow().first().cloned().unwrap();
+        flooded.floods.set(true);
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        let flooding = async {
+            loop {
+                ticks.tick().await;
+                flooded.due.set(flooded.due.get() + flood as usize / 200);
+                flooded.wake.notify_one();
+            }
+        };
+        let served = tokio::select! {
+            served = self.pace(rate, length) => served,
+            () = flooding => unreachable!("it goes on as long as it may"),
+        };
+        flooded.floods.set(false);
+        served
+    }
+
+    /// Closes every socket without a word.
+    pub(crate) fn cut_all(&self) {
+        for socket in self.shared.sockets.borrow().iter() {
+            socket.cut.set(true);
+        }
+        self.shared.wake_all();
     }
 }
 
@@ -207,7 +239,7 @@ impl Shared {
     async fn exchange(&self, tcp: &TcpStream, socket: &Socket, frame: &Frame) -> io::Result<()> {
         let mut flights = VecDeque::new();
         let (mut out, mut read) = (BytesMut::new(), BytesMut::new());
-        loop {
+        while !socket.cut.get() {
             self.fill(socket, frame, &mut flights, &mut out);
             if !out.is_empty() {
                 match tcp.try_write(&out) {
@@ -228,7 +260,7 @@ impl Shared {
                 Ok(_) => {
                     while let Some((opcode, payload)) = take(&mut read) {
                         match opcode {
-                            1 => self.acked(&payload, &mut flights),
+                            1 => self.acked(&payload, socket, &mut flights),
                             9 => {
                                 out.extend_from_slice(&[0x8A, u8::try_from(payload.len()).unwrap()]);
                                 out.extend_from_slice(&payload);
@@ -243,6 +275,7 @@ impl Shared {
             }
             socket.in_flight.set(flights.len());
         }
+        Ok(())
     }
 
     fn fill(&self, socket: &Socket, frame: &Frame, flights: &mut VecDeque<Flight>, out: &mut BytesMut) {
@@ -261,7 +294,7 @@ impl Shared {
         socket.in_flight.set(flights.len());
     }
 
-    fn acked(&self, ack: &[u8], flights: &mut VecDeque<Flight>) {
+    fn acked(&self, ack: &[u8], socket: &Socket, flights: &mut VecDeque<Flight>) {
         let from = ACK_HEAD + ID_HEAD.len();
         let number = ack.get(from..from + 12).and_then(|hex| std::str::from_utf8(hex).ok());
         let number = number.and_then(|hex| u64::from_str_radix(hex, 16).ok());
@@ -269,7 +302,7 @@ impl Shared {
             Some(at) => {
                 let flight = flights.remove(at).unwrap();
                 self.acked.set(self.acked.get() + 1);
-                if self.window.get() == 0 {
+                if self.window.get() == 0 && !socket.floods.get() {
                     self.latencies.borrow_mut().push(self.clock.now().mono - flight.sent);
                 }
             }
