@@ -1,5 +1,6 @@
 //! What every store promises, as tests. A database joins by saying how it is opened: see [`Ground`].
 
+pub(in crate::store) mod accounts;
 pub(in crate::store) mod apps;
 pub(in crate::store) mod events;
 pub(in crate::store) mod workspaces;
@@ -55,6 +56,14 @@ macro_rules! conformance {
             events: a_poison_event_can_be_put_aside;
             events: the_journal_is_there_after_reopening;
             events: a_ping_reads_and_writes;
+            accounts: a_token_is_found_by_its_digest_until_it_is_revoked;
+            accounts: a_living_tokens_name_is_taken_and_a_revoked_ones_is_free;
+            accounts: no_more_tokens_live_than_are_allowed;
+            accounts: the_use_of_a_token_is_kept_to_the_minute;
+            accounts: tokens_come_in_the_order_they_were_made_and_in_pages;
+            accounts: who_sees_one_label_finds_its_workspaces_and_no_others;
+            accounts: who_sees_one_label_neither_takes_what_is_not_theirs_nor_lets_go_of_their_own;
+            accounts: who_sees_one_label_asks_for_nothing_that_is_the_nodes;
         }
     };
 }

@@ -1,0 +1,38 @@
+//! What the admin API keeps for itself: a table of contents.
+
+use async_trait::async_trait;
+
+use super::Backend;
+use crate::store::{Accounts, ApiToken, Caller, NewToken, StoreError, TokenDigest, TokenId};
+
+#[async_trait]
+impl Accounts for Backend {
+    async fn create_token(&self, new: &NewToken, by: &Caller, now_ms: i64) -> Result<ApiToken, StoreError> {
+        self.told(self.add_token(new, by, now_ms)).await
+    }
+
+    async fn tokens(&self, after: Option<TokenId>, limit: u32) -> Result<Vec<ApiToken>, StoreError> {
+        self.told(self.list_tokens(after, limit)).await
+    }
+
+    async fn token(&self, id: TokenId) -> Result<Option<ApiToken>, StoreError> {
+        self.told(self.find_token(id)).await
+    }
+
+    async fn living_tokens(&self) -> Result<Vec<(TokenDigest, ApiToken)>, StoreError> {
+        self.told(self.tokens_in_force()).await
+    }
+
+    async fn note_use(&self, id: TokenId, at_ms: i64) -> Result<(), StoreError> {
+        self.told(self.mark_used(id, at_ms)).await
+    }
+
+    async fn revoke_token(
+        &self,
+        id: TokenId,
+        by: &Caller,
+        now_ms: i64,
+    ) -> Result<Option<ApiToken>, StoreError> {
+        self.told(self.revoke(id, by, now_ms)).await
+    }
+}
