@@ -7,6 +7,7 @@
 //! without a token that may: `auth/rights.rs` says which.
 
 mod access;
+mod audit;
 mod auth;
 mod metrics;
 mod probes;
@@ -95,6 +96,7 @@ pub fn service(
             .wrap(from_fn(auth::demand))
             .configure(workspaces::routes)
             .configure(tokens::routes)
+            .configure(audit::routes)
             .default_service(web::to(problem::not_found));
         let metrics = web::scope("/metrics")
             .wrap(from_fn(auth::demand))

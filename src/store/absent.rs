@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::store::{
-    Accounts, ApiToken, App, Caller, NewToken, Put, StoreError, TokenDigest, TokenId, Transition, Workspace,
-    WorkspaceSpec, Workspaces,
+    Accounts, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, NewToken, Put, StoreError, TokenDigest,
+    TokenId, Transition, Workspace, WorkspaceSpec, Workspaces,
 };
 
 /// In the place of a store whose database does not answer yet.
@@ -101,6 +101,14 @@ impl Accounts for Absent {
     }
 
     async fn revoke_token(&self, _: TokenId, _: &Caller, _: i64) -> Result<Option<ApiToken>, StoreError> {
+        away()
+    }
+
+    async fn write_audit(&self, _: &Caller, _: &Deed, _: i64) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn audit(&self, _: &AuditFilter, _: Option<i64>, _: u32) -> Result<Vec<AuditEntry>, StoreError> {
         away()
     }
 }

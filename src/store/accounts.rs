@@ -1,5 +1,6 @@
 //! Who may use the admin API, and on whose behalf the store does what it does.
 
+mod audit;
 mod tokens;
 
 use std::fmt;
@@ -7,6 +8,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
+pub use self::audit::{Action, AuditEntry, AuditFilter, Changes, Deed};
 pub use self::tokens::{ApiToken, MAX_TOKENS, NewToken, TokenDigest, TokenId};
 use crate::store::StoreError;
 
@@ -35,6 +37,18 @@ pub trait Accounts: Send + Sync + 'static {
         by: &Caller,
         now_ms: i64,
     ) -> Result<Option<ApiToken>, StoreError>;
+
+    /// Writes down a change that no transaction of the store's own holds. Rows older than 400 days go, and of more than 200 000 the
+    /// oldest.
+    async fn write_audit(&self, by: &Caller, deed: &Deed, now_ms: i64) -> Result<(), StoreError>;
+
+    /// What was changed, newest first, before `before`, at most `limit`.
+    async fn audit(
+        &self,
+        filter: &AuditFilter,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError>;
 }
 
 /// How much a bearer may do. Each may do what those before it may.

@@ -2,6 +2,7 @@
 
 pub(in crate::store) mod accounts;
 pub(in crate::store) mod apps;
+pub(in crate::store) mod audit;
 pub(in crate::store) mod events;
 pub(in crate::store) mod workspaces;
 
@@ -64,6 +65,10 @@ macro_rules! conformance {
             accounts: who_sees_one_label_finds_its_workspaces_and_no_others;
             accounts: who_sees_one_label_neither_takes_what_is_not_theirs_nor_lets_go_of_their_own;
             accounts: who_sees_one_label_asks_for_nothing_that_is_the_nodes;
+            audit: every_change_on_somebodys_behalf_is_written_down_with_what_it_changed;
+            audit: what_changes_nothing_or_fails_is_not_written_down;
+            audit: changes_are_filtered_and_come_newest_first_and_in_pages;
+            audit: old_changes_are_forgotten_in_bounded_steps;
         }
     };
 }

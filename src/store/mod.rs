@@ -24,7 +24,10 @@ use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
 
 pub use absent::Absent;
-pub use accounts::{Accounts, ApiToken, Caller, Label, MAX_TOKENS, NewToken, Role, TokenDigest, TokenId};
+pub use accounts::{
+    Accounts, Action, ApiToken, AuditEntry, AuditFilter, Caller, Changes, Deed, Label, MAX_TOKENS, NewToken,
+    Role, TokenDigest, TokenId,
+};
 pub use key::generate_key_text;
 pub use open::{OpenOptions, Opened, exists, open, shown};
 pub use types::{

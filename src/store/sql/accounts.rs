@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 
 use super::Backend;
-use crate::store::{Accounts, ApiToken, Caller, NewToken, StoreError, TokenDigest, TokenId};
+use crate::store::{
+    Accounts, ApiToken, AuditEntry, AuditFilter, Caller, Deed, NewToken, StoreError, TokenDigest, TokenId,
+};
 
 #[async_trait]
 impl Accounts for Backend {
@@ -34,5 +36,18 @@ impl Accounts for Backend {
         now_ms: i64,
     ) -> Result<Option<ApiToken>, StoreError> {
         self.told(self.revoke(id, by, now_ms)).await
+    }
+
+    async fn write_audit(&self, by: &Caller, deed: &Deed, now_ms: i64) -> Result<(), StoreError> {
+        self.told(self.add_audit(by, deed, now_ms)).await
+    }
+
+    async fn audit(
+        &self,
+        filter: &AuditFilter,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        self.told(self.read_audit(filter, before, limit)).await
     }
 }

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod apps;
+mod audit;
 mod behalf;
 mod contents;
 mod history;

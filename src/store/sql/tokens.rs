@@ -1,11 +1,16 @@
 //! Tokens of the admin API.
 
+use serde_json::{Value, json};
 use sqlx::FromRow;
 
+use super::audit;
 use super::rows::unknown;
 use super::{Backend, Connection};
 use crate::store::fault::Fault;
-use crate::store::{ApiToken, Caller, Label, MAX_TOKENS, NewToken, Role, StoreError, TokenDigest, TokenId};
+use crate::store::{
+    Action, ApiToken, Caller, Changes, Deed, Label, MAX_TOKENS, NewToken, Role, StoreError, TokenDigest,
+    TokenId,
+};
 
 /// Uses nearer to each other than this are one: milliseconds.
 const USE_STEP: i64 = 60_000;
@@ -92,6 +97,8 @@ impl Backend {
             })
         })?;
         let made = find(tx.db(), TokenId(id)).await?.ok_or(sqlx::Error::RowNotFound)?;
+        let deed = of_token(Action::TokenCreate, &made, |value| (Value::Null, value));
+        audit::write(tx.db(), by, &deed, now_ms).await?;
         tx.commit().await?;
         Ok(made)
     }
@@ -140,19 +147,39 @@ impl Backend {
     pub(super) async fn revoke(
         &self,
         id: TokenId,
-        _by: &Caller,
+        by: &Caller,
         now_ms: i64,
     ) -> Result<Option<ApiToken>, Fault> {
         let mut tx = self.begin().await?;
-        sqlx::query("update api_tokens set revoked_at = $2 where id = $1 and revoked_at is null")
+        let done = sqlx::query("update api_tokens set revoked_at = $2 where id = $1 and revoked_at is null")
             .bind(id.0)
             .bind(now_ms)
             .execute(tx.db())
             .await?;
         let token = find(tx.db(), id).await?;
+        if let Some(token) = token.as_ref().filter(|_| done.rows_affected() > 0) {
+            let deed = of_token(Action::TokenRevoke, token, |value| (value, Value::Null));
+            audit::write(tx.db(), by, &deed, now_ms).await?;
+        }
         tx.commit().await?;
         Ok(token)
     }
+}
+
+/// What the audit log says of a token that comes or goes.
+fn of_token(action: Action, token: &ApiToken, became: fn(Value) -> (Value, Value)) -> Deed {
+    let mut changes = Changes::default();
+    for (name, value) in [
+        ("name", json!(token.name)),
+        ("role", json!(token.role.as_str())),
+        ("scope", json!(token.scope.as_ref().map(ToString::to_string))),
+        ("hint", json!(token.hint)),
+        ("expires_ms", json!(token.expires_ms)),
+    ] {
+        let (from, to) = became(value);
+        changes.field(name, from, to);
+    }
+    Deed { action, workspace: None, target: Some(token.id.to_string()), changes }
 }
 
 async fn find(db: &mut Connection, id: TokenId) -> Result<Option<ApiToken>, Fault> {

@@ -1,5 +1,6 @@
 //! Workspaces: what users register, list and remove.
 
+use super::audit;
 use super::rows::{WorkspaceRow, bot_place, select_workspaces};
 use super::seating::{retire_if_empty, seat};
 use super::{Backend, Connection, json_rows};
@@ -7,7 +8,9 @@ use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::BotToken;
 use crate::store::fault::Fault;
 use crate::store::vault::Vault;
-use crate::store::{Caller, Change, Label, Put, Secret, StoreError, Workspace, WorkspaceSpec};
+use crate::store::{
+    Action, Caller, Change, Changes, Deed, Label, Put, Secret, StoreError, Workspace, WorkspaceSpec,
+};
 
 impl Backend {
     pub(super) async fn list_workspaces(
@@ -93,6 +96,12 @@ impl Backend {
             retire_if_empty(tx.db(), before.app, now_ms).await?;
         }
         let workspace = find(tx.db(), name).await?.ok_or(sqlx::Error::RowNotFound)?;
+        if let Some(by) = by {
+            let action = if before.is_some() { Action::WorkspaceUpdate } else { Action::WorkspaceCreate };
+            let changes = Changes::of_workspace(before.as_ref(), Some((spec, &workspace)));
+            let deed = Deed { action, workspace: Some(name.clone()), target: None, changes };
+            audit::write(tx.db(), by, &deed, now_ms).await?;
+        }
         tx.commit().await?;
         Ok(Put { workspace, change: if before.is_some() { Change::Updated } else { Change::Created } })
     }
@@ -116,6 +125,12 @@ impl Backend {
             .await?;
             set_labels(tx.db(), workspace.id, &[]).await?;
             retire_if_empty(tx.db(), workspace.app, now_ms).await?;
+            if let Some(by) = by {
+                let changes = Changes::of_workspace(Some(workspace), None);
+                let (action, workspace) = (Action::WorkspaceRemove, Some(name.clone()));
+                let deed = Deed { action, workspace, target: None, changes };
+                audit::write(tx.db(), by, &deed, now_ms).await?;
+            }
         }
         tx.commit().await?;
         Ok(found)
