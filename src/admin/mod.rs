@@ -9,6 +9,7 @@
 mod access;
 mod audit;
 mod auth;
+mod idempotency;
 mod metrics;
 mod probes;
 mod problem;
@@ -93,6 +94,7 @@ pub fn service(
     let door = Data::new(auth::Door::new(token));
     move |config| {
         let api = web::scope("/api/v1")
+            .wrap(from_fn(idempotency::once))
             .wrap(from_fn(auth::demand))
             .configure(workspaces::routes)
             .configure(tokens::routes)

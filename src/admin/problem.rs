@@ -50,6 +50,8 @@ codes! {
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "This cannot be done here";
     RequestTimeout "request_timeout" REQUEST_TIMEOUT "The body took too long";
     Conflict "conflict" CONFLICT "Something else holds the place";
+    RequestUnderWay "request_under_way" CONFLICT "The same request is being answered";
+    IdempotencyKeyReused "idempotency_key_reused" CONFLICT "The key came with another request";
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large";
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body's type is not understood";
     TooManyAttempts "too_many_attempts" TOO_MANY_REQUESTS "Too many wrong tokens";

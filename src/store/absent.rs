@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::store::{
-    Accounts, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, NewToken, Put, StoreError, TokenDigest,
-    TokenId, Transition, Workspace, WorkspaceSpec, Workspaces,
+    Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, NewToken, Put,
+    Reserved, StoreError, TokenDigest, TokenId, Transition, Workspace, WorkspaceSpec, Workspaces,
 };
 
 /// In the place of a store whose database does not answer yet.
@@ -109,6 +109,18 @@ impl Accounts for Absent {
     }
 
     async fn audit(&self, _: &AuditFilter, _: Option<i64>, _: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        away()
+    }
+
+    async fn reserve_answer(&self, _: &AnswerKey, _: i64) -> Result<Reserved, StoreError> {
+        away()
+    }
+
+    async fn keep_answer(&self, _: AnswerPlace, _: &[u8]) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn release_answer(&self, _: AnswerPlace) -> Result<(), StoreError> {
         away()
     }
 }

@@ -1,5 +1,6 @@
 //! Who may use the admin API, and on whose behalf the store does what it does.
 
+mod answers;
 mod audit;
 mod tokens;
 
@@ -8,6 +9,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
+pub use self::answers::{ANSWERS_KEPT_MS, AnswerKey, Place, Reserved, UNDER_WAY_MS};
 pub use self::audit::{Action, AuditEntry, AuditFilter, Changes, Deed};
 pub use self::tokens::{ApiToken, MAX_TOKENS, NewToken, TokenDigest, TokenId};
 use crate::store::StoreError;
@@ -49,6 +51,16 @@ pub trait Accounts: Send + Sync + 'static {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// What is known of a key; where that is nothing its place is taken, for [`UNDER_WAY_MS`] at most.
+    async fn reserve_answer(&self, key: &AnswerKey, now_ms: i64) -> Result<Reserved, StoreError>;
+
+    /// Keeps the answer of a place, sealed, until [`ANSWERS_KEPT_MS`] after the place was taken. Of a place that somebody else has
+    /// taken over meanwhile nothing is kept.
+    async fn keep_answer(&self, place: Place, answer: &[u8]) -> Result<(), StoreError>;
+
+    /// The place will have no answer: its key is as if it had not been sent.
+    async fn release_answer(&self, place: Place) -> Result<(), StoreError>;
 }
 
 /// How much a bearer may do. Each may do what those before it may.

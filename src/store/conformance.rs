@@ -1,6 +1,7 @@
 //! What every store promises, as tests. A database joins by saying how it is opened: see [`Ground`].
 
 pub(in crate::store) mod accounts;
+pub(in crate::store) mod answers;
 pub(in crate::store) mod apps;
 pub(in crate::store) mod audit;
 pub(in crate::store) mod events;
@@ -69,6 +70,10 @@ macro_rules! conformance {
             audit: what_changes_nothing_or_fails_is_not_written_down;
             audit: changes_are_filtered_and_come_newest_first_and_in_pages;
             audit: old_changes_are_forgotten_in_bounded_steps;
+            answers: an_answer_is_kept_for_a_day_for_the_request_and_the_token_it_belongs_to;
+            answers: a_place_without_an_answer_is_free_again_when_it_is_released_or_left_behind;
+            answers: nothing_is_kept_in_a_place_that_was_taken_over;
+            answers: old_answers_are_forgotten_in_bounded_steps;
         }
     };
 }

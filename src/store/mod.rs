@@ -25,8 +25,8 @@ use crate::secret::{AppToken, BotToken};
 
 pub use absent::Absent;
 pub use accounts::{
-    Accounts, Action, ApiToken, AuditEntry, AuditFilter, Caller, Changes, Deed, Label, MAX_TOKENS, NewToken,
-    Role, TokenDigest, TokenId,
+    ANSWERS_KEPT_MS, Accounts, Action, AnswerKey, ApiToken, AuditEntry, AuditFilter, Caller, Changes, Deed,
+    Label, MAX_TOKENS, NewToken, Place as AnswerPlace, Reserved, Role, TokenDigest, TokenId, UNDER_WAY_MS,
 };
 pub use key::generate_key_text;
 pub use open::{OpenOptions, Opened, exists, open, shown};

@@ -66,7 +66,7 @@ pub struct Changes(pub Map<String, Value>);
 
 impl Changes {
     /// A field, if it differs.
-    pub fn field(&mut self, name: &str, from: Value, to: Value) {
+    pub fn field(&mut self, name: &str, from: &Value, to: &Value) {
         if from != to {
             self.0.insert(name.to_owned(), json!({ "from": from, "to": to }));
         }
@@ -82,7 +82,7 @@ impl Changes {
         let after = to.map(|(_, workspace)| plain(workspace)).unwrap_or_default();
         for (name, _) in SHOWN {
             let of = |all: &Map<String, Value>| all.get(*name).cloned().unwrap_or(Value::Null);
-            changes.field(name, of(&before), of(&after));
+            changes.field(name, &of(&before), &of(&after));
         }
         // A token that waits beside the one in force shows in neither yet.
         if let Some((spec, after)) = to
@@ -90,7 +90,7 @@ impl Changes {
         {
             let in_force = after.app_token.as_ref().map(|in_force| in_force.hint.clone());
             // Nothing is said where it is the one in force: what it was before stands there already.
-            changes.field("app_token", json!(in_force), json!(token.hint()));
+            changes.field("app_token", &json!(in_force), &json!(token.hint()));
         }
         changes
     }

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 
 use super::Backend;
 use crate::store::{
-    Accounts, ApiToken, AuditEntry, AuditFilter, Caller, Deed, NewToken, StoreError, TokenDigest, TokenId,
+    Accounts, AnswerKey, AnswerPlace, ApiToken, AuditEntry, AuditFilter, Caller, Deed, NewToken, Reserved,
+    StoreError, TokenDigest, TokenId,
 };
 
 #[async_trait]
@@ -49,5 +50,17 @@ impl Accounts for Backend {
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
         self.told(self.read_audit(filter, before, limit)).await
+    }
+
+    async fn reserve_answer(&self, key: &AnswerKey, now_ms: i64) -> Result<Reserved, StoreError> {
+        self.told(self.reserve(key, now_ms)).await
+    }
+
+    async fn keep_answer(&self, place: AnswerPlace, answer: &[u8]) -> Result<(), StoreError> {
+        self.told(self.keep_sealed(place, answer)).await
+    }
+
+    async fn release_answer(&self, place: AnswerPlace) -> Result<(), StoreError> {
+        self.told(self.release(place)).await
     }
 }

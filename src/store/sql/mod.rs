@@ -3,6 +3,7 @@
 //! and the journal's statements), [`Connection`], and [`json_rows`], the one expression that each spells in its own way.
 
 mod accounts;
+mod answers;
 mod apps;
 mod audit;
 mod behalf;

@@ -177,7 +177,7 @@ fn of_token(action: Action, token: &ApiToken, became: fn(Value) -> (Value, Value
         ("expires_ms", json!(token.expires_ms)),
     ] {
         let (from, to) = became(value);
-        changes.field(name, from, to);
+        changes.field(name, &from, &to);
     }
     Deed { action, workspace: None, target: Some(token.id.to_string()), changes }
 }
