@@ -30,7 +30,7 @@ use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::{TlsError, client_config};
 use crate::slack::web::Outside;
-use crate::store::{OpenOptions, StoreError, WorkspaceSpec};
+use crate::store::{Caller, OpenOptions, StoreError, WorkspaceSpec};
 use crate::telemetry::Metrics;
 use beginning::Beginning;
 use inside::Inside;
@@ -196,7 +196,7 @@ impl App {
     /// Creates or replaces a workspace, as `PUT /api/v1/workspaces/{id}` does.
     pub async fn put_workspace(&self, name: &WorkspaceName, spec: &WorkspaceSpec) -> Result<(), StoreError> {
         let node: &dyn admin::Node = &*self.inside;
-        let put = node.store().put_workspace(name, spec, node.now_ms()).await?;
+        let put = node.store(&Caller::admin("the program")).put_workspace(name, spec, node.now_ms()).await?;
         node.app_changed(put.workspace.app);
         Ok(())
     }

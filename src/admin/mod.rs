@@ -4,16 +4,21 @@
 //! that something changed. [`service`] is the whole of it for one `App`; [`bind`] puts it on an address.
 //!
 //! Invariant: every answer bears an `X-Request-Id`, every error is an RFC 9457 problem, and nothing below `/api/v1` is reached
-//! without the token.
+//! without a token that may: `auth/rights.rs` says which.
 
+mod access;
+mod audit;
 mod auth;
+mod idempotency;
 mod metrics;
 mod probes;
 mod problem;
+mod query;
 mod request_id;
 mod server;
 #[cfg(test)]
 mod testing;
+mod tokens;
 mod workspaces;
 
 use std::sync::Arc;
@@ -25,12 +30,15 @@ pub use self::auth::AdminToken;
 pub use self::server::{bind, bind_metrics, listen};
 use crate::ids::AppId;
 use crate::status::Status;
-use crate::store::Workspaces;
+use crate::store::{Accounts, Caller, Workspaces};
 
 /// What the admin API needs of the node. Nothing here blocks: it is called on the threads that answer requests.
 pub trait Node: Send + Sync + 'static {
-    /// Where the workspaces are.
-    fn store(&self) -> Arc<dyn Workspaces>;
+    /// The workspaces, as this caller sees and changes them.
+    fn store(&self, by: &Caller) -> Arc<dyn Workspaces>;
+
+    /// Who may use this API.
+    fn accounts(&self) -> Arc<dyn Accounts>;
 
     /// The latest word of an app's connection; none when none runs.
     fn status(&self, app: AppId) -> Option<Status>;
@@ -85,10 +93,14 @@ pub fn service(
     node: Arc<dyn Node>,
     token: AdminToken,
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
+    let door = Data::new(auth::Door::new(token));
     move |config| {
         let api = web::scope("/api/v1")
+            .wrap(from_fn(idempotency::once))
             .wrap(from_fn(auth::demand))
             .configure(workspaces::routes)
+            .configure(tokens::routes)
+            .configure(audit::routes)
             .default_service(web::to(problem::not_found));
         let metrics = web::scope("/metrics")
             .wrap(from_fn(auth::demand))
@@ -97,7 +109,7 @@ pub fn service(
         let all = web::scope("")
             .wrap(from_fn(request_id::stamp))
             .app_data(Data::<dyn Node>::from(Arc::clone(&node)))
-            .app_data(Data::new(token.clone()))
+            .app_data(door.clone())
             .configure(probes::routes)
             .service(metrics)
             .service(api)

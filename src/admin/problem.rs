@@ -3,6 +3,7 @@
 //! A handler returns a [`Problem`]; [`render`] writes it into the answer, since only there the request's id is known.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::ServiceResponse;
@@ -43,13 +44,17 @@ macro_rules! codes {
 codes! {
     InvalidRequest "invalid_request" BAD_REQUEST "The request is not understood";
     MalformedJson "malformed_json" BAD_REQUEST "The body is no JSON";
-    Unauthorized "unauthorized" UNAUTHORIZED "The admin token is missing or wrong";
+    Unauthorized "unauthorized" UNAUTHORIZED "The token is missing or wrong";
+    Forbidden "forbidden" FORBIDDEN "The token may not do this";
     NotFound "not_found" NOT_FOUND "There is nothing here";
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "This cannot be done here";
     RequestTimeout "request_timeout" REQUEST_TIMEOUT "The body took too long";
     Conflict "conflict" CONFLICT "Something else holds the place";
+    RequestUnderWay "request_under_way" CONFLICT "The same request is being answered";
+    IdempotencyKeyReused "idempotency_key_reused" CONFLICT "The key came with another request";
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large";
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body's type is not understood";
+    TooManyAttempts "too_many_attempts" TOO_MANY_REQUESTS "Too many wrong tokens";
     InvalidFields "invalid_fields" UNPROCESSABLE_ENTITY "Some fields are not as they must be";
     TokenUnreadable "token_unreadable" INTERNAL_SERVER_ERROR "A stored token cannot be opened";
     Internal "internal" INTERNAL_SERVER_ERROR "This node failed";
@@ -97,6 +102,14 @@ impl Problem {
     /// With `WWW-Authenticate`, which a 401 must have.
     pub(super) fn challenge(mut self, challenge: &'static str) -> Self {
         self.headers.push((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+        self
+    }
+
+    /// With `Retry-After`, in whole seconds.
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
+        self.headers
+            .extend(HeaderValue::from_str(&seconds.to_string()).ok().map(|s| (header::RETRY_AFTER, s)));
         self
     }
 
@@ -165,6 +178,8 @@ impl From<StoreError> for Problem {
         let cause = Some(error.to_string());
         match error {
             StoreError::Conflict(what) => Self::new(Code::Conflict, what),
+            StoreError::Absent(what) => Self::new(Code::NotFound, what),
+            StoreError::Forbidden(what) => Self::new(Code::Forbidden, what),
             StoreError::Data(_) => Self {
                 cause,
                 ..Self::new(Code::InvalidFields, "the database refuses the data; nothing was changed")

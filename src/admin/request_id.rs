@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _};
 
 use super::problem;
 
@@ -54,6 +54,7 @@ pub(super) async fn stamp(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
     let mut answer = problem::render(next.call(request).await?, &id);
     let headers = answer.headers_mut();
     headers.insert(HEADER, id.0);

@@ -1,7 +1,9 @@
 //! A node without a node behind it, and how tests ask it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use actix_web::http::StatusCode;
@@ -12,12 +14,13 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{AdminToken, Check, Counters, Node, service};
+use crate::config::KeySource;
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::status::Status;
 use crate::store::{
-    App as StoredApp, Change, Put, Secret, StoreError, TokenHint, Transition, Workspace, WorkspaceSpec,
-    Workspaces,
+    Absent, Accounts, App as StoredApp, Caller, Change, OpenOptions, Put, Secret, Store, StoreError,
+    TokenHint, Transition, Workspace, WorkspaceSpec, Workspaces,
 };
 
 pub(super) const TOKEN: &str = "the-admin-token";
@@ -69,6 +72,23 @@ pub(super) async fn ask_as_is(node: &Arc<FakeNode>, request: TestRequest) -> Ans
     Answer { status: answer.status(), headers: answer.headers().clone(), body: read_body(answer).await }
 }
 
+/// The API of a node that is asked more than once.
+pub(super) type Service = dyn Fn(TestRequest) -> Pin<Box<dyn Future<Output = Answer>>>;
+
+/// The whole API, which remembers what it was asked before.
+pub(super) async fn serve(node: &Arc<FakeNode>) -> Box<Service> {
+    let node: Arc<dyn Node> = Arc::<FakeNode>::clone(node);
+    let app = Rc::new(init_service(App::new().configure(service(node, AdminToken::new(TOKEN)))).await);
+    Box::new(move |request| {
+        let app = Rc::clone(&app);
+        Box::pin(async move {
+            let answer = call_service(&*app, request.to_request()).await;
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            Answer { status, headers, body: read_body(answer).await }
+        })
+    })
+}
+
 /// A node of which a test says everything.
 pub(super) struct FakeNode {
     pub(super) store: Arc<FakeStore>,
@@ -77,10 +97,26 @@ pub(super) struct FakeNode {
     /// What [`Node::app_changed`] was called with.
     pub(super) changed: Mutex<Vec<AppId>>,
     checks: Mutex<Vec<Check>>,
+    /// In the place of the fake one.
+    real: Option<(Arc<dyn Store>, tempfile::TempDir)>,
+    now_ms: AtomicI64,
 }
 
 impl FakeNode {
     pub(super) fn new() -> Arc<Self> {
+        Self::on(None)
+    }
+
+    /// A node on a real database, which goes when the node does.
+    pub(super) async fn real() -> Arc<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let address = folder.path().join("t.db").display().to_string();
+        let options = OpenOptions { address, key: KeySource::Beside, max_pages: None };
+        let store = crate::store::open(options).await.unwrap().store;
+        Self::on(Some((store, folder)))
+    }
+
+    fn on(real: Option<(Arc<dyn Store>, tempfile::TempDir)>) -> Arc<Self> {
         let checks = ["journal", "database"].map(|name| Check { name, outcome: Ok(()), note: None });
         Arc::new(Self {
             store: Arc::default(),
@@ -88,6 +124,8 @@ impl FakeNode {
             counters: Mutex::default(),
             changed: Mutex::default(),
             checks: Mutex::new(checks.into()),
+            real,
+            now_ms: AtomicI64::new(1_795_377_600_000),
         })
     }
 
@@ -101,6 +139,16 @@ impl FakeNode {
         checks.iter_mut().find(|check| check.name == name).unwrap().note = Some(note.to_owned());
     }
 
+    /// Time goes by.
+    pub(super) fn pass_ms(&self, ms: i64) {
+        self.now_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// The database of a node on a real one.
+    pub(super) fn real_store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.real.as_ref().unwrap().0)
+    }
+
     /// The apps that were told of a change since this was last asked.
     pub(super) fn take_changed(&self) -> Vec<AppId> {
         std::mem::take(&mut self.changed.lock().unwrap())
@@ -108,8 +156,18 @@ impl FakeNode {
 }
 
 impl Node for FakeNode {
-    fn store(&self) -> Arc<dyn Workspaces> {
-        Arc::<FakeStore>::clone(&self.store)
+    fn store(&self, by: &Caller) -> Arc<dyn Workspaces> {
+        match &self.real {
+            Some((real, _)) => Arc::clone(real).on_behalf(by.clone()),
+            None => Arc::<FakeStore>::clone(&self.store) as Arc<dyn Workspaces>,
+        }
+    }
+
+    fn accounts(&self) -> Arc<dyn Accounts> {
+        match &self.real {
+            Some((real, _)) => Arc::clone(real) as Arc<dyn Accounts>,
+            None => Arc::new(Absent),
+        }
     }
 
     fn status(&self, app: AppId) -> Option<Status> {
@@ -137,7 +195,7 @@ impl Node for FakeNode {
     }
 
     fn now_ms(&self) -> i64 {
-        1_795_377_600_000
+        self.now_ms.load(Ordering::Relaxed)
     }
 }
 

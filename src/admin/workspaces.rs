@@ -7,12 +7,14 @@ mod tests;
 mod view;
 
 use actix_web::http::{Method, header};
-use actix_web::web::{Data, Path, Payload, ServiceConfig, delete, put, resource, route};
+use actix_web::web::{Path, Payload, ServiceConfig, delete, put, resource, route};
 use actix_web::{HttpRequest, HttpResponse, guard};
 
 use self::page::Page;
 use self::view::WorkspaceOut;
+pub(super) use self::view::rfc3339;
 use super::Node;
+use super::access::Access;
 use super::problem::{Code, Problem, wrong_method};
 use crate::ids::WorkspaceName;
 use crate::store::{Change, Secret, Workspace};
@@ -28,7 +30,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(all).service(one);
 }
 
-async fn list(request: HttpRequest, node: Data<dyn Node>) -> Result<HttpResponse, Problem> {
+async fn list(request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
     let page = Page::parse(request.query_string())?;
     let found = node.store().workspaces(page.after.as_ref(), page.limit + 1).await?;
     let (found, next_cursor) = page.cut(found);
@@ -36,7 +38,7 @@ async fn list(request: HttpRequest, node: Data<dyn Node>) -> Result<HttpResponse
     Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
 }
 
-async fn read(id: Path<String>, node: Data<dyn Node>) -> Result<HttpResponse, Problem> {
+async fn read(id: Path<String>, node: Access) -> Result<HttpResponse, Problem> {
     let name = parse_name(&id)?;
     let workspace = node.store().workspace(&name).await?.ok_or_else(|| unknown(&name))?;
     Ok(HttpResponse::Ok().json(show(&**node, &workspace)))
@@ -46,7 +48,7 @@ async fn write(
     id: Path<String>,
     request: HttpRequest,
     payload: Payload,
-    node: Data<dyn Node>,
+    node: Access,
 ) -> Result<HttpResponse, Problem> {
     let name = parse_name(&id)?;
     let spec = body::read(&request, payload, node.default_links()).await?;
@@ -76,7 +78,7 @@ async fn write(
     Ok(answer.json(show(&**node, &put.workspace)))
 }
 
-async fn remove(id: Path<String>, node: Data<dyn Node>) -> Result<HttpResponse, Problem> {
+async fn remove(id: Path<String>, node: Access) -> Result<HttpResponse, Problem> {
     let name = parse_name(&id)?;
     let removed = node.store().remove_workspace(&name, node.now_ms()).await?.ok_or_else(|| unknown(&name))?;
     node.app_changed(removed.app);

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::files::OpenFiles;
 use crate::ids::AppId;
 use crate::status::{State, Status};
-use crate::store::{Absent, Store, Workspaces};
+use crate::store::{Absent, Accounts, Caller, Store, Workspaces};
 use crate::telemetry::Metrics;
 
 /// What the admin API is answered from.
@@ -59,9 +59,16 @@ impl Inside {
 }
 
 impl admin::Node for Inside {
-    fn store(&self) -> Arc<dyn Workspaces> {
+    fn store(&self, by: &Caller) -> Arc<dyn Workspaces> {
         match self.running.get() {
-            Some(running) => Arc::clone(&running.store) as Arc<dyn Workspaces>,
+            Some(running) => Arc::clone(&running.store).on_behalf(by.clone()),
+            None => Arc::new(Absent),
+        }
+    }
+
+    fn accounts(&self) -> Arc<dyn Accounts> {
+        match self.running.get() {
+            Some(running) => Arc::clone(&running.store) as Arc<dyn Accounts>,
             None => Arc::new(Absent),
         }
     }

@@ -4,7 +4,10 @@ use async_trait::async_trait;
 
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
-use crate::store::{App, Put, StoreError, Transition, Workspace, WorkspaceSpec, Workspaces};
+use crate::store::{
+    Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, NewToken, Put,
+    Reserved, StoreError, TokenDigest, TokenId, Transition, Workspace, WorkspaceSpec, Workspaces,
+};
 
 /// In the place of a store whose database does not answer yet.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +74,53 @@ impl Workspaces for Absent {
     }
 
     async fn history(&self, _: AppId, _: u32) -> Result<Vec<Transition>, StoreError> {
+        away()
+    }
+}
+
+#[async_trait]
+impl Accounts for Absent {
+    async fn create_token(&self, _: &NewToken, _: &Caller, _: i64) -> Result<ApiToken, StoreError> {
+        away()
+    }
+
+    async fn tokens(&self, _: Option<TokenId>, _: u32) -> Result<Vec<ApiToken>, StoreError> {
+        away()
+    }
+
+    async fn token(&self, _: TokenId) -> Result<Option<ApiToken>, StoreError> {
+        away()
+    }
+
+    async fn living_tokens(&self) -> Result<Vec<(TokenDigest, ApiToken)>, StoreError> {
+        away()
+    }
+
+    async fn note_use(&self, _: TokenId, _: i64) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn revoke_token(&self, _: TokenId, _: &Caller, _: i64) -> Result<Option<ApiToken>, StoreError> {
+        away()
+    }
+
+    async fn write_audit(&self, _: &Caller, _: &Deed, _: i64) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn audit(&self, _: &AuditFilter, _: Option<i64>, _: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        away()
+    }
+
+    async fn reserve_answer(&self, _: &AnswerKey, _: i64) -> Result<Reserved, StoreError> {
+        away()
+    }
+
+    async fn keep_answer(&self, _: AnswerPlace, _: &[u8]) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn release_answer(&self, _: AnswerPlace) -> Result<(), StoreError> {
         away()
     }
 }

@@ -1,6 +1,9 @@
 //! What every store promises, as tests. A database joins by saying how it is opened: see [`Ground`].
 
+pub(in crate::store) mod accounts;
+pub(in crate::store) mod answers;
 pub(in crate::store) mod apps;
+pub(in crate::store) mod audit;
 pub(in crate::store) mod events;
 pub(in crate::store) mod workspaces;
 
@@ -55,6 +58,22 @@ macro_rules! conformance {
             events: a_poison_event_can_be_put_aside;
             events: the_journal_is_there_after_reopening;
             events: a_ping_reads_and_writes;
+            accounts: a_token_is_found_by_its_digest_until_it_is_revoked;
+            accounts: a_living_tokens_name_is_taken_and_a_revoked_ones_is_free;
+            accounts: no_more_tokens_live_than_are_allowed;
+            accounts: the_use_of_a_token_is_kept_to_the_minute;
+            accounts: tokens_come_in_the_order_they_were_made_and_in_pages;
+            accounts: who_sees_one_label_finds_its_workspaces_and_no_others;
+            accounts: who_sees_one_label_neither_takes_what_is_not_theirs_nor_lets_go_of_their_own;
+            accounts: who_sees_one_label_asks_for_nothing_that_is_the_nodes;
+            audit: every_change_on_somebodys_behalf_is_written_down_with_what_it_changed;
+            audit: what_changes_nothing_or_fails_is_not_written_down;
+            audit: changes_are_filtered_and_come_newest_first_and_in_pages;
+            audit: old_changes_are_forgotten_in_bounded_steps;
+            answers: an_answer_is_kept_for_a_day_for_the_request_and_the_token_it_belongs_to;
+            answers: a_place_without_an_answer_is_free_again_when_it_is_released_or_left_behind;
+            answers: nothing_is_kept_in_a_place_that_was_taken_over;
+            answers: old_answers_are_forgotten_in_bounded_steps;
         }
     };
 }

@@ -2,6 +2,7 @@
 //! one conformance suite.
 
 mod absent;
+mod accounts;
 #[cfg(test)]
 mod conformance;
 mod fault;
@@ -23,6 +24,10 @@ use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
 
 pub use absent::Absent;
+pub use accounts::{
+    ANSWERS_KEPT_MS, Accounts, Action, AnswerKey, ApiToken, AuditEntry, AuditFilter, Caller, Changes, Deed,
+    Label, MAX_TOKENS, NewToken, Place as AnswerPlace, Reserved, Role, TokenDigest, TokenId, UNDER_WAY_MS,
+};
 pub use key::generate_key_text;
 pub use open::{OpenOptions, Opened, exists, open, shown};
 pub use types::{
@@ -42,6 +47,12 @@ pub enum StoreError {
     /// Another `PUT` or row holds the place.
     #[error("{0}")]
     Conflict(String),
+    /// For this caller there is no such thing.
+    #[error("{0}")]
+    Absent(String),
+    /// The caller may not do this.
+    #[error("{0}")]
+    Forbidden(String),
     /// What is sealed cannot be opened with this node's key.
     #[error("cannot open {what} with this node's key: it was sealed with key {key_id}")]
     Sealed {
@@ -166,7 +177,10 @@ pub trait Inbox: Send + Sync + 'static {
 
 /// The store.
 #[async_trait]
-pub trait Store: Workspaces + Inbox {
+pub trait Store: Workspaces + Inbox + Accounts {
+    /// The workspaces as this caller sees and changes them: what lies outside of their scope is not there.
+    fn on_behalf(self: Arc<Self>, caller: Caller) -> Arc<dyn Workspaces>;
+
     /// Can it be read and written? For readiness.
     async fn ping(&self) -> Result<(), StoreError>;
 

@@ -134,7 +134,7 @@ impl<'a> From<&'a TokenHint> for TokenOut<'a> {
 const LAST_MS: i64 = 253_402_300_799_999;
 
 /// Milliseconds since 1970 as RFC 3339 in UTC, always with its milliseconds: then texts sort as times do.
-fn rfc3339(ms: i64) -> String {
+pub(in crate::admin) fn rfc3339(ms: i64) -> String {
     let ms = ms.clamp(0, LAST_MS);
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH);

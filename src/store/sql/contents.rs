@@ -5,11 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::Backend;
+use super::behalf::OnBehalf;
 use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
 use crate::store::{
-    App, Inbox, Put, Store, StoreError, Taken, Transition, Workspace, WorkspaceSpec, Workspaces, Writer,
+    App, Caller, Inbox, Put, Store, StoreError, Taken, Transition, Workspace, WorkspaceSpec, Workspaces,
+    Writer,
 };
 
 #[async_trait]
@@ -32,7 +34,7 @@ impl Workspaces for Backend {
         spec: &WorkspaceSpec,
         now_ms: i64,
     ) -> Result<Put, StoreError> {
-        self.told(self.put(name, spec, now_ms)).await
+        self.told(self.put(name, spec, None, now_ms)).await
     }
 
     async fn remove_workspace(
@@ -40,7 +42,7 @@ impl Workspaces for Backend {
         name: &WorkspaceName,
         now_ms: i64,
     ) -> Result<Option<Workspace>, StoreError> {
-        self.told(self.remove(name, now_ms)).await
+        self.told(self.remove(name, None, now_ms)).await
     }
 
     async fn bot_token(&self, workspace: WorkspaceId) -> Result<Option<BotToken>, StoreError> {
@@ -133,6 +135,10 @@ impl Inbox for Backend {
 
 #[async_trait]
 impl Store for Backend {
+    fn on_behalf(self: Arc<Self>, caller: Caller) -> Arc<dyn Workspaces> {
+        Arc::new(OnBehalf { store: self, caller })
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.told(self.try_out()).await
     }

@@ -2,12 +2,17 @@
 //! database, as a part of its module, which says what it is here: [`Backend`] (the store, with `vault`, `reader`, `begin`, `told`
 //! and the journal's statements), [`Connection`], and [`json_rows`], the one expression that each spells in its own way.
 
+mod accounts;
+mod answers;
 mod apps;
+mod audit;
+mod behalf;
 mod contents;
 mod history;
 mod reading;
 mod rows;
 mod seating;
+mod tokens;
 mod workspaces;
 
 use super::{Backend, Connection, json_rows};

@@ -1,5 +1,6 @@
 //! Workspaces: what users register, list and remove.
 
+use super::audit;
 use super::rows::{WorkspaceRow, bot_place, select_workspaces};
 use super::seating::{retire_if_empty, seat};
 use super::{Backend, Connection, json_rows};
@@ -7,7 +8,9 @@ use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::BotToken;
 use crate::store::fault::Fault;
 use crate::store::vault::Vault;
-use crate::store::{Change, Put, Secret, StoreError, Workspace, WorkspaceSpec};
+use crate::store::{
+    Action, Caller, Change, Changes, Deed, Label, Put, Secret, StoreError, Workspace, WorkspaceSpec,
+};
 
 impl Backend {
     pub(super) async fn list_workspaces(
@@ -25,6 +28,26 @@ impl Backend {
         rows.into_iter().map(WorkspaceRow::into_workspace).collect()
     }
 
+    pub(super) async fn list_labelled(
+        &self,
+        label: &Label,
+        after: Option<&WorkspaceName>,
+        limit: u32,
+    ) -> Result<Vec<Workspace>, Fault> {
+        let mut db = self.reader().await?;
+        let rows: Vec<WorkspaceRow> = sqlx::query_as(select_workspaces!(
+            "and w.name > $1 and w.id in (select b.workspace_id from workspace_labels b where b.key = $3 and b.value = $4) \
+             order by w.name limit $2"
+        ))
+        .bind(after.map_or("", WorkspaceName::as_str))
+        .bind(i64::from(limit))
+        .bind(&label.key)
+        .bind(&label.value)
+        .fetch_all(&mut *db)
+        .await?;
+        rows.into_iter().map(WorkspaceRow::into_workspace).collect()
+    }
+
     pub(super) async fn find_workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, Fault> {
         find(&mut *self.reader().await?, name).await
     }
@@ -33,11 +56,13 @@ impl Backend {
         &self,
         name: &WorkspaceName,
         spec: &WorkspaceSpec,
+        by: Option<&Caller>,
         now_ms: i64,
     ) -> Result<Put, Fault> {
         let mut tx = self.begin().await?;
         let before = find(tx.db(), name).await?;
         let labels = labels_by_key(&spec.labels);
+        stays_in_scope(by, name, before.as_ref(), &labels)?;
         let seating =
             seat(tx.db(), &self.vault, before.as_ref().map(|before| before.app), &spec.app_token, now_ms)
                 .await?;
@@ -71,13 +96,24 @@ impl Backend {
             retire_if_empty(tx.db(), before.app, now_ms).await?;
         }
         let workspace = find(tx.db(), name).await?.ok_or(sqlx::Error::RowNotFound)?;
+        if let Some(by) = by {
+            let action = if before.is_some() { Action::WorkspaceUpdate } else { Action::WorkspaceCreate };
+            let changes = Changes::of_workspace(before.as_ref(), Some((spec, &workspace)));
+            let deed = Deed { action, workspace: Some(name.clone()), target: None, changes };
+            audit::write(tx.db(), by, &deed, now_ms).await?;
+        }
         tx.commit().await?;
         Ok(Put { workspace, change: if before.is_some() { Change::Updated } else { Change::Created } })
     }
 
-    pub(super) async fn remove(&self, name: &WorkspaceName, now_ms: i64) -> Result<Option<Workspace>, Fault> {
+    pub(super) async fn remove(
+        &self,
+        name: &WorkspaceName,
+        by: Option<&Caller>,
+        now_ms: i64,
+    ) -> Result<Option<Workspace>, Fault> {
         let mut tx = self.begin().await?;
-        let found = find(tx.db(), name).await?;
+        let found = find(tx.db(), name).await?.filter(|found| is_seen(by, found));
         if let Some(workspace) = &found {
             sqlx::query(
                 "update workspaces set deleted_at = $2, updated_at = $2, bot_sealed = null, bot_hint = null, bot_at = null \
@@ -89,6 +125,12 @@ impl Backend {
             .await?;
             set_labels(tx.db(), workspace.id, &[]).await?;
             retire_if_empty(tx.db(), workspace.app, now_ms).await?;
+            if let Some(by) = by {
+                let changes = Changes::of_workspace(Some(workspace), None);
+                let (action, workspace) = (Action::WorkspaceRemove, Some(name.clone()));
+                let deed = Deed { action, workspace, target: None, changes };
+                audit::write(tx.db(), by, &deed, now_ms).await?;
+            }
         }
         tx.commit().await?;
         Ok(found)
@@ -125,6 +167,31 @@ impl Backend {
         })?;
         tx.commit().await
     }
+}
+
+/// Is the workspace there for this caller?
+fn is_seen(by: Option<&Caller>, workspace: &Workspace) -> bool {
+    let scope = by.and_then(|by| by.scope.as_ref());
+    scope.is_none_or(|scope| scope.is_in(&workspace.labels))
+}
+
+/// Whoever sees one label's workspaces alone neither takes somebody else's nor lets go of their own.
+fn stays_in_scope(
+    by: Option<&Caller>,
+    name: &WorkspaceName,
+    before: Option<&Workspace>,
+    labels: &[(String, String)],
+) -> Result<(), StoreError> {
+    let Some(scope) = by.and_then(|by| by.scope.as_ref()) else { return Ok(()) };
+    if before.is_some_and(|before| !is_seen(by, before)) {
+        return Err(StoreError::Absent(format!("there is no workspace '{name}'")));
+    }
+    if !scope.is_in(labels) {
+        return Err(StoreError::Forbidden(format!(
+            "this token sees workspaces with the label {scope} alone, so '{name}' must bear it: send it among the labels"
+        )));
+    }
+    Ok(())
 }
 
 async fn find(db: &mut Connection, name: &WorkspaceName) -> Result<Option<Workspace>, Fault> {

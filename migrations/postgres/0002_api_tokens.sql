@@ -1,0 +1,23 @@
+-- Tokens of the admin API, and what finds the workspaces that bear a label.
+
+create table api_tokens (
+    id bigint generated always as identity primary key,
+    name text not null,
+    -- SHA-256 of the text, which is kept nowhere.
+    digest bytea not null,
+    hint text not null,
+    role text not null,
+    scope_key text,
+    scope_value text,
+    created_by text not null,
+    created_at bigint not null,
+    expires_at bigint,
+    -- At most once a minute.
+    used_at bigint,
+    revoked_at bigint
+);
+
+create unique index api_tokens_digest on api_tokens (digest);
+create unique index api_tokens_name on api_tokens (name) where revoked_at is null;
+
+create index workspace_labels_value on workspace_labels (key, value, workspace_id);

@@ -1,0 +1,163 @@
+//! `/api/v1/audit`: what was changed, by whom, and why; newest first.
+
+use actix_web::http::Method;
+use actix_web::web::{ServiceConfig, resource, route};
+use actix_web::{HttpRequest, HttpResponse, guard};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::access::Access;
+use super::problem::{Problem, wrong_method};
+use super::query::{Query, cut};
+use super::workspaces::rfc3339;
+use crate::ids::WorkspaceName;
+use crate::store::{Action, AuditEntry, AuditFilter, Role, TokenId};
+
+const KNOWN: &str = "'workspace', 'token', 'action', 'request_id', 'since', 'until', 'limit' and 'cursor'";
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    let get = route().guard(guard::Any(guard::Get()).or(guard::Head())).to(list);
+    config.service(resource("/audit").route(get).default_service(wrong_method(&[Method::GET])));
+}
+
+async fn list(request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {
+    let mut query = Query::new(request.query_string());
+    let time = "a time like '2026-11-22T20:00:00Z'";
+    let filter = AuditFilter {
+        workspace: query.one("workspace", "a workspace's id", |text| WorkspaceName::parse(text).ok()),
+        token: query.one("token", "a token's id, like 'tok_7'", TokenId::parse),
+        action: query.one("action", &actions(), Action::parse),
+        request_id: query.one("request_id", "the id of a request", |text| Some(text.to_owned())),
+        since_ms: query.one("since", time, moment),
+        until_ms: query.one("until", time, moment),
+    };
+    // The cursor is of this filter's list.
+    let name = format!("audit {filter:?}");
+    let (limit, before) = (query.limit(), query.cursor(&name));
+    query.done(KNOWN)?;
+    let mut found = access.accounts().audit(&filter, before, limit + 1).await?;
+    let next_cursor = cut(&mut found, limit, &name, |entry| entry.id);
+    let data: Vec<_> = found.iter().map(EntryOut::new).collect();
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
+}
+
+fn actions() -> String {
+    format!("one of {}", Action::ALL.map(Action::as_str).join(", "))
+}
+
+fn moment(text: &str) -> Option<i64> {
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
+}
+
+#[derive(Serialize)]
+struct EntryOut<'a> {
+    id: String,
+    at: String,
+    actor: &'a str,
+    role: &'static str,
+    token: Option<String>,
+    action: &'static str,
+    workspace: Option<&'a WorkspaceName>,
+    target: Option<&'a str>,
+    changes: &'a Map<String, Value>,
+    reason: Option<&'a str>,
+    request_id: Option<&'a str>,
+    address: Option<&'a str>,
+}
+
+impl<'a> EntryOut<'a> {
+    fn new(entry: &'a AuditEntry) -> Self {
+        Self {
+            id: format!("aud_{}", entry.id),
+            at: rfc3339(entry.at_ms),
+            actor: &entry.actor,
+            role: Role::as_str(entry.role),
+            token: entry.token.map(|token| token.to_string()),
+            action: entry.deed.action.as_str(),
+            workspace: entry.deed.workspace.as_ref(),
+            target: entry.deed.target.as_deref(),
+            changes: &entry.deed.changes.0,
+            reason: entry.reason.as_deref(),
+            request_id: entry.request_id.as_deref(),
+            address: entry.address.as_deref(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::AUTHORIZATION;
+    use actix_web::http::{Method, StatusCode};
+    use actix_web::test::TestRequest;
+    use serde_json::json;
+
+    use super::super::testing::{FakeNode, TOKEN, code, serve};
+
+    const AUDIT: &str = "/api/v1/audit";
+    const ACME: &str = "/api/v1/workspaces/acme";
+
+    fn asked(method: Method, path: &str) -> TestRequest {
+        let request = TestRequest::default().method(method).uri(path).peer_addr(([192, 0, 2, 1], 9).into());
+        request.insert_header((AUTHORIZATION, format!("Bearer {TOKEN}")))
+    }
+
+    #[actix_web::test]
+    async fn a_change_is_told_with_who_why_whence_and_by_which_request() {
+        let node = FakeNode::real().await;
+        let api = serve(&node).await;
+        let put = asked(Method::PUT, ACME)
+            .insert_header(("x-reason", "new customer"))
+            .insert_header(("x-request-id", "trace-7"))
+            .insert_header(("content-type", "application/json"))
+            .set_payload(json!({"app_token": "xapp-1-A1-1-0123456789abcdef"}).to_string());
+        assert_eq!(api(put).await.status, StatusCode::CREATED);
+        let entry = api(asked(Method::GET, AUDIT)).await.json()["data"][0].clone();
+        let expected = json!({
+            "id": "aud_1", "at": "2026-11-22T20:00:00.000Z", "actor": "admin", "role": "admin", "token": null,
+            "action": "workspace.create", "workspace": "acme", "target": null,
+            "changes": {
+                "desired": {"from": null, "to": "connected"}, "links": {"from": null, "to": 3},
+                "labels": {"from": null, "to": {}}, "app": {"from": null, "to": 1},
+                "app_token": {"from": null, "to": "cdef"},
+            },
+            "reason": "new customer", "request_id": "trace-7", "address": "192.0.2.1",
+        });
+        assert_eq!(entry, expected);
+    }
+
+    #[actix_web::test]
+    async fn a_list_goes_on_where_its_cursor_says_and_no_other_filter_takes_that_cursor() {
+        let node = FakeNode::real().await;
+        let api = serve(&node).await;
+        for links in 1..4 {
+            let body = json!({"app_token": "xapp-1-A1-1-0123456789abcdef", "links": links}).to_string();
+            let put = asked(Method::PUT, ACME).insert_header(("content-type", "application/json"));
+            api(put.set_payload(body)).await;
+        }
+        let page = api(asked(Method::GET, "/api/v1/audit?workspace=acme&limit=2")).await.json();
+        assert_eq!(page["data"].as_array().unwrap().len(), 2);
+        let cursor = page["next_cursor"].as_str().unwrap();
+        let rest = format!("/api/v1/audit?workspace=acme&limit=2&cursor={cursor}");
+        let rest = api(asked(Method::GET, &rest)).await.json();
+        assert_eq!((&rest["data"][0]["id"], &rest["next_cursor"]), (&json!("aud_1"), &json!(null)));
+        let other = api(asked(Method::GET, &format!("/api/v1/audit?cursor={cursor}"))).await;
+        assert_eq!(code(&other), "invalid_request");
+    }
+
+    #[actix_web::test]
+    async fn a_reason_that_is_no_line_is_refused_and_nothing_is_changed() {
+        let node = FakeNode::real().await;
+        let api = serve(&node).await;
+        let long = "x".repeat(256);
+        for reason in [long.as_bytes(), b"\xff"] {
+            let refused = api(asked(Method::DELETE, ACME).insert_header(("x-reason", reason))).await;
+            assert_eq!(
+                (refused.status, code(&refused).as_str()),
+                (StatusCode::BAD_REQUEST, "invalid_request")
+            );
+        }
+    }
+}

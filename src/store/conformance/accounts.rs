@@ -1,0 +1,182 @@
+//! Promises about tokens of the admin API, and about what their bearers see.
+
+use std::sync::Arc;
+
+use super::{Ground, name, no_token, put, seated, spec};
+use crate::ids::AppId;
+use crate::store::{
+    ApiToken, Caller, Change, Label, MAX_TOKENS, NewToken, Role, Store, StoreError, TokenDigest, TokenId,
+    WorkspaceSpec, Workspaces,
+};
+
+pub(in crate::store) async fn a_token_is_found_by_its_digest_until_it_is_revoked(ground: &impl Ground) {
+    let store = ground.open().await;
+    let new = NewToken { scope: Label::parse("tenant:42"), expires_ms: Some(9_000), ..new("ci") };
+    let made = store.create_token(&new, &Caller::admin("root"), 100).await.unwrap();
+    let expected = ApiToken {
+        id: made.id,
+        name: "ci".into(),
+        hint: "wxyz".into(),
+        role: Role::Operator,
+        scope: Label::parse("tenant:42"),
+        created_by: "root".into(),
+        created_ms: 100,
+        expires_ms: Some(9_000),
+        used_ms: None,
+        revoked_ms: None,
+    };
+    assert_eq!(made, expected);
+    assert_eq!(store.living_tokens().await.unwrap(), [(new.digest, made.clone())]);
+    assert!(made.is_in_force(8_999) && !made.is_in_force(9_000));
+
+    let revoked = store.revoke_token(made.id, &Caller::admin("root"), 200).await.unwrap().unwrap();
+    assert_eq!(revoked, ApiToken { revoked_ms: Some(200), ..made.clone() });
+    assert_eq!(store.living_tokens().await.unwrap(), []);
+    let again = store.revoke_token(made.id, &Caller::admin("root"), 300).await.unwrap();
+    assert_eq!(again.as_ref(), Some(&revoked), "a second revocation changes nothing");
+    assert_eq!(store.token(made.id).await.unwrap(), Some(revoked));
+    assert_eq!(store.revoke_token(TokenId(999), &Caller::admin("root"), 1).await.unwrap(), None);
+    assert_eq!(store.token(TokenId(999)).await.unwrap(), None);
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_living_tokens_name_is_taken_and_a_revoked_ones_is_free(ground: &impl Ground) {
+    let store = ground.open().await;
+    let first = create(&*store, "ci").await;
+    let refused = store.create_token(&new("ci"), &Caller::admin("root"), 1).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    store.revoke_token(first.id, &Caller::admin("root"), 2).await.unwrap();
+    assert_ne!(create(&*store, "ci").await.id, first.id);
+    store.close().await;
+}
+
+pub(in crate::store) async fn no_more_tokens_live_than_are_allowed(ground: &impl Ground) {
+    let store = ground.open().await;
+    for n in 0..MAX_TOKENS {
+        create(&*store, &n.to_string()).await;
+    }
+    let refused = store.create_token(&new("one more"), &Caller::admin("root"), 1).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    let living = store.living_tokens().await.unwrap();
+    assert_eq!(living.len(), MAX_TOKENS as usize);
+    store.revoke_token(living[0].1.id, &Caller::admin("root"), 2).await.unwrap();
+    create(&*store, "one more").await;
+    store.close().await;
+}
+
+pub(in crate::store) async fn the_use_of_a_token_is_kept_to_the_minute(ground: &impl Ground) {
+    let store = ground.open().await;
+    let id = create(&*store, "ci").await.id;
+    let used = async |at_ms| {
+        store.note_use(id, at_ms).await.unwrap();
+        store.token(id).await.unwrap().unwrap().used_ms.unwrap()
+    };
+    assert_eq!(used(1_000).await, 1_000);
+    assert_eq!(used(60_999).await, 1_000);
+    assert_eq!(used(61_000).await, 61_000);
+    assert_eq!(used(5_000).await, 61_000, "another node's late word");
+    store.close().await;
+}
+
+pub(in crate::store) async fn tokens_come_in_the_order_they_were_made_and_in_pages(ground: &impl Ground) {
+    let store = ground.open().await;
+    for name in ["b", "a", "c"] {
+        create(&*store, name).await;
+    }
+    let page = store.tokens(None, 2).await.unwrap();
+    let rest = store.tokens(page.last().map(|token| token.id), 2).await.unwrap();
+    let names: Vec<_> = page.iter().chain(&rest).map(|token| token.name.as_str()).collect();
+    assert_eq!(names, ["b", "a", "c"]);
+    store.close().await;
+}
+
+pub(in crate::store) async fn who_sees_one_label_finds_its_workspaces_and_no_others(ground: &impl Ground) {
+    let store = furnished(ground).await;
+    let theirs = scoped(&store);
+    let names = async |after: Option<&str>, limit| -> Vec<String> {
+        let after = after.map(name);
+        let found = theirs.workspaces(after.as_ref(), limit).await.unwrap();
+        found.into_iter().map(|found| found.name.to_string()).collect()
+    };
+    assert_eq!(names(None, 10).await, ["a", "c"]);
+    assert_eq!(names(Some("a"), 10).await, ["c"]);
+    assert_eq!(names(None, 1).await, ["a"]);
+    assert!(theirs.workspace(&name("a")).await.unwrap().is_some());
+    for foreign in ["b", "d", "none"] {
+        assert_eq!(theirs.workspace(&name(foreign)).await.unwrap(), None, "{foreign}");
+    }
+    let all = Arc::clone(&store).on_behalf(Caller::admin("root"));
+    assert_eq!(all.workspaces(None, 10).await.unwrap().len(), 4);
+    store.close().await;
+}
+
+pub(in crate::store) async fn who_sees_one_label_neither_takes_what_is_not_theirs_nor_lets_go_of_their_own(
+    ground: &impl Ground,
+) {
+    let store = furnished(ground).await;
+    let theirs = scoped(&store);
+    let labelled =
+        |value: &str| WorkspaceSpec { labels: vec![("tenant".into(), value.into())], ..no_token() };
+
+    let taken = theirs.put_workspace(&name("b"), &labelled("42"), 9).await;
+    assert!(matches!(taken, Err(StoreError::Absent(_))), "{taken:?}");
+    assert_eq!(theirs.remove_workspace(&name("b"), 9).await.unwrap(), None);
+    for spec in [labelled("43"), no_token()] {
+        for workspace in ["a", "new"] {
+            let let_go = theirs.put_workspace(&name(workspace), &spec, 9).await;
+            assert!(matches!(let_go, Err(StoreError::Forbidden(_))), "{let_go:?}");
+        }
+    }
+    assert_eq!(store.workspace(&name("b")).await.unwrap().unwrap().labels, labelled("43").labels);
+    assert_eq!(store.workspace(&name("a")).await.unwrap().unwrap().labels, labelled("42").labels);
+    assert_eq!(store.workspace(&name("new")).await.unwrap(), None);
+
+    let body = WorkspaceSpec { links: 3, ..labelled("42") };
+    assert_eq!(theirs.put_workspace(&name("a"), &body, 9).await.unwrap().change, Change::Updated);
+    assert_eq!(theirs.put_workspace(&name("new"), &body, 9).await.unwrap().change, Change::Created);
+    assert!(theirs.remove_workspace(&name("new"), 9).await.unwrap().is_some());
+    store.close().await;
+}
+
+pub(in crate::store) async fn who_sees_one_label_asks_for_nothing_that_is_the_nodes(ground: &impl Ground) {
+    let store = furnished(ground).await;
+    let theirs = scoped(&store);
+    let app_of = async |workspace| -> AppId { store.workspace(&name(workspace)).await.unwrap().unwrap().app };
+    assert!(matches!(theirs.apps().await, Err(StoreError::Forbidden(_))));
+    assert!(theirs.app(app_of("a").await).await.unwrap().is_some());
+    assert!(theirs.app(app_of("b").await).await.unwrap().is_none());
+    let own = store.workspace(&name("a")).await.unwrap().unwrap().id;
+    assert!(matches!(theirs.bot_token(own).await, Err(StoreError::Forbidden(_))), "nobody gets a token out");
+    store.close().await;
+}
+
+/// Workspaces a and c of tenant 42, b of tenant 43, d of nobody.
+async fn furnished(ground: &impl Ground) -> Arc<dyn Store> {
+    let store = ground.open().await;
+    for (workspace, tenant) in [("a", "42"), ("b", "43"), ("c", "42")] {
+        let labels = vec![("tenant".into(), tenant.into())];
+        put(&*store, workspace, &WorkspaceSpec { labels, ..spec(&format!("xapp-{workspace}")) }, 1).await;
+    }
+    seated(&*store, "d", "xapp-d").await;
+    store.into()
+}
+
+fn scoped(store: &Arc<dyn Store>) -> Arc<dyn Workspaces> {
+    let scope = Label::parse("tenant:42");
+    Arc::clone(store).on_behalf(Caller { scope, role: Role::Operator, ..Caller::admin("theirs") })
+}
+
+fn new(name: &str) -> NewToken {
+    NewToken {
+        name: name.into(),
+        digest: TokenDigest::of(&format!("{name} {}", rand::random::<u64>())),
+        hint: "wxyz".into(),
+        role: Role::Operator,
+        scope: None,
+        expires_ms: None,
+    }
+}
+
+async fn create(store: &dyn Store, name: &str) -> ApiToken {
+    store.create_token(&new(name), &Caller::admin("root"), 1).await.unwrap()
+}

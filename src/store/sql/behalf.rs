@@ -1,0 +1,126 @@
+//! The store as one caller of the API sees it: what lies outside of their scope is not there, also while it changes, since it is
+//! looked at in the transaction that changes it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::Backend;
+use crate::ids::{AppId, WorkspaceId, WorkspaceName};
+use crate::secret::{AppToken, BotToken};
+use crate::store::fault::Fault;
+use crate::store::{App, Caller, Label, Put, StoreError, Transition, Workspace, WorkspaceSpec, Workspaces};
+
+/// The store in the hands of a caller.
+pub(super) struct OnBehalf {
+    pub(super) store: Arc<Backend>,
+    pub(super) caller: Caller,
+}
+
+impl OnBehalf {
+    /// Does a workspace that the caller sees sit on the app?
+    async fn sees(&self, app: AppId) -> Result<bool, StoreError> {
+        let Some(scope) = &self.caller.scope else { return Ok(true) };
+        self.store.told(self.store.app_bears(app, scope)).await
+    }
+
+    /// What no caller of the API asks for: connections and the journal do.
+    fn not_for_callers<T>() -> Result<T, StoreError> {
+        Err(StoreError::Forbidden("this is for the node itself".into()))
+    }
+}
+
+impl Backend {
+    async fn app_bears(&self, app: AppId, scope: &Label) -> Result<bool, Fault> {
+        let found: i64 = sqlx::query_scalar(
+            "select count(*) from workspaces w join workspace_labels l on l.workspace_id = w.id \
+             where w.app_id = $1 and w.deleted_at is null and l.key = $2 and l.value = $3",
+        )
+        .bind(app.0)
+        .bind(&scope.key)
+        .bind(&scope.value)
+        .fetch_one(&mut *self.reader().await?)
+        .await?;
+        Ok(found > 0)
+    }
+}
+
+#[async_trait]
+impl Workspaces for OnBehalf {
+    async fn workspaces(
+        &self,
+        after: Option<&WorkspaceName>,
+        limit: u32,
+    ) -> Result<Vec<Workspace>, StoreError> {
+        let Some(scope) = &self.caller.scope else { return self.store.workspaces(after, limit).await };
+        self.store.told(self.store.list_labelled(scope, after, limit)).await
+    }
+
+    async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError> {
+        let found = self.store.workspace(name).await?;
+        let scope = self.caller.scope.as_ref();
+        Ok(found.filter(|found| scope.is_none_or(|scope| scope.is_in(&found.labels))))
+    }
+
+    async fn put_workspace(
+        &self,
+        name: &WorkspaceName,
+        spec: &WorkspaceSpec,
+        now_ms: i64,
+    ) -> Result<Put, StoreError> {
+        self.store.told(self.store.put(name, spec, Some(&self.caller), now_ms)).await
+    }
+
+    async fn remove_workspace(
+        &self,
+        name: &WorkspaceName,
+        now_ms: i64,
+    ) -> Result<Option<Workspace>, StoreError> {
+        self.store.told(self.store.remove(name, Some(&self.caller), now_ms)).await
+    }
+
+    async fn bot_token(&self, _: WorkspaceId) -> Result<Option<BotToken>, StoreError> {
+        Self::not_for_callers()
+    }
+
+    async fn apps(&self) -> Result<Vec<App>, StoreError> {
+        match self.caller.scope {
+            None => self.store.apps().await,
+            Some(_) => Self::not_for_callers(),
+        }
+    }
+
+    async fn app(&self, id: AppId) -> Result<Option<App>, StoreError> {
+        if self.sees(id).await? { self.store.app(id).await } else { Ok(None) }
+    }
+
+    async fn promote_candidate(&self, _: AppId, _: &AppToken, _: i64) -> Result<(), StoreError> {
+        Self::not_for_callers()
+    }
+
+    async fn drop_candidate(&self, _: AppId, _: &AppToken, _: i64) -> Result<(), StoreError> {
+        Self::not_for_callers()
+    }
+
+    async fn learn_slack_app_id(&self, _: AppId, _: &str, _: i64) -> Result<(), StoreError> {
+        Self::not_for_callers()
+    }
+
+    async fn learn_team(
+        &self,
+        _: WorkspaceId,
+        _: Option<&str>,
+        _: Option<&str>,
+        _: i64,
+    ) -> Result<(), StoreError> {
+        Self::not_for_callers()
+    }
+
+    async fn record(&self, _: &[Transition]) -> Result<(), StoreError> {
+        Self::not_for_callers()
+    }
+
+    async fn history(&self, app: AppId, limit: u32) -> Result<Vec<Transition>, StoreError> {
+        if self.sees(app).await? { self.store.history(app, limit).await } else { Ok(Vec::new()) }
+    }
+}
