@@ -29,7 +29,7 @@ use crate::ids::WorkspaceName;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::{TlsError, client_config};
 use crate::slack::web::Outside;
-use crate::store::{OpenOptions, StoreError, WorkspaceSpec};
+use crate::store::{OpenOptions, StoreError, When, WorkspaceSpec};
 use crate::telemetry::Metrics;
 use beginning::Beginning;
 use inside::Inside;
@@ -192,7 +192,7 @@ impl App {
     /// Creates or replaces a workspace, as `PUT /api/v1/workspaces/{id}` does.
     pub async fn put_workspace(&self, name: &WorkspaceName, spec: &WorkspaceSpec) -> Result<(), StoreError> {
         let node: &dyn admin::Node = &*self.inside;
-        let put = node.store().put_workspace(name, spec, node.now_ms()).await?;
+        let put = node.store().put_workspace(name, spec, When::Always, node.now_ms()).await?;
         node.app_changed(put.workspace.app);
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use futures_util::future::join_all;
 
-use super::connection::{Configure, Connection, Parts, Stop};
+use super::connection::{Configure, Connection, Parts, Steer, Steered, Stop};
 use super::directory::{Directory, Entry};
 use super::shared::Shared;
 use super::tripwire::{Died, Tripwire};
@@ -20,6 +20,9 @@ use crate::store::App;
 /// A crashed actor's links have so long to end before its successor starts: 2.5 s for verdicts, 1 s to close, and a little.
 const LINKS_END: Duration = Duration::from_secs(4);
 
+/// So many commands for one app wait for its row; more are refused. They pile up only where the store does not answer.
+const COMMANDS: usize = 16;
+
 /// Between looks at the store while it does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -27,6 +30,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct AppChanged(pub(super) AppId);
+
+/// Somebody wants something of an app's connection. Its row is read first.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct SteerApp {
+    pub(super) app: AppId,
+    pub(super) steer: Steer,
+}
 
 /// Every connection off, in order. Answers when the last link has ended.
 #[derive(Clone, Copy, Debug, Message)]
@@ -41,6 +52,8 @@ pub(super) struct Supervisor {
     children: HashMap<AppId, Child>,
     /// Apps whose row is being read, and whether it has to be read again.
     looks: HashMap<AppId, bool>,
+    /// What is to be passed on to an app's connection when its row has been read.
+    commands: HashMap<AppId, Vec<Steer>>,
     /// While all rows are being read: apps that have changed meanwhile.
     overtaken: Option<HashSet<AppId>>,
     stopping: bool,
@@ -73,6 +86,7 @@ impl Supervisor {
             arbiters,
             children: HashMap::new(),
             looks: HashMap::new(),
+            commands: HashMap::new(),
             overtaken: None,
             stopping: false,
         }
@@ -148,6 +162,21 @@ impl Supervisor {
             Life::Pausing => {}
             Life::Over => self.start(app, ctx),
         }
+        self.pass_on(id);
+    }
+
+    /// Hands on what waited for the app's row. What nobody takes is dropped, which whoever waits hears.
+    fn pass_on(&mut self, app: AppId) {
+        let Some(commands) = self.commands.remove(&app) else { return };
+        let Some(child) = self.children.get(&app) else { return };
+        for steer in commands {
+            match &child.life {
+                Life::Running(actor) => drop(actor.try_send(steer)),
+                Life::Pausing | Life::Over => {
+                    drop(steer.done.send(Steered { status: child.entry.status(), youngest: None }));
+                }
+            }
+        }
     }
 
     fn start(&mut self, app: App, ctx: &mut Context<Self>) {
@@ -162,6 +191,7 @@ impl Supervisor {
     }
 
     fn remove(&mut self, app: AppId) {
+        self.commands.remove(&app);
         if let Some(child) = self.children.remove(&app) {
             child.end(Code::OperatorDisconnect);
         }
@@ -199,6 +229,21 @@ impl Handler<AppChanged> for Supervisor {
             child.intensity.forgive();
         }
         self.look_at(app, ctx);
+    }
+}
+
+impl Handler<SteerApp> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, SteerApp { app, steer }: SteerApp, ctx: &mut Self::Context) {
+        if self.stopping {
+            return;
+        }
+        let waiting = self.commands.entry(app).or_default();
+        if waiting.len() < COMMANDS {
+            waiting.push(steer);
+        }
+        self.handle(AppChanged(app), ctx);
     }
 }
 
@@ -243,6 +288,7 @@ impl Handler<StopAll> for Supervisor {
 
     fn handle(&mut self, _: StopAll, _: &mut Self::Context) -> Self::Result {
         self.stopping = true;
+        self.commands.clear();
         let mut ends = Vec::new();
         for (_, child) in self.children.drain() {
             child.end(Code::Shutdown);

@@ -10,21 +10,25 @@ mod auth;
 mod metrics;
 mod probes;
 mod problem;
+mod query;
 mod request_id;
 mod server;
 #[cfg(test)]
 mod testing;
+mod wait;
 mod workspaces;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
+use tokio::sync::watch;
 
 pub use self::auth::AdminToken;
 pub use self::server::{bind, bind_metrics, listen};
-use crate::ids::AppId;
-use crate::status::Status;
+use crate::ids::{AppId, Generation};
+use crate::status::{Command, Status};
 use crate::store::Workspaces;
 
 /// What the admin API needs of the node. Nothing here blocks: it is called on the threads that answer requests.
@@ -41,6 +45,10 @@ pub trait Node: Send + Sync + 'static {
     /// The store holds another wish or another token for this app, or the app is gone from it: compare and act.
     fn app_changed(&self, app: AppId);
 
+    /// Passes a command to an app's connection, after comparing it with what the store holds. Resolves when it is obeyed; with none
+    /// when there is nobody to obey. The command goes out whether or not the answer is waited for.
+    fn steer(&self, app: AppId, command: Command) -> Steering;
+
     /// What readiness depends on, as last seen. The reasons are shown to everybody: no secret, no address.
     fn checks(&self) -> Vec<Check>;
 
@@ -52,6 +60,18 @@ pub trait Node: Send + Sync + 'static {
 
     /// Milliseconds since 1970.
     fn now_ms(&self) -> i64;
+}
+
+/// The answer to a command that is on its way.
+pub type Steering = Pin<Box<dyn Future<Output = Option<Steered>> + Send>>;
+
+/// A connection has obeyed a command.
+#[derive(Debug)]
+pub struct Steered {
+    /// What it says of itself from then on.
+    pub status: watch::Receiver<Status>,
+    /// Its youngest link before the command.
+    pub youngest: Option<Generation>,
 }
 
 /// One thing readiness depends on.

@@ -48,6 +48,7 @@ codes! {
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "This cannot be done here";
     RequestTimeout "request_timeout" REQUEST_TIMEOUT "The body took too long";
     Conflict "conflict" CONFLICT "Something else holds the place";
+    PreconditionFailed "precondition_failed" PRECONDITION_FAILED "What the request was made to depend on is not so";
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large";
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body's type is not understood";
     InvalidFields "invalid_fields" UNPROCESSABLE_ENTITY "Some fields are not as they must be";
@@ -106,6 +107,7 @@ impl Problem {
             StatusCode::NOT_FOUND => Code::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
             StatusCode::REQUEST_TIMEOUT => Code::RequestTimeout,
+            StatusCode::PRECONDITION_FAILED => Code::PreconditionFailed,
             StatusCode::PAYLOAD_TOO_LARGE => Code::BodyTooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
             status if status.is_client_error() => Code::InvalidRequest,
@@ -165,6 +167,9 @@ impl From<StoreError> for Problem {
         let cause = Some(error.to_string());
         match error {
             StoreError::Conflict(what) => Self::new(Code::Conflict, what),
+            StoreError::Stale(what) => {
+                Self::new(Code::PreconditionFailed, format!("{what}; read it again, and decide anew"))
+            }
             StoreError::Data(_) => Self {
                 cause,
                 ..Self::new(Code::InvalidFields, "the database refuses the data; nothing was changed")

@@ -10,7 +10,7 @@ use crate::handlers::Registry;
 use crate::ids::WorkspaceName;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::web::Outside;
-use crate::store::{self, Desired, OpenOptions, Secret, Store, StoreError, WorkspaceSpec, Writer};
+use crate::store::{self, Desired, OpenOptions, Secret, Store, StoreError, When, WorkspaceSpec, Writer};
 
 /// The workspace that `SLACK_APP_TOKEN` registers.
 const DEFAULT_WORKSPACE: &str = "default";
@@ -127,5 +127,5 @@ async fn register_default(
         app_token: Secret::Set(app_token.clone()),
         bot_token: bot_token.cloned().map_or(Secret::Keep, Secret::Set),
     };
-    store.put_workspace(&name, &spec, now_ms).await.map(|_| ())
+    store.put_workspace(&name, &spec, When::Always, now_ms).await.map(|_| ())
 }

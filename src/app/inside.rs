@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::actors::{Directory, Node};
-use crate::admin::{self, Check, Counters};
+use tokio::sync::oneshot;
+
+use crate::actors::{Directory, Node, Steered};
+use crate::admin::{self, Check, Counters, Steering};
 use crate::clock::Clock;
 use crate::ids::AppId;
-use crate::status::{State, Status};
+use crate::status::{Command, State, Status};
 use crate::store::{Absent, Store, Workspaces};
 use crate::telemetry::Metrics;
 
@@ -26,6 +28,7 @@ pub(super) struct Inside {
 pub(super) struct Running {
     store: Arc<dyn Store>,
     app_changed: Box<dyn Fn(AppId) + Send + Sync>,
+    steer: Box<dyn Fn(AppId, Command) -> oneshot::Receiver<Steered> + Send + Sync>,
     journal_writes: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -34,6 +37,7 @@ impl Running {
         Self {
             store,
             app_changed: Box::new(node.app_changed()),
+            steer: Box::new(node.steer()),
             journal_writes: Box::new(node.journal_writes()),
         }
     }
@@ -86,6 +90,14 @@ impl admin::Node for Inside {
         if let Some(running) = self.running.get() {
             (running.app_changed)(app);
         }
+    }
+
+    fn steer(&self, app: AppId, command: Command) -> Steering {
+        let obeyed = self.running.get().map(|running| (running.steer)(app, command));
+        Box::pin(async move {
+            let Steered { status, youngest } = obeyed?.await.ok()?;
+            Some(admin::Steered { status, youngest })
+        })
     }
 
     /// Workspaces that cannot connect are their own trouble: a node that carries the others is ready.

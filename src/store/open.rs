@@ -70,8 +70,10 @@ fn is_postgres(address: &str) -> bool {
 fn for_good(error: StoreError) -> StoreError {
     match error {
         StoreError::Unavailable(problem) => StoreError::Setup(problem),
-        StoreError::Data(_) | StoreError::Conflict(_) | StoreError::Sealed { .. } | StoreError::Setup(_) => {
-            error
-        }
+        StoreError::Data(_)
+        | StoreError::Conflict(_)
+        | StoreError::Stale(_)
+        | StoreError::Sealed { .. }
+        | StoreError::Setup(_) => error,
     }
 }

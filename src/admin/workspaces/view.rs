@@ -64,8 +64,7 @@ struct TokenOut<'a> {
 }
 
 impl<'a> WorkspaceOut<'a> {
-    pub(super) fn new(workspace: &'a Workspace, status: Option<Status>, counters: Counters) -> Self {
-        let status = status.unwrap_or_else(|| not_running(workspace));
+    pub(super) fn new(workspace: &'a Workspace, status: Status, counters: Counters) -> Self {
         let slack_app_id = status.slack_app_id.map(String::from);
         Self {
             id: workspace.name.as_str(),
@@ -99,6 +98,11 @@ impl<'a> WorkspaceOut<'a> {
             updated_at: rfc3339(workspace.updated_ms),
         }
     }
+}
+
+/// What is shown of a workspace whose connection says this, or nothing.
+pub(in crate::admin) fn seen(workspace: &Workspace, status: Option<Status>) -> Status {
+    status.unwrap_or_else(|| not_running(workspace))
 }
 
 /// Not started yet, or wanted off.

@@ -1,28 +1,59 @@
 //! Workspaces: what users register, list and remove.
 
-use super::rows::{WorkspaceRow, bot_place, select_workspaces};
+use super::rows::{WorkspaceRow, bot_place, desired, select_workspaces};
 use super::seating::{retire_if_empty, seat};
 use super::{Backend, Connection, json_rows};
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::BotToken;
 use crate::store::fault::Fault;
 use crate::store::vault::Vault;
-use crate::store::{Change, Put, Secret, StoreError, Workspace, WorkspaceSpec};
+use crate::store::{
+    By, Change, Order, Place, Put, Seats, Secret, StoreError, When, Workspace, WorkspaceSpec,
+};
 
 impl Backend {
     pub(super) async fn list_workspaces(
         &self,
-        after: Option<&WorkspaceName>,
+        order: Order,
+        after: Option<&Place>,
         limit: u32,
     ) -> Result<Vec<Workspace>, Fault> {
-        let mut db = self.reader().await?;
-        let rows: Vec<WorkspaceRow> =
-            sqlx::query_as(select_workspaces!("and w.name > $1 order by w.name limit $2"))
-                .bind(after.map_or("", WorkspaceName::as_str))
-                .bind(i64::from(limit))
-                .fetch_all(&mut *db)
-                .await?;
+        let select = match (order.by, order.descending) {
+            (By::Name, false) => select_workspaces!("and w.name > $1 order by w.name limit $2"),
+            (By::Name, true) => select_workspaces!("and w.name < $1 order by w.name desc limit $2"),
+            (By::Created, false) => select_workspaces!(
+                "and (w.created_at, w.name) > ($3, $1) order by w.created_at, w.name limit $2"
+            ),
+            (By::Created, true) => select_workspaces!(
+                "and (w.created_at, w.name) < ($3, $1) order by w.created_at desc, w.name desc limit $2"
+            ),
+            (By::Updated, false) => select_workspaces!(
+                "and (w.updated_at, w.name) > ($3, $1) order by w.updated_at, w.name limit $2"
+            ),
+            (By::Updated, true) => select_workspaces!(
+                "and (w.updated_at, w.name) < ($3, $1) order by w.updated_at desc, w.name desc limit $2"
+            ),
+        };
+        let after = after.cloned().unwrap_or_else(|| order.beginning());
+        let select = sqlx::query_as(select).bind(&*after.name).bind(i64::from(limit));
+        let select = match order.by {
+            By::Name => select,
+            By::Created | By::Updated => select.bind(after.ms),
+        };
+        let rows: Vec<WorkspaceRow> = select.fetch_all(&mut *self.reader().await?).await?;
         rows.into_iter().map(WorkspaceRow::into_workspace).collect()
+    }
+
+    pub(super) async fn count_seats(&self) -> Result<Vec<Seats>, Fault> {
+        let rows: Vec<(i64, String, i64)> = sqlx::query_as(
+            "select app_id, desired, count(*) from workspaces where deleted_at is null group by app_id, desired",
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await?;
+        let seats = rows.into_iter().map(|(app, wanted, count)| {
+            Ok(Seats { app: AppId(app), desired: desired(&wanted)?, count: count.unsigned_abs() })
+        });
+        seats.collect()
     }
 
     pub(super) async fn find_workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, Fault> {
@@ -33,10 +64,12 @@ impl Backend {
         &self,
         name: &WorkspaceName,
         spec: &WorkspaceSpec,
+        when: When,
         now_ms: i64,
     ) -> Result<Put, Fault> {
         let mut tx = self.begin().await?;
         let before = find(tx.db(), name).await?;
+        when.check(before.as_ref())?;
         let labels = labels_by_key(&spec.labels);
         let seating =
             seat(tx.db(), &self.vault, before.as_ref().map(|before| before.app), &spec.app_token, now_ms)
@@ -75,10 +108,16 @@ impl Backend {
         Ok(Put { workspace, change: if before.is_some() { Change::Updated } else { Change::Created } })
     }
 
-    pub(super) async fn remove(&self, name: &WorkspaceName, now_ms: i64) -> Result<Option<Workspace>, Fault> {
+    pub(super) async fn remove(
+        &self,
+        name: &WorkspaceName,
+        when: When,
+        now_ms: i64,
+    ) -> Result<Option<Workspace>, Fault> {
         let mut tx = self.begin().await?;
         let found = find(tx.db(), name).await?;
         if let Some(workspace) = &found {
+            when.check(Some(workspace))?;
             sqlx::query(
                 "update workspaces set deleted_at = $2, updated_at = $2, bot_sealed = null, bot_hint = null, bot_at = null \
                  where id = $1",
@@ -163,7 +202,8 @@ async fn update(
     now_ms: i64,
 ) -> Result<(), Fault> {
     sqlx::query(
-        "update workspaces set title = $2, app_id = $3, desired = $4, links = $5, updated_at = $6 where id = $1",
+        "update workspaces set title = $2, app_id = $3, desired = $4, links = $5, updated_at = $6, \
+         version = version + 1 where id = $1",
     )
     .bind(before.id.0)
     .bind(spec.title.as_deref())

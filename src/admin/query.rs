@@ -1,0 +1,50 @@
+//! Query strings, read strictly: what is passed over in silence would show too much, or not wait.
+
+use url::form_urlencoded;
+
+use super::problem::{Code, FieldError, Problem};
+
+/// Reads each parameter: `take` has it, refuses it with why, or knows no such parameter.
+pub(super) fn read(
+    text: &str,
+    known: &str,
+    mut take: impl FnMut(&str, &str) -> Taken,
+) -> Result<(), Problem> {
+    let mut errors = Vec::new();
+    for (key, value) in form_urlencoded::parse(text.as_bytes()) {
+        let message = match take(&key, &value) {
+            Taken::Read => continue,
+            Taken::Wrong(message) => message,
+            Taken::Unknown if known.is_empty() => "this knows no parameters".to_owned(),
+            Taken::Unknown => format!("unknown; known here: {known}"),
+        };
+        errors.push(FieldError { field: presentable(&key), message });
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Problem::fields(Code::InvalidRequest, errors)) }
+}
+
+/// A name as it may be repeated: a token in its place has a dash.
+pub(super) fn presentable(name: &str) -> String {
+    let fine = name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if fine && !name.is_empty() { name.to_owned() } else { "(a name that is no identifier)".to_owned() }
+}
+
+/// What became of one parameter.
+pub(super) enum Taken {
+    Read,
+    Wrong(String),
+    Unknown,
+}
+
+impl Taken {
+    /// Takes a value over where it was understood.
+    pub(super) fn of<T>(value: Result<T, String>, place: &mut T) -> Self {
+        match value {
+            Ok(value) => {
+                *place = value;
+                Self::Read
+            }
+            Err(message) => Self::Wrong(message),
+        }
+    }
+}
