@@ -21,7 +21,7 @@ use actix_web::dev::ServerHandle;
 use url::Url;
 
 use crate::actors::{Directory, Node, StopReport};
-use crate::admin::{self, AdminToken};
+use crate::admin::{self, AdminToken, Facts};
 use crate::clock::Clock;
 use crate::config::{Ack, KeySource};
 use crate::handlers::Registry;
@@ -29,7 +29,7 @@ use crate::ids::WorkspaceName;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::{TlsError, client_config};
 use crate::slack::web::Outside;
-use crate::store::{OpenOptions, StoreError, When, WorkspaceSpec};
+use crate::store::{self, OpenOptions, StoreError, When, WorkspaceSpec};
 use crate::telemetry::Metrics;
 use beginning::Beginning;
 use inside::Inside;
@@ -133,12 +133,20 @@ impl App {
         let (listener, address) = listen(options.listen, LISTEN_SETTING)?;
         let metrics_listener =
             options.metrics_listen.map(|address| listen(address, METRICS_SETTING)).transpose()?;
+        let clock = Clock::start();
+        let facts = Facts {
+            name: beginning::NAME.to_owned(),
+            started_ms: clock.now().wall_ms,
+            database: store::kind(&open.address),
+            ack: options.ack.as_str(),
+        };
         let inside = Arc::new(Inside {
             directory: Arc::new(Directory::default()),
             stopping: AtomicBool::new(false),
             links: options.links,
             metrics: options.metrics,
-            clock: Clock::start(),
+            facts,
+            clock,
             running: OnceLock::new(),
         });
         let beginning = Beginning {

@@ -6,13 +6,17 @@
 //! Invariant: every answer bears an `X-Request-Id`, every error is an RFC 9457 problem, and nothing below `/api/v1` is reached
 //! without the token.
 
+mod apps;
 mod auth;
+mod jobs;
 mod metrics;
+mod moment;
 mod probes;
 mod problem;
 mod query;
 mod request_id;
 mod server;
+mod stats;
 #[cfg(test)]
 mod testing;
 mod wait;
@@ -30,6 +34,7 @@ pub use self::server::{bind, bind_metrics, listen};
 use crate::ids::{AppId, Generation};
 use crate::status::{Command, Status};
 use crate::store::Workspaces;
+use crate::telemetry::Totals;
 
 /// What the admin API needs of the node. Nothing here blocks: it is called on the threads that answer requests.
 pub trait Node: Send + Sync + 'static {
@@ -55,6 +60,12 @@ pub trait Node: Send + Sync + 'static {
     /// All metrics in Prometheus' text format.
     fn metrics(&self) -> String;
 
+    /// What has been counted since this process started.
+    fn totals(&self) -> Totals;
+
+    /// What this node is.
+    fn facts(&self) -> Facts;
+
     /// Sockets an app where its workspace does not say, 1 to 9.
     fn default_links(&self) -> u8;
 
@@ -72,6 +83,19 @@ pub struct Steered {
     pub status: watch::Receiver<Status>,
     /// Its youngest link before the command.
     pub youngest: Option<Generation>,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its name among the nodes of its database.
+    pub name: String,
+    /// Since when it runs, milliseconds since 1970.
+    pub started_ms: i64,
+    /// `sqlite` or `postgres`.
+    pub database: &'static str,
+    /// What an ack means: `stored`, `received`, or `unkept` with the journal off.
+    pub ack: &'static str,
 }
 
 /// One thing readiness depends on.
@@ -103,10 +127,14 @@ pub fn service(
     node: Arc<dyn Node>,
     token: AdminToken,
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
+    let jobs = Data::new(jobs::Jobs::default());
     move |config| {
         let api = web::scope("/api/v1")
             .wrap(from_fn(auth::demand))
             .configure(workspaces::routes)
+            .configure(apps::routes)
+            .configure(jobs::routes)
+            .configure(stats::routes)
             .default_service(web::to(problem::not_found));
         let metrics = web::scope("/metrics")
             .wrap(from_fn(auth::demand))
@@ -116,6 +144,7 @@ pub fn service(
             .wrap(from_fn(request_id::stamp))
             .app_data(Data::<dyn Node>::from(Arc::clone(&node)))
             .app_data(Data::new(token.clone()))
+            .app_data(jobs.clone())
             .configure(probes::routes)
             .service(metrics)
             .service(api)

@@ -83,6 +83,11 @@ impl Problem {
         Self { code, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), cause: None }
     }
 
+    /// Which of the list.
+    pub(super) const fn code(&self) -> Code {
+        self.code
+    }
+
     /// A problem with the fields named.
     pub(super) fn fields(code: Code, errors: Vec<FieldError>) -> Self {
         let named: Vec<_> =

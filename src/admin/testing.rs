@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{AdminToken, Check, Counters, Node, Steered, Steering, service};
+use super::{AdminToken, Check, Counters, Facts, Node, Steered, Steering, service};
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::status::{Command, Status};
@@ -20,6 +20,7 @@ use crate::store::{
     App as StoredApp, Change, Desired, Order, Place, Put, Seat, Seats, Secret, StoreError, TokenHint,
     Transition, When, Workspace, WorkspaceSpec, Workspaces,
 };
+use crate::telemetry::Totals;
 
 pub(super) const TOKEN: &str = "the-admin-token";
 
@@ -150,6 +151,15 @@ impl Node for FakeNode {
         "tautline_fake 1\n".to_owned()
     }
 
+    fn totals(&self) -> Totals {
+        Totals { acks: 6, ..Totals::default() }
+    }
+
+    fn facts(&self) -> Facts {
+        let started_ms = self.now_ms() - 90_000;
+        Facts { name: "node-1".to_owned(), started_ms, database: "sqlite", ack: "stored" }
+    }
+
     fn default_links(&self) -> u8 {
         3
     }
@@ -183,12 +193,17 @@ impl FakeStore {
 
     /// A workspace of an app of its own, as if it had been put.
     pub(super) fn insert(&self, name: &str) {
+        self.insert_on(name, &format!("xapp-{name}"));
+    }
+
+    /// A workspace of the app with this token, as if it had been put.
+    pub(super) fn insert_on(&self, name: &str, token: &str) {
         let spec = WorkspaceSpec {
             title: None,
             desired: Desired::Connected,
             links: 1,
             labels: Vec::new(),
-            app_token: Secret::Set(AppToken::parse(&format!("xapp-{name}")).unwrap()),
+            app_token: Secret::Set(AppToken::parse(token).unwrap()),
             bot_token: Secret::Keep,
         };
         let name = WorkspaceName::parse(name).unwrap();

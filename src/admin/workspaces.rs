@@ -1,15 +1,17 @@
 //! `/api/v1/workspaces`: who is kept online.
 
+mod actions;
 pub(super) mod body;
 mod changes;
 mod etag;
 pub(super) mod filter;
-mod page;
+pub(super) mod page;
 mod patch;
 #[cfg(test)]
 mod tests;
-mod verbs;
-mod view;
+mod timeline;
+pub(super) mod verbs;
+pub(super) mod view;
 
 use actix_web::http::{Method, header};
 use actix_web::web::{Data, Path, Payload, ServiceConfig, delete, patch, post, put, resource, route};
@@ -42,7 +44,13 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     let connect = resource("/workspaces/{id}/connect").route(post().to(verbs::connect));
     let disconnect = resource("/workspaces/{id}/disconnect").route(post().to(verbs::disconnect));
     let reconnect = resource("/workspaces/{id}/reconnect").route(post().to(verbs::reconnect));
-    config.service(all).service(one);
+    let timeline = resource("/workspaces/{id}/timeline")
+        .route(get().to(timeline::read))
+        .default_service(wrong_method(&[Method::GET]));
+    let actions = resource("/workspaces/actions")
+        .route(post().to(actions::act))
+        .default_service(wrong_method(&[Method::POST]));
+    config.service(actions).service(all).service(one).service(timeline);
     for verb in [connect, disconnect, reconnect] {
         config.service(verb.default_service(wrong_method(&[Method::POST])));
     }
@@ -141,11 +149,18 @@ fn has_app_token(spec: &WorkspaceSpec) -> Result<(), Problem> {
     Err(Problem::field(Code::InvalidFields, "app_token", message))
 }
 
-fn parse_name(id: &str) -> Result<WorkspaceName, Problem> {
+/// Paths below `/workspaces` that are no workspace's.
+const RESERVED: [&str; 3] = ["actions", "check", "import"];
+
+pub(super) fn parse_name(id: &str) -> Result<WorkspaceName, Problem> {
+    if RESERVED.contains(&id) {
+        let message = format!("reserved, as are {}; take another", RESERVED.join(", "));
+        return Err(Problem::field(Code::InvalidRequest, "id", message));
+    }
     WorkspaceName::parse(id).map_err(|bad| Problem::field(Code::InvalidRequest, "id", bad.to_string()))
 }
 
-fn unknown(name: &WorkspaceName) -> Problem {
+pub(super) fn unknown(name: &WorkspaceName) -> Problem {
     Problem::new(Code::NotFound, format!("there is no workspace '{name}'"))
 }
 

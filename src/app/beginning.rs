@@ -16,7 +16,7 @@ use crate::store::{self, Desired, OpenOptions, Secret, Store, StoreError, When, 
 const DEFAULT_WORKSPACE: &str = "default";
 
 /// What a node is called in the store.
-const NAME: &str = "node-1";
+pub(super) const NAME: &str = "node-1";
 
 /// Between two tries to reach the database, doubling from the first to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));

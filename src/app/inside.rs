@@ -6,18 +6,19 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::oneshot;
 
 use crate::actors::{Directory, Node, Steered};
-use crate::admin::{self, Check, Counters, Steering};
+use crate::admin::{self, Check, Counters, Facts, Steering};
 use crate::clock::Clock;
 use crate::ids::AppId;
 use crate::status::{Command, State, Status};
 use crate::store::{Absent, Store, Workspaces};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Totals};
 
 /// What the admin API is answered from.
 pub(super) struct Inside {
     pub(super) directory: Arc<Directory>,
     pub(super) stopping: AtomicBool,
     pub(super) links: u8,
+    pub(super) facts: Facts,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     /// Set once, when the database is open and the node runs.
@@ -123,6 +124,14 @@ impl admin::Node for Inside {
     fn metrics(&self) -> String {
         self.metrics.connections(&self.directory.states());
         self.metrics.render()
+    }
+
+    fn totals(&self) -> Totals {
+        self.metrics.totals()
+    }
+
+    fn facts(&self) -> Facts {
+        self.facts.clone()
     }
 
     fn default_links(&self) -> u8 {

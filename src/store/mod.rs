@@ -24,7 +24,7 @@ use crate::secret::{AppToken, BotToken};
 
 pub use absent::Absent;
 pub use key::generate_key_text;
-pub use open::{OpenOptions, Opened, exists, open, shown};
+pub use open::{OpenOptions, Opened, exists, kind, open, shown};
 pub use types::{
     App, By, Change, Desired, Order, Place, Put, Seat, Seats, Secret, Taken, TokenHint, Transition, When,
     Workspace, WorkspaceSpec, Writer,

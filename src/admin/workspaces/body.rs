@@ -118,6 +118,10 @@ impl Fields {
         Secret::Keep
     }
 
+    pub(in crate::admin) const fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     pub(in crate::admin) fn wrong(&mut self, field: &str, message: String) {
         self.errors.push(FieldError { field: field.to_owned(), message });
     }

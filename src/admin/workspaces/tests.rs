@@ -1,5 +1,7 @@
+mod actions;
 mod changes;
 mod list;
+mod timeline;
 
 use actix_web::http::{Method, StatusCode};
 use actix_web::test::TestRequest;

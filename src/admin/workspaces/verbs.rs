@@ -27,6 +27,8 @@ pub(in crate::admin) enum Verb {
 }
 
 impl Verb {
+    pub(in crate::admin) const ALL: &[Self] = &[Self::Connect, Self::Disconnect, Self::Reconnect];
+
     pub(in crate::admin) const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
