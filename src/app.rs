@@ -21,7 +21,7 @@ use actix_web::dev::ServerHandle;
 use url::Url;
 
 use crate::actors::{Directory, Node, StopReport};
-use crate::admin::{self, AdminToken};
+use crate::admin::{self, AdminToken, Facts};
 use crate::clock::Clock;
 use crate::config::{Ack, KeySource};
 use crate::handlers::Registry;
@@ -30,7 +30,7 @@ use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::{TlsError, client_config};
 use crate::slack::web::Outside;
-use crate::store::{Caller, OpenOptions, StoreError, WorkspaceSpec};
+use crate::store::{self, Caller, OpenOptions, StoreError, When, WorkspaceSpec};
 use crate::telemetry::Metrics;
 use beginning::Beginning;
 use inside::Inside;
@@ -136,12 +136,20 @@ impl App {
         let (listener, address) = listen(options.listen, LISTEN_SETTING)?;
         let metrics_listener =
             options.metrics_listen.map(|address| listen(address, METRICS_SETTING)).transpose()?;
+        let clock = Clock::start();
+        let facts = Facts {
+            name: beginning::name(),
+            started_ms: clock.now().wall_ms,
+            database: store::kind(&open.address),
+            ack: options.ack.as_str(),
+        };
         let inside = Arc::new(Inside {
             directory: Arc::new(Directory::default()),
             stopping: AtomicBool::new(false),
             links: options.links,
             metrics: options.metrics,
-            clock: Clock::start(),
+            facts,
+            clock,
             running: OnceLock::new(),
         });
         let beginning = Beginning {
@@ -196,7 +204,8 @@ impl App {
     /// Creates or replaces a workspace, as `PUT /api/v1/workspaces/{id}` does.
     pub async fn put_workspace(&self, name: &WorkspaceName, spec: &WorkspaceSpec) -> Result<(), StoreError> {
         let node: &dyn admin::Node = &*self.inside;
-        let put = node.store(&Caller::admin("the program")).put_workspace(name, spec, node.now_ms()).await?;
+        let store = node.store(&Caller::admin("the program"));
+        let put = store.put_workspace(name, spec, When::Always, node.now_ms()).await?;
         node.app_changed(put.workspace.app);
         Ok(())
     }

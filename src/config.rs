@@ -45,6 +45,17 @@ pub enum Ack {
     Unkept,
 }
 
+impl Ack {
+    /// Its name in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Received => "received",
+            Self::Unkept => "unkept",
+        }
+    }
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

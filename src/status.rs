@@ -68,6 +68,32 @@ pub enum Health {
     Off,
 }
 
+impl Health {
+    /// Every health.
+    pub const ALL: &[Self] = &[Self::Ok, Self::Degraded, Self::Down, Self::Off];
+
+    /// Its name in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// What somebody asks of an app's connection, beside what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// To compare itself with what is stored, no more.
+    Apply,
+    /// Where it is wanted on: to try now, whatever went before.
+    Connect,
+    /// Fresh links: each old one goes when its successor is up.
+    Reconnect,
+}
+
 /// Who brought a change about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

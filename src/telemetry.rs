@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt, registry};
 
 pub use self::histogram::Histogram;
-pub use self::metrics::{HandlerMetrics, Metrics};
+pub use self::metrics::{HandlerMetrics, Metrics, Totals};
 use crate::config::LogFormat;
 
 /// Libraries that write frames, headers or addresses with tickets at their finer levels. No filter makes them say more than

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::sync::{oneshot, watch};
 
 use self::links::Handle;
 use self::notes::Note;
@@ -26,7 +27,7 @@ use crate::ids::{AppId, Generation};
 use crate::machine::connection::{Action, Connection as Machine, Input, Settings, Timing, Token, Wish};
 use crate::secret::TicketUrl;
 use crate::slack::web::WebApi;
-use crate::status::{Code, State};
+use crate::status::{Code, Command, State, Status};
 use crate::store::{App, Desired, Transition};
 
 /// The app as it is stored now: compare and act.
@@ -38,6 +39,24 @@ pub(super) struct Configure(pub(super) App);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Stop(pub(super) Code);
+
+/// A command, after whatever was to be configured.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Steer {
+    pub(super) command: Command,
+    /// Told when it is obeyed.
+    pub(super) done: oneshot::Sender<Steered>,
+}
+
+/// A command is obeyed: what the connection says of itself from now on.
+#[derive(Debug)]
+pub struct Steered {
+    /// What it says.
+    pub status: watch::Receiver<Status>,
+    /// Its youngest link before the command; none when it had none.
+    pub youngest: Option<Generation>,
+}
 
 /// What a connection is made of.
 pub(super) struct Parts {
@@ -215,6 +234,26 @@ impl Handler<Configure> for Connection {
         if !self.stopped {
             self.configure(app, ctx);
         }
+    }
+}
+
+impl Handler<Steer> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, Steer { command, done }: Steer, ctx: &mut Self::Context) {
+        if self.stopped {
+            return;
+        }
+        let youngest = self.machine.status().links.iter().map(|link| link.generation).max();
+        match command {
+            Command::Connect if self.app.desired == Desired::Connected => {
+                self.feed(Input::Connect(Code::OperatorConnect), ctx);
+            }
+            Command::Reconnect => self.feed(Input::Reconnect, ctx),
+            Command::Apply | Command::Connect => {}
+        }
+        // Who asked may have gone.
+        drop(done.send(Steered { status: self.entry.status(), youngest }));
     }
 }
 

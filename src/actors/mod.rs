@@ -23,6 +23,7 @@ mod supervisor;
 mod tripwire;
 mod wire;
 
+pub use self::connection::Steered;
 pub use self::directory::{Directory, Entry};
 pub use self::intake::Counters;
 pub use self::node::{Node, NodeParts, StopReport};

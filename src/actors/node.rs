@@ -9,19 +9,21 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::budget::Budget;
+use super::connection::{Steer, Steered};
 use super::directory::Directory;
 use super::dispatcher::{self, Dispatcher, Drain};
 use super::exit::Exit;
 use super::journal::{Journal, Marks};
 use super::pacer::Pacer;
 use super::shared::{Shared, keep_history};
-use super::supervisor::{AppChanged, StopAll, Supervisor};
+use super::supervisor::{AppChanged, SteerApp, StopAll, Supervisor};
 use crate::clock::Clock;
 use crate::config::Ack;
 use crate::handlers::Registry;
 use crate::ids::{AppId, Generations};
 use crate::machine::pace::Limits;
 use crate::slack::web::Outside;
+use crate::status::Command;
 use crate::store::{Inbox, Store, Workspaces, Writer};
 use crate::telemetry::Metrics;
 
@@ -177,6 +179,19 @@ impl Node {
             if supervisor.try_send(AppChanged(app)).is_err() {
                 tracing::error!(%app, "the supervisor does not listen; the change takes effect at the next start");
             }
+        }
+    }
+
+    /// Passes a command to an app's connection, after comparing it with its row; the answer comes when it is obeyed, and is dropped
+    /// where there is nobody to obey.
+    pub fn steer(&self) -> impl Fn(AppId, Command) -> oneshot::Receiver<Steered> + Send + Sync + 'static {
+        let supervisor = self.supervisor.clone();
+        move |app, command| {
+            let (done, obeyed) = oneshot::channel();
+            if supervisor.try_send(SteerApp { app, steer: Steer { command, done } }).is_err() {
+                tracing::error!(%app, "the supervisor does not listen; the command is not obeyed");
+            }
+            obeyed
         }
     }
 

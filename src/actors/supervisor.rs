@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use futures_util::future::join_all;
 
-use super::connection::{Configure, Connection, Parts, Stop};
+use super::connection::{Configure, Connection, Parts, Steer, Steered, Stop};
 use super::directory::{Directory, Entry};
 use super::shared::Shared;
 use super::tripwire::{Died, Tripwire};
@@ -21,6 +21,9 @@ use crate::store::{App, Desired};
 /// A crashed actor's links have so long to end before its successor starts: 2.5 s for verdicts, 1 s to close, and a little.
 const LINKS_END: Duration = Duration::from_secs(4);
 
+/// So many commands for one app wait for its row; more are refused. They pile up only where the store does not answer.
+const COMMANDS: usize = 16;
+
 /// Between looks at the store while it does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct AppChanged(pub(super) AppId);
+
+/// Somebody wants something of an app's connection. Its row is read first.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct SteerApp {
+    pub(super) app: AppId,
+    pub(super) steer: Steer,
+}
 
 /// Every connection off, in order. Answers when the last link has ended.
 #[derive(Clone, Copy, Debug, Message)]
@@ -52,6 +63,8 @@ pub(super) struct Supervisor {
     children: HashMap<AppId, Child>,
     /// Apps whose row is being read, and whether it has to be read again.
     looks: HashMap<AppId, bool>,
+    /// What is to be passed on to an app's connection when its row has been read.
+    commands: HashMap<AppId, Vec<Steer>>,
     /// While all rows are being read: apps that have changed meanwhile.
     overtaken: Option<HashSet<AppId>>,
     stopping: bool,
@@ -88,6 +101,7 @@ impl Supervisor {
             homes: arbiters.into_iter().map(|arbiter| (arbiter, 0)).collect(),
             children: HashMap::new(),
             looks: HashMap::new(),
+            commands: HashMap::new(),
             overtaken: None,
             stopping: false,
             files_told: false,
@@ -175,6 +189,21 @@ impl Supervisor {
             Life::Pausing => {}
             Life::Over => self.start(app, ctx),
         }
+        self.pass_on(id);
+    }
+
+    /// Hands on what waited for the app's row. What nobody takes is dropped, which whoever waits hears.
+    fn pass_on(&mut self, app: AppId) {
+        let Some(commands) = self.commands.remove(&app) else { return };
+        let Some(child) = self.children.get(&app) else { return };
+        for steer in commands {
+            match &child.life {
+                Life::Running(actor) => drop(actor.try_send(steer)),
+                Life::Pausing | Life::Over => {
+                    drop(steer.done.send(Steered { status: child.entry.status(), youngest: None }));
+                }
+            }
+        }
     }
 
     fn start(&mut self, app: App, ctx: &mut Context<Self>) {
@@ -188,6 +217,7 @@ impl Supervisor {
     }
 
     fn remove(&mut self, app: AppId) {
+        self.commands.remove(&app);
         if let Some(child) = self.children.remove(&app) {
             child.end(Code::OperatorDisconnect);
             if let Some((_, living)) = self.homes.get_mut(child.home) {
@@ -248,6 +278,21 @@ impl Handler<AppChanged> for Supervisor {
     }
 }
 
+impl Handler<SteerApp> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, SteerApp { app, steer }: SteerApp, ctx: &mut Self::Context) {
+        if self.stopping {
+            return;
+        }
+        let waiting = self.commands.entry(app).or_default();
+        if waiting.len() < COMMANDS {
+            waiting.push(steer);
+        }
+        self.handle(AppChanged(app), ctx);
+    }
+}
+
 impl Handler<Died> for Supervisor {
     type Result = ();
 
@@ -297,6 +342,7 @@ impl Handler<StopAll> for Supervisor {
 
     fn handle(&mut self, _: StopAll, _: &mut Self::Context) -> Self::Result {
         self.stopping = true;
+        self.commands.clear();
         let mut ends = Vec::new();
         for (_, child) in self.children.drain() {
             child.end(Code::Shutdown);

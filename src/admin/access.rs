@@ -14,6 +14,7 @@ use super::problem::{Code, Problem};
 use crate::store::{Caller, Workspaces};
 
 /// The node in the hands of a caller. A handler that asks for it cannot be reached by nobody.
+#[derive(Clone)]
 pub(super) struct Access {
     node: Data<dyn Node>,
     caller: Rc<Caller>,
@@ -23,6 +24,11 @@ impl Access {
     /// The workspaces that the caller sees.
     pub(super) fn store(&self) -> Arc<dyn Workspaces> {
         self.node.store(&self.caller)
+    }
+
+    /// The node itself.
+    pub(super) fn node(&self) -> Arc<dyn Node> {
+        Arc::clone(&self.node)
     }
 
     /// Who asks.

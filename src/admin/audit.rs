@@ -9,9 +9,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::access::Access;
+use super::moment::rfc3339;
+use super::paging::{Query, cut};
 use super::problem::{Problem, wrong_method};
-use super::query::{Query, cut};
-use super::workspaces::rfc3339;
 use crate::ids::WorkspaceName;
 use crate::store::{Action, AuditEntry, AuditFilter, Role, TokenId};
 

@@ -7,30 +7,39 @@
 //! without a token that may: `auth/rights.rs` says which.
 
 mod access;
+mod apps;
 mod audit;
 mod auth;
 mod idempotency;
+mod jobs;
 mod metrics;
+mod moment;
+mod paging;
 mod probes;
 mod problem;
 mod query;
 mod request_id;
 mod server;
+mod stats;
 #[cfg(test)]
 mod testing;
 mod tokens;
+mod wait;
 mod workspaces;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
+use tokio::sync::watch;
 
 pub use self::auth::AdminToken;
 pub use self::server::{bind, bind_metrics, listen};
-use crate::ids::AppId;
-use crate::status::Status;
+use crate::ids::{AppId, Generation};
+use crate::status::{Command, Status};
 use crate::store::{Accounts, Caller, Workspaces};
+use crate::telemetry::Totals;
 
 /// What the admin API needs of the node. Nothing here blocks: it is called on the threads that answer requests.
 pub trait Node: Send + Sync + 'static {
@@ -49,17 +58,52 @@ pub trait Node: Send + Sync + 'static {
     /// The store holds another wish or another token for this app, or the app is gone from it: compare and act.
     fn app_changed(&self, app: AppId);
 
+    /// Passes a command to an app's connection, after comparing it with what the store holds. Resolves when it is obeyed; with none
+    /// when there is nobody to obey. The command goes out whether or not the answer is waited for.
+    fn steer(&self, app: AppId, command: Command) -> Steering;
+
     /// What readiness depends on, as last seen. The reasons are shown to everybody: no secret, no address.
     fn checks(&self) -> Vec<Check>;
 
     /// All metrics in Prometheus' text format.
     fn metrics(&self) -> String;
 
+    /// What has been counted since this process started.
+    fn totals(&self) -> Totals;
+
+    /// What this node is.
+    fn facts(&self) -> Facts;
+
     /// Sockets an app where its workspace does not say, 1 to 9.
     fn default_links(&self) -> u8;
 
     /// Milliseconds since 1970.
     fn now_ms(&self) -> i64;
+}
+
+/// The answer to a command that is on its way.
+pub type Steering = Pin<Box<dyn Future<Output = Option<Steered>> + Send>>;
+
+/// A connection has obeyed a command.
+#[derive(Debug)]
+pub struct Steered {
+    /// What it says of itself from then on.
+    pub status: watch::Receiver<Status>,
+    /// Its youngest link before the command.
+    pub youngest: Option<Generation>,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its name among the nodes of its database.
+    pub name: String,
+    /// Since when it runs, milliseconds since 1970.
+    pub started_ms: i64,
+    /// `sqlite` or `postgres`.
+    pub database: &'static str,
+    /// What an ack means: `stored`, `received`, or `unkept` with the journal off.
+    pub ack: &'static str,
 }
 
 /// One thing readiness depends on.
@@ -94,6 +138,7 @@ pub fn service(
     token: AdminToken,
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
     let door = Data::new(auth::Door::new(token));
+    let jobs = Data::new(jobs::Jobs::default());
     move |config| {
         let api = web::scope("/api/v1")
             .wrap(from_fn(idempotency::once))
@@ -101,6 +146,9 @@ pub fn service(
             .configure(workspaces::routes)
             .configure(tokens::routes)
             .configure(audit::routes)
+            .configure(apps::routes)
+            .configure(jobs::routes)
+            .configure(stats::routes)
             .default_service(web::to(problem::not_found));
         let metrics = web::scope("/metrics")
             .wrap(from_fn(auth::demand))
@@ -110,6 +158,7 @@ pub fn service(
             .wrap(from_fn(request_id::stamp))
             .app_data(Data::<dyn Node>::from(Arc::clone(&node)))
             .app_data(door.clone())
+            .app_data(jobs.clone())
             .configure(probes::routes)
             .service(metrics)
             .service(api)

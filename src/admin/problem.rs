@@ -52,6 +52,7 @@ codes! {
     Conflict "conflict" CONFLICT "Something else holds the place";
     RequestUnderWay "request_under_way" CONFLICT "The same request is being answered";
     IdempotencyKeyReused "idempotency_key_reused" CONFLICT "The key came with another request";
+    PreconditionFailed "precondition_failed" PRECONDITION_FAILED "What the request was made to depend on is not so";
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large";
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body's type is not understood";
     TooManyAttempts "too_many_attempts" TOO_MANY_REQUESTS "Too many wrong tokens";
@@ -87,6 +88,11 @@ impl Problem {
         Self { code, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), cause: None }
     }
 
+    /// Which of the list.
+    pub(super) const fn code(&self) -> Code {
+        self.code
+    }
+
     /// A problem with the fields named.
     pub(super) fn fields(code: Code, errors: Vec<FieldError>) -> Self {
         let named: Vec<_> =
@@ -119,6 +125,7 @@ impl Problem {
             StatusCode::NOT_FOUND => Code::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
             StatusCode::REQUEST_TIMEOUT => Code::RequestTimeout,
+            StatusCode::PRECONDITION_FAILED => Code::PreconditionFailed,
             StatusCode::PAYLOAD_TOO_LARGE => Code::BodyTooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
             status if status.is_client_error() => Code::InvalidRequest,
@@ -180,6 +187,9 @@ impl From<StoreError> for Problem {
             StoreError::Conflict(what) => Self::new(Code::Conflict, what),
             StoreError::Absent(what) => Self::new(Code::NotFound, what),
             StoreError::Forbidden(what) => Self::new(Code::Forbidden, what),
+            StoreError::Stale(what) => {
+                Self::new(Code::PreconditionFailed, format!("{what}; read it again, and decide anew"))
+            }
             StoreError::Data(_) => Self {
                 cause,
                 ..Self::new(Code::InvalidFields, "the database refuses the data; nothing was changed")

@@ -12,16 +12,18 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, web::Bytes};
 use async_trait::async_trait;
 use serde_json::Value;
+use tokio::sync::watch;
 
-use super::{AdminToken, Check, Counters, Node, service};
+use super::{AdminToken, Check, Counters, Facts, Node, Steered, Steering, service};
 use crate::config::KeySource;
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
-use crate::status::Status;
+use crate::status::{Command, Status};
 use crate::store::{
-    Absent, Accounts, App as StoredApp, Caller, Change, OpenOptions, Put, Secret, Store, StoreError,
-    TokenHint, Transition, Workspace, WorkspaceSpec, Workspaces,
+    Absent, Accounts, App as StoredApp, Caller, Change, Desired, OpenOptions, Order, Place, Put, Seat, Seats,
+    Secret, Store, StoreError, TokenHint, Transition, When, Workspace, WorkspaceSpec, Workspaces,
 };
+use crate::telemetry::Totals;
 
 pub(super) const TOKEN: &str = "the-admin-token";
 
@@ -96,6 +98,10 @@ pub(super) struct FakeNode {
     pub(super) counters: Mutex<Counters>,
     /// What [`Node::app_changed`] was called with.
     pub(super) changed: Mutex<Vec<AppId>>,
+    /// What [`Node::steer`] was called with.
+    pub(super) steered: Mutex<Vec<(AppId, Command)>>,
+    /// What connections say once they are steered; nobody obeys where nothing is said.
+    pub(super) obeys: watch::Sender<Option<Status>>,
     checks: Mutex<Vec<Check>>,
     /// In the place of the fake one.
     real: Option<(Arc<dyn Store>, tempfile::TempDir)>,
@@ -123,6 +129,8 @@ impl FakeNode {
             statuses: Mutex::default(),
             counters: Mutex::default(),
             changed: Mutex::default(),
+            steered: Mutex::default(),
+            obeys: watch::Sender::new(None),
             checks: Mutex::new(checks.into()),
             real,
             now_ms: AtomicI64::new(1_795_377_600_000),
@@ -182,12 +190,37 @@ impl Node for FakeNode {
         self.changed.lock().unwrap().push(app);
     }
 
+    fn steer(&self, app: AppId, command: Command) -> Steering {
+        self.steered.lock().unwrap().push((app, command));
+        let Some(status) = self.obeys.borrow().clone() else { return Box::pin(async { None }) };
+        self.statuses.lock().unwrap().insert(app, status.clone());
+        let (said, status) = watch::channel(status);
+        let mut obeys = self.obeys.subscribe();
+        // It goes on saying what it is told to say.
+        actix_rt::spawn(async move {
+            while obeys.changed().await.is_ok() {
+                let Some(status) = obeys.borrow().clone() else { return };
+                said.send_replace(status);
+            }
+        });
+        Box::pin(async { Some(Steered { status, youngest: None }) })
+    }
+
     fn checks(&self) -> Vec<Check> {
         self.checks.lock().unwrap().clone()
     }
 
     fn metrics(&self) -> String {
         "tautline_fake 1\n".to_owned()
+    }
+
+    fn totals(&self) -> Totals {
+        Totals { acks: 6, ..Totals::default() }
+    }
+
+    fn facts(&self) -> Facts {
+        let started_ms = self.now_ms() - 90_000;
+        Facts { name: "node-1".to_owned(), started_ms, database: "sqlite", ack: "stored" }
     }
 
     fn default_links(&self) -> u8 {
@@ -205,6 +238,8 @@ pub(super) struct FakeStore {
     broken: AtomicBool,
     fails: Mutex<Option<StoreError>>,
     rows: Mutex<BTreeMap<WorkspaceName, Workspace>>,
+    /// Newest last; a change's number is its place, from one.
+    pub(super) transitions: Mutex<Vec<Transition>>,
     apps: Mutex<Vec<String>>,
 }
 
@@ -219,64 +254,38 @@ impl FakeStore {
         *self.fails.lock().unwrap() = Some(error);
     }
 
-    fn check(&self) -> Result<(), StoreError> {
-        if self.broken.load(Ordering::Relaxed) { Err(away()) } else { Ok(()) }
+    /// A workspace of an app of its own, as if it had been put.
+    pub(super) fn insert(&self, name: &str) {
+        self.insert_on(name, &format!("xapp-{name}"));
     }
 
-    fn app_of(&self, fingerprint: String) -> AppId {
-        let mut apps = self.apps.lock().unwrap();
-        let known = apps.iter().position(|app| *app == fingerprint);
-        let place = known.unwrap_or_else(|| {
-            apps.push(fingerprint);
-            apps.len() - 1
-        });
-        AppId(i64::try_from(place).unwrap() + 1)
-    }
-}
-
-fn away() -> StoreError {
-    StoreError::Unavailable("host db-7.internal refuses".to_owned())
-}
-
-fn hinted<T>(old: Option<TokenHint>, new: &Secret<T>, hint: fn(&T) -> String, now: i64) -> Option<TokenHint> {
-    match new {
-        Secret::Keep => old,
-        Secret::Remove => None,
-        Secret::Set(token) => {
-            let fresh = TokenHint { hint: hint(token), updated_ms: now };
-            Some(old.filter(|old| old.hint == fresh.hint).unwrap_or(fresh))
-        }
-    }
-}
-
-#[async_trait]
-impl Workspaces for FakeStore {
-    async fn workspaces(
-        &self,
-        after: Option<&WorkspaceName>,
-        limit: u32,
-    ) -> Result<Vec<Workspace>, StoreError> {
-        self.check()?;
-        let rows = self.rows.lock().unwrap();
-        let later = rows.iter().filter(|(name, _)| after.is_none_or(|after| *name > after));
-        Ok(later.take(limit as usize).map(|(_, workspace)| workspace.clone()).collect())
+    /// A workspace of the app with this token, as if it had been put.
+    pub(super) fn insert_on(&self, name: &str, token: &str) {
+        let spec = WorkspaceSpec {
+            title: None,
+            desired: Desired::Connected,
+            links: 1,
+            labels: Vec::new(),
+            app_token: Secret::Set(AppToken::parse(token).unwrap()),
+            bot_token: Secret::Keep,
+        };
+        let name = WorkspaceName::parse(name).unwrap();
+        let made = self.put(&name, &spec, When::Absent, 0).unwrap();
+        assert_eq!(made.change, Change::Created);
     }
 
-    async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError> {
-        self.check()?;
-        Ok(self.rows.lock().unwrap().get(name).cloned())
-    }
-
-    async fn put_workspace(
+    fn put(
         &self,
         name: &WorkspaceName,
         spec: &WorkspaceSpec,
+        when: When,
         now_ms: i64,
     ) -> Result<Put, StoreError> {
         self.check()?;
         self.fails.lock().unwrap().take().map_or(Ok(()), Err)?;
         let mut rows = self.rows.lock().unwrap();
         let old = rows.get(name).cloned();
+        when.check(old.as_ref())?;
         let app = match (&spec.app_token, &old) {
             (Secret::Set(token), _) => self.app_of(token.fingerprint()),
             (Secret::Keep | Secret::Remove, Some(old)) => old.app,
@@ -305,26 +314,170 @@ impl Workspaces for FakeStore {
                 BotToken::hint,
                 now_ms,
             ),
-            created_ms: now_ms,
+            version: old.as_ref().map_or(1, |old| old.version),
+            created_ms: old.as_ref().map_or(now_ms, |old| old.created_ms),
             updated_ms: now_ms,
         };
         workspace.labels.sort_unstable();
         let change = match old {
             None => Change::Created,
             Some(old) if old == workspace => Change::Unchanged,
-            Some(_) => Change::Updated,
+            Some(_) => {
+                workspace.version += 1;
+                Change::Updated
+            }
         };
         rows.insert(name.clone(), workspace.clone());
         Ok(Put { workspace, change })
     }
 
+    fn check(&self) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::Relaxed) { Err(away()) } else { Ok(()) }
+    }
+
+    fn app_of(&self, fingerprint: String) -> AppId {
+        let mut apps = self.apps.lock().unwrap();
+        let known = apps.iter().position(|app| *app == fingerprint);
+        let place = known.unwrap_or_else(|| {
+            apps.push(fingerprint);
+            apps.len() - 1
+        });
+        AppId(i64::try_from(place).unwrap() + 1)
+    }
+}
+
+fn seated_app(id: AppId) -> StoredApp {
+    StoredApp {
+        id,
+        slack_app_id: None,
+        token: None,
+        candidate: None,
+        links: 1,
+        desired: Desired::Disconnected,
+        seats: Vec::new(),
+    }
+}
+
+fn away() -> StoreError {
+    StoreError::Unavailable("host db-7.internal refuses".to_owned())
+}
+
+fn hinted<T>(old: Option<TokenHint>, new: &Secret<T>, hint: fn(&T) -> String, now: i64) -> Option<TokenHint> {
+    match new {
+        Secret::Keep => old,
+        Secret::Remove => None,
+        Secret::Set(token) => {
+            let fresh = TokenHint { hint: hint(token), updated_ms: now };
+            Some(old.filter(|old| old.hint == fresh.hint).unwrap_or(fresh))
+        }
+    }
+}
+
+#[async_trait]
+impl Workspaces for FakeStore {
+    async fn workspaces(
+        &self,
+        order: Order,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> Result<Vec<Workspace>, StoreError> {
+        self.check()?;
+        let mut rows: Vec<_> = self.rows.lock().unwrap().values().cloned().collect();
+        let key = |workspace: &Workspace| {
+            let Place { ms, name } = order.place(workspace);
+            (ms, name)
+        };
+        rows.sort_by_key(key);
+        if order.descending {
+            rows.reverse();
+        }
+        if let Some(after) = after {
+            let after = (after.ms, after.name.clone());
+            rows.retain(|row| if order.descending { key(row) < after } else { key(row) > after });
+        }
+        rows.truncate(limit as usize);
+        Ok(rows)
+    }
+
+    async fn seats(&self) -> Result<Vec<Seats>, StoreError> {
+        self.check()?;
+        let rows = self.rows.lock().unwrap();
+        let one = |workspace: &Workspace| Seats { app: workspace.app, desired: workspace.desired, count: 1 };
+        Ok(rows.values().map(one).collect())
+    }
+
+    async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError> {
+        self.check()?;
+        Ok(self.rows.lock().unwrap().get(name).cloned())
+    }
+
+    async fn put_workspace(
+        &self,
+        name: &WorkspaceName,
+        spec: &WorkspaceSpec,
+        when: When,
+        now_ms: i64,
+    ) -> Result<Put, StoreError> {
+        self.put(name, spec, when, now_ms)
+    }
+
     async fn remove_workspace(
         &self,
         name: &WorkspaceName,
+        when: When,
         _now_ms: i64,
     ) -> Result<Option<Workspace>, StoreError> {
         self.check()?;
-        Ok(self.rows.lock().unwrap().remove(name))
+        let mut rows = self.rows.lock().unwrap();
+        if let Some(found) = rows.get(name) {
+            when.check(Some(found))?;
+        }
+        Ok(rows.remove(name))
+    }
+
+    async fn apps_after(&self, after: AppId, limit: u32) -> Result<Vec<StoredApp>, StoreError> {
+        self.check()?;
+        let mut apps: BTreeMap<AppId, StoredApp> = BTreeMap::new();
+        for workspace in self.rows.lock().unwrap().values().filter(|workspace| workspace.app > after) {
+            let app = apps.entry(workspace.app).or_insert_with(|| seated_app(workspace.app));
+            app.links = app.links.max(workspace.links);
+            if workspace.desired == Desired::Connected {
+                app.desired = Desired::Connected;
+            }
+            app.seats.push(Seat {
+                workspace: workspace.id,
+                name: workspace.name.clone(),
+                team_id: workspace.team_id.clone(),
+                enterprise_id: workspace.enterprise_id.clone(),
+            });
+        }
+        Ok(apps.into_values().take(limit as usize).collect())
+    }
+
+    async fn slack_app(&self, _slack_app_id: &str) -> Result<Option<StoredApp>, StoreError> {
+        self.check()?;
+        Ok(None)
+    }
+
+    async fn app(&self, id: AppId) -> Result<Option<StoredApp>, StoreError> {
+        let apps = self.apps_after(AppId(0), u32::MAX).await?;
+        Ok(apps.into_iter().find(|app| app.id == id))
+    }
+
+    async fn history(
+        &self,
+        app: AppId,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, Transition)>, StoreError> {
+        self.check()?;
+        let all = self.transitions.lock().unwrap();
+        let numbered: Vec<_> = (1..).zip(all.iter().cloned()).collect();
+        let meant = numbered
+            .into_iter()
+            .rev()
+            .filter(|(n, of)| of.app == app && before.is_none_or(|before| *n < before));
+        Ok(meant.take(limit as usize).collect())
     }
 
     // The API never asks for what follows.
@@ -333,9 +486,6 @@ impl Workspaces for FakeStore {
         Err(away())
     }
     async fn apps(&self) -> Result<Vec<StoredApp>, StoreError> {
-        Err(away())
-    }
-    async fn app(&self, _id: AppId) -> Result<Option<StoredApp>, StoreError> {
         Err(away())
     }
     async fn promote_candidate(
@@ -362,9 +512,6 @@ impl Workspaces for FakeStore {
         Err(away())
     }
     async fn record(&self, _transitions: &[Transition]) -> Result<(), StoreError> {
-        Err(away())
-    }
-    async fn history(&self, _app: AppId, _limit: u32) -> Result<Vec<Transition>, StoreError> {
         Err(away())
     }
 }

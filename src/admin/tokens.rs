@@ -15,9 +15,9 @@ use serde::Serialize;
 
 use super::access::Access;
 use super::auth::{Door, PREFIX};
+use super::moment::rfc3339;
+use super::paging::{Query, cut};
 use super::problem::{Code, Problem, wrong_method};
-use super::query::{Query, cut};
-use super::workspaces::rfc3339;
 use crate::store::{ApiToken, NewToken, Role, TokenDigest, TokenId};
 
 const LIST: &str = "tokens";

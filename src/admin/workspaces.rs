@@ -1,47 +1,92 @@
 //! `/api/v1/workspaces`: who is kept online.
 
-mod body;
-mod page;
+mod actions;
+pub(super) mod body;
+mod changes;
+mod etag;
+pub(super) mod filter;
+pub(super) mod page;
+mod patch;
 #[cfg(test)]
 mod tests;
-mod view;
+mod timeline;
+pub(super) mod verbs;
+pub(super) mod view;
 
 use actix_web::http::{Method, header};
-use actix_web::web::{Path, Payload, ServiceConfig, delete, put, resource, route};
+use actix_web::web::{Path, Payload, ServiceConfig, delete, patch, post, put, resource, route};
 use actix_web::{HttpRequest, HttpResponse, guard};
 
+use self::changes::Changed;
 use self::page::Page;
-use self::view::WorkspaceOut;
-pub(super) use self::view::rfc3339;
-use super::Node;
+use self::patch::Patch;
+use self::view::{WorkspaceOut, seen};
 use super::access::Access;
 use super::problem::{Code, Problem, wrong_method};
+use super::{Node, query, wait};
 use crate::ids::WorkspaceName;
-use crate::store::{Change, Secret, Workspace};
+use crate::store::{Secret, When, Workspace, WorkspaceSpec};
+
+const JSON: &[&str] = &["application/json"];
+const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     let get = || route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    let all = resource("/workspaces").route(get().to(list)).default_service(wrong_method(&[Method::GET]));
+    let all = resource("/workspaces")
+        .route(get().to(list))
+        .route(post().to(create))
+        .default_service(wrong_method(&[Method::GET, Method::POST]));
     let one = resource("/workspaces/{id}")
         .route(get().to(read))
         .route(put().to(write))
+        .route(patch().to(amend))
         .route(delete().to(remove))
-        .default_service(wrong_method(&[Method::GET, Method::PUT, Method::DELETE]));
-    config.service(all).service(one);
+        .default_service(wrong_method(&[Method::GET, Method::PUT, Method::PATCH, Method::DELETE]));
+    let connect = resource("/workspaces/{id}/connect").route(post().to(verbs::connect));
+    let disconnect = resource("/workspaces/{id}/disconnect").route(post().to(verbs::disconnect));
+    let reconnect = resource("/workspaces/{id}/reconnect").route(post().to(verbs::reconnect));
+    let timeline = resource("/workspaces/{id}/timeline")
+        .route(get().to(timeline::read))
+        .default_service(wrong_method(&[Method::GET]));
+    let actions = resource("/workspaces/actions")
+        .route(post().to(actions::act))
+        .default_service(wrong_method(&[Method::POST]));
+    config.service(actions).service(all).service(one).service(timeline);
+    for verb in [connect, disconnect, reconnect] {
+        config.service(verb.default_service(wrong_method(&[Method::POST])));
+    }
 }
 
 async fn list(request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
     let page = Page::parse(request.query_string())?;
-    let found = node.store().workspaces(page.after.as_ref(), page.limit + 1).await?;
-    let (found, next_cursor) = page.cut(found);
-    let data: Vec<_> = found.iter().map(|workspace| show(&**node, workspace)).collect();
+    let show = |workspace: &Workspace, filter: &filter::Filter| {
+        let status = seen(workspace, node.status(workspace.app));
+        let meant = filter.admits(workspace, &status);
+        meant.then(|| {
+            serde_json::to_value(WorkspaceOut::new(workspace, status, node.counters(workspace.app)))
+                .unwrap_or_default()
+        })
+    };
+    let (data, next_cursor) = page.read(&*node.store(), show).await?;
     Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
 }
 
-async fn read(id: Path<String>, node: Access) -> Result<HttpResponse, Problem> {
+async fn read(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
     let name = parse_name(&id)?;
+    query::read(request.query_string(), "", |_, _| query::Taken::Unknown)?;
     let workspace = node.store().workspace(&name).await?.ok_or_else(|| unknown(&name))?;
-    Ok(HttpResponse::Ok().json(show(&**node, &workspace)))
+    let tag = (header::ETAG, etag::of(&workspace));
+    Ok(HttpResponse::Ok().insert_header(tag).json(show(&**node, &workspace)))
+}
+
+async fn create(request: HttpRequest, payload: Payload, node: Access) -> Result<HttpResponse, Problem> {
+    let wait = wait::parse(request.query_string())?;
+    let map = body::object(&request, payload, JSON).await?;
+    let spec = body::spec(map, node.default_links())?;
+    has_app_token(&spec)?;
+    let name = parse_name(&format!("ws_{:032x}", rand::random::<u128>()))?;
+    let put = node.store().put_workspace(&name, &spec, When::Absent, node.now_ms()).await?;
+    Changed { put, left: None }.answer(&node, wait).await
 }
 
 async fn write(
@@ -51,48 +96,68 @@ async fn write(
     node: Access,
 ) -> Result<HttpResponse, Problem> {
     let name = parse_name(&id)?;
-    let spec = body::read(&request, payload, node.default_links()).await?;
+    let wait = wait::parse(request.query_string())?;
+    let when = etag::when(&request)?;
+    let map = body::object(&request, payload, JSON).await?;
+    let spec = body::spec(map, node.default_links())?;
     let store = node.store();
     let before = store.workspace(&name).await?;
-    if before.is_none() && !matches!(spec.app_token, Secret::Set(_)) {
-        let message = "a new workspace needs its app-level token ('xapp-…')";
-        return Err(Problem::field(Code::InvalidFields, "app_token", message));
+    when.check(before.as_ref())?;
+    if before.is_none() {
+        has_app_token(&spec)?;
     }
-    let put = store.put_workspace(&name, &spec, node.now_ms()).await?;
-    let mut answer = match put.change {
-        Change::Created => {
-            let place = format!("/api/v1/workspaces/{name}");
-            let mut answer = HttpResponse::Created();
-            answer.insert_header((header::LOCATION, place));
-            answer
-        }
-        Change::Updated | Change::Unchanged => HttpResponse::Ok(),
-    };
-    if put.change != Change::Unchanged {
-        node.app_changed(put.workspace.app);
-        // Another app's token has moved the workspace: the app it left may have nobody to stay online for.
-        if let Some(left) = before.map(|before| before.app).filter(|app| *app != put.workspace.app) {
-            node.app_changed(left);
-        }
-    }
-    Ok(answer.json(show(&**node, &put.workspace)))
+    let put = store.put_workspace(&name, &spec, when, node.now_ms()).await?;
+    Changed { put, left: before.map(|before| before.app) }.answer(&node, wait).await
 }
 
-async fn remove(id: Path<String>, node: Access) -> Result<HttpResponse, Problem> {
+async fn amend(
+    id: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+    node: Access,
+) -> Result<HttpResponse, Problem> {
     let name = parse_name(&id)?;
-    let removed = node.store().remove_workspace(&name, node.now_ms()).await?.ok_or_else(|| unknown(&name))?;
+    let wait = wait::parse(request.query_string())?;
+    let when = etag::when(&request)?;
+    let map = body::object(&request, payload, MERGE_PATCH).await?;
+    let patch = Patch::parse(map, node.default_links())?;
+    changes::apply(&node, &name, &patch, when).await?.answer(&node, wait).await
+}
+
+async fn remove(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
+    let name = parse_name(&id)?;
+    query::read(request.query_string(), "", |_, _| query::Taken::Unknown)?;
+    let when = etag::when(&request)?;
+    let removed = node.store().remove_workspace(&name, when, node.now_ms()).await?;
+    let removed = removed.ok_or_else(|| unknown(&name))?;
     node.app_changed(removed.app);
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn parse_name(id: &str) -> Result<WorkspaceName, Problem> {
+fn has_app_token(spec: &WorkspaceSpec) -> Result<(), Problem> {
+    if matches!(spec.app_token, Secret::Set(_)) {
+        return Ok(());
+    }
+    let message = "a new workspace needs its app-level token ('xapp-…')";
+    Err(Problem::field(Code::InvalidFields, "app_token", message))
+}
+
+/// Paths below `/workspaces` that are no workspace's.
+const RESERVED: [&str; 3] = ["actions", "check", "import"];
+
+pub(super) fn parse_name(id: &str) -> Result<WorkspaceName, Problem> {
+    if RESERVED.contains(&id) {
+        let message = format!("reserved, as are {}; take another", RESERVED.join(", "));
+        return Err(Problem::field(Code::InvalidRequest, "id", message));
+    }
     WorkspaceName::parse(id).map_err(|bad| Problem::field(Code::InvalidRequest, "id", bad.to_string()))
 }
 
-fn unknown(name: &WorkspaceName) -> Problem {
+pub(super) fn unknown(name: &WorkspaceName) -> Problem {
     Problem::new(Code::NotFound, format!("there is no workspace '{name}'"))
 }
 
 fn show<'a>(node: &dyn Node, workspace: &'a Workspace) -> WorkspaceOut<'a> {
-    WorkspaceOut::new(workspace, node.status(workspace.app), node.counters(workspace.app))
+    let status = seen(workspace, node.status(workspace.app));
+    WorkspaceOut::new(workspace, status, node.counters(workspace.app))
 }

@@ -11,7 +11,7 @@ use crate::ids::WorkspaceName;
 use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::web::Outside;
-use crate::store::{self, Desired, OpenOptions, Secret, Store, StoreError, WorkspaceSpec, Writer};
+use crate::store::{self, Desired, OpenOptions, Secret, Store, StoreError, When, WorkspaceSpec, Writer};
 
 /// The workspace that `SLACK_APP_TOKEN` registers.
 const DEFAULT_WORKSPACE: &str = "default";
@@ -103,14 +103,16 @@ impl Beginning {
             register_default(store, app_token, bot_token.as_ref(), self.inside.links, now_ms).await?;
         }
         match self.ack {
-            Ack::Stored | Ack::Received => store.begin_writer(&name(), now_ms).await.map(Some),
+            Ack::Stored | Ack::Received => {
+                store.begin_writer(&self.inside.facts.name, now_ms).await.map(Some)
+            }
             Ack::Unkept => Ok(None),
         }
     }
 }
 
 /// What a node is called in the store: by its machine, since several may write to one database.
-fn name() -> String {
+pub(super) fn name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "node".to_owned() } else { name.trim().to_owned() }
 }
@@ -133,5 +135,5 @@ async fn register_default(
         app_token: Secret::Set(app_token.clone()),
         bot_token: bot_token.cloned().map_or(Secret::Keep, Secret::Set),
     };
-    store.put_workspace(&name, &spec, now_ms).await.map(|_| ())
+    store.put_workspace(&name, &spec, When::Always, now_ms).await.map(|_| ())
 }

@@ -3,20 +3,23 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::actors::{Directory, Node};
-use crate::admin::{self, Check, Counters};
+use tokio::sync::oneshot;
+
+use crate::actors::{Directory, Node, Steered};
+use crate::admin::{self, Check, Counters, Facts, Steering};
 use crate::clock::Clock;
 use crate::files::OpenFiles;
 use crate::ids::AppId;
-use crate::status::{State, Status};
+use crate::status::{Command, State, Status};
 use crate::store::{Absent, Accounts, Caller, Store, Workspaces};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Totals};
 
 /// What the admin API is answered from.
 pub(super) struct Inside {
     pub(super) directory: Arc<Directory>,
     pub(super) stopping: AtomicBool,
     pub(super) links: u8,
+    pub(super) facts: Facts,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     /// Set once, when the database is open and the node runs.
@@ -27,6 +30,7 @@ pub(super) struct Inside {
 pub(super) struct Running {
     store: Arc<dyn Store>,
     app_changed: Box<dyn Fn(AppId) + Send + Sync>,
+    steer: Box<dyn Fn(AppId, Command) -> oneshot::Receiver<Steered> + Send + Sync>,
     journal_writes: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -35,6 +39,7 @@ impl Running {
         Self {
             store,
             app_changed: Box::new(node.app_changed()),
+            steer: Box::new(node.steer()),
             journal_writes: Box::new(node.journal_writes()),
         }
     }
@@ -96,6 +101,14 @@ impl admin::Node for Inside {
         }
     }
 
+    fn steer(&self, app: AppId, command: Command) -> Steering {
+        let obeyed = self.running.get().map(|running| (running.steer)(app, command));
+        Box::pin(async move {
+            let Steered { status, youngest } = obeyed?.await.ok()?;
+            Some(admin::Steered { status, youngest })
+        })
+    }
+
     /// Workspaces that cannot connect are their own trouble: a node that carries the others is ready.
     fn checks(&self) -> Vec<Check> {
         let running =
@@ -121,6 +134,14 @@ impl admin::Node for Inside {
     fn metrics(&self) -> String {
         self.metrics.connections(&self.directory.states());
         self.metrics.render()
+    }
+
+    fn totals(&self) -> Totals {
+        self.metrics.totals()
+    }
+
+    fn facts(&self) -> Facts {
+        self.facts.clone()
     }
 
     fn default_links(&self) -> u8 {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::{Context, Delivery, Handler, Outcome};
 use crate::ids::{WorkspaceId, WorkspaceName};
+use crate::store::Order;
 
 /// Workspaces read at once.
 const PAGE: u32 = 200;
@@ -39,9 +40,10 @@ impl Log {
 
     async fn look_up(&self) {
         let mut after = None;
-        while let Ok(page) = self.context.workspaces.workspaces(after.as_ref(), PAGE).await {
+        let order = Order::default();
+        while let Ok(page) = self.context.workspaces.workspaces(order, after.as_ref(), PAGE).await {
             let Some(last) = page.last() else { return };
-            after = Some(last.name.clone());
+            after = Some(order.place(last));
             self.names.borrow_mut().extend(page.into_iter().map(|found| (found.id, Some(found.name))));
         }
     }

@@ -5,8 +5,9 @@ use async_trait::async_trait;
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::store::{
-    Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, NewToken, Put,
-    Reserved, StoreError, TokenDigest, TokenId, Transition, Workspace, WorkspaceSpec, Workspaces,
+    Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, NewToken, Order,
+    Place, Put, Reserved, Seats, StoreError, TokenDigest, TokenId, Transition, When, Workspace,
+    WorkspaceSpec, Workspaces,
 };
 
 /// In the place of a store whose database does not answer yet.
@@ -19,7 +20,11 @@ fn away<T>() -> Result<T, StoreError> {
 
 #[async_trait]
 impl Workspaces for Absent {
-    async fn workspaces(&self, _: Option<&WorkspaceName>, _: u32) -> Result<Vec<Workspace>, StoreError> {
+    async fn workspaces(&self, _: Order, _: Option<&Place>, _: u32) -> Result<Vec<Workspace>, StoreError> {
+        away()
+    }
+
+    async fn seats(&self) -> Result<Vec<Seats>, StoreError> {
         away()
     }
 
@@ -27,11 +32,22 @@ impl Workspaces for Absent {
         away()
     }
 
-    async fn put_workspace(&self, _: &WorkspaceName, _: &WorkspaceSpec, _: i64) -> Result<Put, StoreError> {
+    async fn put_workspace(
+        &self,
+        _: &WorkspaceName,
+        _: &WorkspaceSpec,
+        _: When,
+        _: i64,
+    ) -> Result<Put, StoreError> {
         away()
     }
 
-    async fn remove_workspace(&self, _: &WorkspaceName, _: i64) -> Result<Option<Workspace>, StoreError> {
+    async fn remove_workspace(
+        &self,
+        _: &WorkspaceName,
+        _: When,
+        _: i64,
+    ) -> Result<Option<Workspace>, StoreError> {
         away()
     }
 
@@ -40,6 +56,14 @@ impl Workspaces for Absent {
     }
 
     async fn apps(&self) -> Result<Vec<App>, StoreError> {
+        away()
+    }
+
+    async fn apps_after(&self, _: AppId, _: u32) -> Result<Vec<App>, StoreError> {
+        away()
+    }
+
+    async fn slack_app(&self, _: &str) -> Result<Option<App>, StoreError> {
         away()
     }
 
@@ -73,7 +97,7 @@ impl Workspaces for Absent {
         away()
     }
 
-    async fn history(&self, _: AppId, _: u32) -> Result<Vec<Transition>, StoreError> {
+    async fn history(&self, _: AppId, _: Option<i64>, _: u32) -> Result<Vec<(i64, Transition)>, StoreError> {
         away()
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::event::{DedupeKey, Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
-use crate::store::{Change, Desired, Put, Secret, Store, WorkspaceSpec};
+use crate::store::{Change, Desired, Put, Secret, Store, When, WorkspaceSpec};
 
 /// A place where a store lives and can be opened again after it was closed.
 pub(in crate::store) trait Ground {
@@ -27,6 +27,11 @@ macro_rules! conformance {
             workspaces: a_workspace_is_created_updated_and_left_alone_by_the_same_body;
             workspaces: an_absent_secret_is_kept_and_null_removes_it;
             workspaces: names_come_sorted_and_in_pages;
+            workspaces: a_list_goes_by_name_or_time_either_way_and_names_decide_where_times_are_equal;
+            workspaces: a_change_made_to_depend_on_a_version_is_refused_once_somebody_else_has_changed_it;
+            workspaces: what_a_connection_learns_moves_no_version;
+            workspaces: what_must_not_be_there_yet_is_made_once;
+            workspaces: seats_are_counted_by_app_and_by_what_is_wanted;
             workspaces: a_removed_workspace_is_gone_with_its_tokens_and_its_name_is_free;
             workspaces: two_workspaces_of_one_app_and_team_are_a_conflict;
             workspaces: a_learnt_team_stays_until_another_is_learnt;
@@ -41,7 +46,9 @@ macro_rules! conformance {
             apps: removed_tokens_are_gone_and_a_later_one_is_in_force_at_once;
             apps: a_slack_app_id_is_learnt_once_and_never_by_two_apps;
             apps: an_app_without_living_workspaces_is_none;
+            apps: apps_come_in_pages_and_by_the_id_slack_gave_them;
             apps: history_is_newest_first_and_keeps_a_thousand_an_app;
+            apps: history_goes_on_below_a_number_and_numbers_are_never_reused;
             events: events_come_back_as_they_went_in_odd_bytes_included;
             events: a_key_seen_before_is_a_duplicate_and_not_stored_again;
             events: duplicates_inside_a_group_are_found;
@@ -120,7 +127,7 @@ fn no_token() -> WorkspaceSpec {
 }
 
 async fn put(store: &dyn Store, workspace: &str, spec: &WorkspaceSpec, now_ms: i64) -> Put {
-    store.put_workspace(&name(workspace), spec, now_ms).await.unwrap()
+    store.put_workspace(&name(workspace), spec, When::Always, now_ms).await.unwrap()
 }
 
 /// Puts a new workspace; the app it sits on.

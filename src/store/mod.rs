@@ -29,9 +29,10 @@ pub use accounts::{
     Label, MAX_TOKENS, NewToken, Place as AnswerPlace, Reserved, Role, TokenDigest, TokenId, UNDER_WAY_MS,
 };
 pub use key::generate_key_text;
-pub use open::{OpenOptions, Opened, exists, open, shown};
+pub use open::{OpenOptions, Opened, exists, kind, open, shown};
 pub use types::{
-    App, Change, Desired, Put, Seat, Secret, Taken, TokenHint, Transition, Workspace, WorkspaceSpec, Writer,
+    App, By, Change, Desired, Order, Place, Put, Seat, Seats, Secret, Taken, TokenHint, Transition, When,
+    Workspace, WorkspaceSpec, Writer,
 };
 
 /// Why the store could not do it. No variant carries a token or a payload.
@@ -53,6 +54,9 @@ pub enum StoreError {
     /// The caller may not do this.
     #[error("{0}")]
     Forbidden(String),
+    /// What the change was made to depend on is not so; see [`When`].
+    #[error("{0}")]
+    Stale(String),
     /// What is sealed cannot be opened with this node's key.
     #[error("cannot open {what} with this node's key: it was sealed with key {key_id}")]
     Sealed {
@@ -70,12 +74,16 @@ pub enum StoreError {
 /// clock.
 #[async_trait]
 pub trait Workspaces: Send + Sync + 'static {
-    /// Living workspaces in the order of their names, those after `after`, at most `limit`.
+    /// Living workspaces in this order, those after `after`, at most `limit`.
     async fn workspaces(
         &self,
-        after: Option<&WorkspaceName>,
+        order: Order,
+        after: Option<&Place>,
         limit: u32,
     ) -> Result<Vec<Workspace>, StoreError>;
+
+    /// How many living workspaces each app has, those wanted on and those wanted off, in no order.
+    async fn seats(&self) -> Result<Vec<Seats>, StoreError>;
 
     /// One living workspace.
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError>;
@@ -89,13 +97,16 @@ pub trait Workspaces: Send + Sync + 'static {
         &self,
         name: &WorkspaceName,
         spec: &WorkspaceSpec,
+        when: When,
         now_ms: i64,
     ) -> Result<Put, StoreError>;
 
-    /// Removes a workspace and erases its tokens, and the app's when it was the last on it. None when there is none.
+    /// Removes a workspace and erases its tokens, and the app's when it was the last on it. None when there is none, whatever
+    /// `when` says.
     async fn remove_workspace(
         &self,
         name: &WorkspaceName,
+        when: When,
         now_ms: i64,
     ) -> Result<Option<Workspace>, StoreError>;
 
@@ -104,6 +115,12 @@ pub trait Workspaces: Send + Sync + 'static {
 
     /// Apps that have a living workspace.
     async fn apps(&self) -> Result<Vec<App>, StoreError>;
+
+    /// Some of them in order of their ids, those after `after`, at most `limit`.
+    async fn apps_after(&self, after: AppId, limit: u32) -> Result<Vec<App>, StoreError>;
+
+    /// The app with this Slack id; none when it has no living workspace.
+    async fn slack_app(&self, slack_app_id: &str) -> Result<Option<App>, StoreError>;
 
     /// One app; none when it has no living workspace.
     async fn app(&self, id: AppId) -> Result<Option<App>, StoreError>;
@@ -132,8 +149,13 @@ pub trait Workspaces: Send + Sync + 'static {
     /// Adds to the history, keeping the newest thousand rows an app.
     async fn record(&self, transitions: &[Transition]) -> Result<(), StoreError>;
 
-    /// The newest changes of an app's state, newest first.
-    async fn history(&self, app: AppId, limit: u32) -> Result<Vec<Transition>, StoreError>;
+    /// The newest changes of an app's state, newest first, each with its number: those with a number below `before`, or all.
+    async fn history(
+        &self,
+        app: AppId,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, Transition)>, StoreError>;
 }
 
 /// The journal's side of the store.

@@ -47,6 +47,11 @@ pub async fn exists(options: &OpenOptions) -> Result<bool, StoreError> {
     SqliteStore::exists(&options.address)
 }
 
+/// Which database an address means: `sqlite` or `postgres`.
+pub fn kind(address: &str) -> &'static str {
+    if is_postgres(address) { "postgres" } else { "sqlite" }
+}
+
 /// An address as it may be shown: without its password.
 pub fn shown(address: &str) -> String {
     if is_postgres(address) { postgres::shown(address) } else { address.to_owned() }
@@ -74,6 +79,7 @@ fn for_good(error: StoreError) -> StoreError {
         | StoreError::Conflict(_)
         | StoreError::Absent(_)
         | StoreError::Forbidden(_)
+        | StoreError::Stale(_)
         | StoreError::Sealed { .. }
         | StoreError::Setup(_) => error,
     }

@@ -52,6 +52,8 @@ pub struct Workspace {
     pub app_token: Option<TokenHint>,
     /// The stored bot token.
     pub bot_token: Option<TokenHint>,
+    /// Rises with every change that a caller makes, not with what its connection learns.
+    pub version: i64,
     /// Milliseconds since 1970.
     pub created_ms: i64,
     /// Milliseconds since 1970.
@@ -94,6 +96,105 @@ pub struct WorkspaceSpec {
     pub app_token: Secret<AppToken>,
     /// The bot token.
     pub bot_token: Secret<BotToken>,
+}
+
+/// What must be so for a change to be made: looked at in the transaction that makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Whatever is there.
+    Always,
+    /// Nothing is there yet.
+    Absent,
+    /// Something is there.
+    Present,
+    /// It is that very row, and nobody has changed it since it was at this version.
+    Still(WorkspaceId, i64),
+}
+
+impl When {
+    /// A [`StoreError::Stale`] where it is not so.
+    pub fn check(self, found: Option<&Workspace>) -> Result<(), StoreError> {
+        let stale = match (self, found) {
+            (Self::Always, _) | (Self::Absent, None) | (Self::Present, Some(_)) => return Ok(()),
+            (Self::Still(id, version), Some(found)) if (found.id, found.version) == (id, version) => {
+                return Ok(());
+            }
+            (Self::Absent, Some(_)) => "it is there already",
+            (Self::Still(..), Some(_)) => "somebody has changed it since it was read",
+            (Self::Present | Self::Still(..), None) => "it is not there",
+        };
+        Err(StoreError::Stale(stale.into()))
+    }
+}
+
+impl Workspace {
+    /// The condition that nobody has changed it since it was read.
+    pub const fn unchanged(&self) -> When {
+        When::Still(self.id, self.version)
+    }
+}
+
+/// By what a list of workspaces is sorted. Where two are equal, their names decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// Their names, as bytes.
+    #[default]
+    Name,
+    /// When they were created.
+    Created,
+    /// When they were changed last.
+    Updated,
+}
+
+/// The order of a list of workspaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// By what.
+    pub by: By,
+    /// The last one first.
+    pub descending: bool,
+}
+
+impl Order {
+    /// Where a workspace stands in this order.
+    pub fn place(self, workspace: &Workspace) -> Place {
+        let ms = match self.by {
+            By::Name => 0,
+            By::Created => workspace.created_ms,
+            By::Updated => workspace.updated_ms,
+        };
+        Place { ms, name: workspace.name.as_str().into() }
+    }
+
+    /// Before all that can be.
+    pub(super) fn beginning(self) -> Place {
+        // No name has a character above '~'.
+        if self.descending {
+            Place { ms: i64::MAX, name: "\u{7f}".into() }
+        } else {
+            Place { ms: i64::MIN, name: "".into() }
+        }
+    }
+}
+
+/// A place in an order: a page begins after one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The time the order goes by, milliseconds since 1970; zero where it goes by name.
+    pub ms: i64,
+    /// The name.
+    pub name: Box<str>,
+}
+
+/// How many living workspaces of an app are wanted on, or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seats {
+    /// The app.
+    pub app: AppId,
+    /// Wanted on or off.
+    pub desired: Desired,
+    /// So many of its workspaces.
+    pub count: u64,
 }
 
 /// What a `PUT` did.

@@ -45,6 +45,27 @@ pub struct Metrics {
     registry: Registry,
 }
 
+/// What has been counted since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Totals {
+    /// Envelopes read from sockets.
+    pub received: u64,
+    /// Of those, sent again by Slack.
+    pub retries_received: u64,
+    /// Events on disk for the first time.
+    pub stored: u64,
+    /// Events that were on disk already.
+    pub duplicates: u64,
+    /// Acks sent, late ones included.
+    pub acks: u64,
+    /// Acks sent more than 3 s after the envelope was read.
+    pub acks_late: u64,
+    /// Envelopes let go unacked because too much waited.
+    pub shed: u64,
+    /// Events that no database would take.
+    pub quarantined: u64,
+}
+
 /// The figures of one handler.
 #[derive(Clone)]
 pub struct HandlerMetrics {
@@ -113,6 +134,20 @@ impl Metrics {
     pub fn received(&self, kind: Kind) {
         if let Some((_, counter)) = self.received.iter().find(|(known, _)| *known == kind) {
             counter.inc();
+        }
+    }
+
+    /// The counters, as they stand.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            received: self.received.iter().map(|(_, counter)| counter.get()).sum(),
+            retries_received: self.retries_received.get(),
+            stored: self.stored.get(),
+            duplicates: self.duplicates.get(),
+            acks: self.acks.get(),
+            acks_late: self.acks_late.get(),
+            shed: self.shed.get(),
+            quarantined: self.quarantined.get(),
         }
     }
 

@@ -218,6 +218,21 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    async fn of<S>(mut response: awc::ClientResponse<S>) -> Self
+    where
+        S: futures_util::Stream<Item = Result<bytes::Bytes, awc::error::PayloadError>>,
+    {
+        let text = response.body().await.expect("a body");
+        let header = |(name, value): (&awc::http::header::HeaderName, &awc::http::header::HeaderValue)| {
+            (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        Self {
+            status: response.status().as_u16(),
+            headers: response.headers().iter().map(header).collect(),
+            text: String::from_utf8_lossy(&text).into_owned(),
+        }
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
@@ -249,6 +264,16 @@ impl Node {
         self.ask("DELETE", &format!("/api/v1/workspaces/{name}"), Some(ADMIN_TOKEN), None).await
     }
 
+    /// `PATCH /api/v1/workspaces/{name}`, with a query.
+    pub(crate) async fn patch(&self, name: &str, body: &Value) -> Answer {
+        self.ask("PATCH", &format!("/api/v1/workspaces/{name}"), Some(ADMIN_TOKEN), Some(body)).await
+    }
+
+    /// `POST` with the admin token.
+    pub(crate) async fn post(&self, path: &str, body: Option<&Value>) -> Answer {
+        self.ask("POST", path, Some(ADMIN_TOKEN), body).await
+    }
+
     /// The workspace as the API shows it.
     pub(crate) async fn workspace(&self, name: &str) -> Value {
         let answer = self.get(&format!("/api/v1/workspaces/{name}")).await;
@@ -270,23 +295,34 @@ impl Node {
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        let mut response = match body {
+        let response = match body {
             Some(body) => request.send_json(body).await,
             None => request.send().await,
+        };
+        Answer::of(response.expect("the admin API answers")).await
+    }
+
+    /// `POST` by a client that outlives the node; the status of its answer.
+    pub(crate) fn post_apart(&self, path: &str) -> impl Future<Output = u16> + 'static {
+        let address = format!("http://{}{path}", self.app.address());
+        async move {
+            let request = awc::Client::default().post(address).bearer_auth(ADMIN_TOKEN).timeout(PATIENCE);
+            request.send().await.expect("the admin API answers").status().as_u16()
         }
-        .expect("the admin API answers");
-        let text = response.body().await.expect("a body");
-        Answer {
-            status: response.status().as_u16(),
-            headers: response
-                .headers()
-                .iter()
-                .map(|(name, value)| {
-                    (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-                })
-                .collect(),
-            text: String::from_utf8_lossy(&text).into_owned(),
-        }
+    }
+
+    /// A request with one header more.
+    pub(crate) async fn ask_with(
+        &self,
+        method: &str,
+        path: &str,
+        header: (&str, &str),
+        body: &Value,
+    ) -> Answer {
+        let address = format!("http://{}{path}", self.app.address());
+        let request = self.http.request(method.parse().expect("a method"), address).timeout(PATIENCE);
+        let request = request.bearer_auth(ADMIN_TOKEN).insert_header(header);
+        Answer::of(request.send_json(body).await.expect("the admin API answers")).await
     }
 
     /// The status of a workspace's connection, and those to come.

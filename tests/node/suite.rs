@@ -10,5 +10,7 @@ mod cli;
 mod crash;
 mod delivery;
 mod faults;
+mod overview;
 mod refresh;
+mod steering;
 mod truth;

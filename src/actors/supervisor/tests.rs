@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use url::Url;
 
 use super::*;
@@ -12,8 +12,10 @@ use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::client_config;
 use crate::slack::web::Outside;
-use crate::status::State;
-use crate::store::{Desired, Put, StoreError, Transition, Workspace, WorkspaceSpec, Workspaces};
+use crate::status::{Command, State};
+use crate::store::{
+    Desired, Order, Place, Put, Seats, StoreError, Transition, When, Workspace, WorkspaceSpec, Workspaces,
+};
 use crate::telemetry::Metrics;
 
 #[actix::test]
@@ -90,6 +92,33 @@ impl Handler<Forget> for Supervisor {
     fn handle(&mut self, Forget(app): Forget, _: &mut Self::Context) {
         self.remove(app);
     }
+}
+
+#[actix::test]
+async fn a_command_is_answered_when_the_connection_has_obeyed_it_and_one_to_nobody_is_dropped() {
+    let supervisor = supervisor(1);
+    let (done, obeyed) = oneshot::channel();
+    let steer = |done| Steer { command: Command::Connect, done };
+    supervisor.try_send(SteerApp { app: AppId(1), steer: steer(done) }).unwrap();
+    // Its app is wanted off, and a command does not overrule what is stored.
+    assert_eq!(obeyed.await.unwrap().status.borrow().state, State::Disconnected);
+    let (done, obeyed) = oneshot::channel();
+    supervisor.try_send(SteerApp { app: AppId(2), steer: steer(done) }).unwrap();
+    assert!(obeyed.await.is_err(), "there is no such app");
+}
+
+#[actix::test]
+async fn who_steers_a_connection_that_was_given_up_starts_it_again() {
+    tokio::time::pause();
+    let supervisor = supervisor(1);
+    for count in 1..=5 {
+        crash(&life(&supervisor, 1, count).await).await;
+    }
+    let (done, obeyed) = oneshot::channel();
+    let steer = Steer { command: Command::Connect, done };
+    supervisor.try_send(SteerApp { app: AppId(1), steer }).unwrap();
+    assert!(life(&supervisor, 1, 6).await.connected());
+    assert!(obeyed.await.is_ok());
 }
 
 /// Panics, as a bug would.
@@ -188,16 +217,36 @@ impl Workspaces for Apps {
         Ok(())
     }
 
-    async fn workspaces(&self, _: Option<&WorkspaceName>, _: u32) -> Result<Vec<Workspace>, StoreError> {
+    async fn workspaces(&self, _: Order, _: Option<&Place>, _: u32) -> Result<Vec<Workspace>, StoreError> {
+        unasked()
+    }
+    async fn seats(&self) -> Result<Vec<Seats>, StoreError> {
+        unasked()
+    }
+    async fn apps_after(&self, _: AppId, _: u32) -> Result<Vec<App>, StoreError> {
+        unasked()
+    }
+    async fn slack_app(&self, _: &str) -> Result<Option<App>, StoreError> {
         unasked()
     }
     async fn workspace(&self, _: &WorkspaceName) -> Result<Option<Workspace>, StoreError> {
         unasked()
     }
-    async fn put_workspace(&self, _: &WorkspaceName, _: &WorkspaceSpec, _: i64) -> Result<Put, StoreError> {
+    async fn put_workspace(
+        &self,
+        _: &WorkspaceName,
+        _: &WorkspaceSpec,
+        _: When,
+        _: i64,
+    ) -> Result<Put, StoreError> {
         unasked()
     }
-    async fn remove_workspace(&self, _: &WorkspaceName, _: i64) -> Result<Option<Workspace>, StoreError> {
+    async fn remove_workspace(
+        &self,
+        _: &WorkspaceName,
+        _: When,
+        _: i64,
+    ) -> Result<Option<Workspace>, StoreError> {
         unasked()
     }
     async fn bot_token(&self, _: WorkspaceId) -> Result<Option<BotToken>, StoreError> {
@@ -221,7 +270,7 @@ impl Workspaces for Apps {
     ) -> Result<(), StoreError> {
         unasked()
     }
-    async fn history(&self, _: AppId, _: u32) -> Result<Vec<Transition>, StoreError> {
+    async fn history(&self, _: AppId, _: Option<i64>, _: u32) -> Result<Vec<(i64, Transition)>, StoreError> {
         unasked()
     }
 }

@@ -41,6 +41,9 @@ const RIGHTS: &[(&[Method], &str, Role, Reach)] = &[
     (&[Method::GET], "/api/v1/apps/{}", Role::Viewer, Reach::Node),
     (&[Method::GET], "/api/v1/stats", Role::Viewer, Reach::Node),
     (&[Method::GET], "/api/v1/handlers", Role::Viewer, Reach::Node),
+    (&[Method::GET], "/api/v1/jobs", Role::Viewer, Reach::Node),
+    (&[Method::GET], "/api/v1/jobs/{}", Role::Viewer, Reach::Node),
+    (&[Method::POST], "/api/v1/jobs/{}/cancel", Role::Operator, Reach::Node),
 ];
 
 const CHANGES: &[Method] = &[Method::PUT, Method::PATCH, Method::DELETE];

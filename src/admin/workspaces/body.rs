@@ -1,43 +1,53 @@
-//! What a `PUT` says, read field by field so that every error names its field and none repeats a value: a value may be a
+//! Bodies, read field by field so that every error names its field and none repeats a value: a value may be a
 //! token in the wrong place.
 
 use std::time::Duration;
 
-use actix_web::web::Payload;
+use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpMessage, HttpRequest};
 use serde_json::{Map, Value};
 
 use super::super::problem::{Code, FieldError, Problem};
+use super::super::query::presentable;
 use crate::secret::{AppToken, BadToken, BotToken};
 use crate::store::{Desired, Secret, WorkspaceSpec};
 
+/// The fields of a workspace.
+pub(super) const KNOWN: &str = "name, app_token, bot_token, labels, links, desired";
 const MAX_BODY: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_NAME: usize = 255;
-const MAX_LABELS: usize = 32;
+pub(super) const MAX_LABELS: usize = 32;
 const MAX_LABEL_KEY: usize = 63;
-const MAX_LABEL_VALUE: usize = 255;
+pub(super) const MAX_LABEL_VALUE: usize = 255;
 const MAX_LINKS: u64 = 9;
 
-/// Reads a workspace from a request.
-pub(super) async fn read(
+/// A body of JSON, an object.
+pub(in crate::admin) async fn object(
     request: &HttpRequest,
     payload: Payload,
-    default_links: u8,
-) -> Result<WorkspaceSpec, Problem> {
-    if !request.content_type().eq_ignore_ascii_case("application/json") {
-        return Err(Problem::new(Code::UnsupportedMediaType, "send 'Content-Type: application/json'"));
+    types: &[&str],
+) -> Result<Map<String, Value>, Problem> {
+    if !types.iter().any(|known| request.content_type().eq_ignore_ascii_case(known)) {
+        let first = types.first().copied().unwrap_or_default();
+        return Err(Problem::new(Code::UnsupportedMediaType, format!("send 'Content-Type: {first}'")));
     }
-    let bytes = actix_rt::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(MAX_BODY))
-        .await
-        .map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come within 10 seconds"))?
-        .map_err(|_| Problem::new(Code::BodyTooLarge, "a workspace takes at most 64 KiB"))?
-        .map_err(|_| Problem::new(Code::InvalidRequest, "the body broke off"))?;
-    parse(&bytes, default_links)
+    parse(&bytes(payload, MAX_BODY).await?)
 }
 
-/// Reads a workspace from JSON.
-fn parse(bytes: &[u8], default_links: u8) -> Result<WorkspaceSpec, Problem> {
+/// A body that comes in time and is not too large.
+pub(in crate::admin) async fn bytes(payload: Payload, most: usize) -> Result<Bytes, Problem> {
+    actix_rt::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(most))
+        .await
+        .map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come within 10 seconds"))?
+        .map_err(|_| {
+            Problem::new(Code::BodyTooLarge, format!("a body has at most {} KiB here", most / 1024))
+        })?
+        .map_err(|_| Problem::new(Code::InvalidRequest, "the body broke off"))
+}
+
+/// An object of JSON.
+pub(in crate::admin) fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     // serde_json's own message may quote the text.
     let value: Value = serde_json::from_slice(bytes).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -46,7 +56,12 @@ fn parse(bytes: &[u8], default_links: u8) -> Result<WorkspaceSpec, Problem> {
     let Value::Object(map) = value else {
         return Err(Problem::new(Code::InvalidRequest, "the body must be a JSON object"));
     };
-    let mut fields = Fields { map, errors: Vec::new() };
+    Ok(map)
+}
+
+/// What a `PUT` or a `POST` says of a workspace.
+pub(super) fn spec(map: Map<String, Value>, default_links: u8) -> Result<WorkspaceSpec, Problem> {
+    let mut fields = Fields::new(map);
     let spec = WorkspaceSpec {
         title: fields.take("name", title).flatten(),
         desired: fields.take("desired", desired).unwrap_or(Desired::Connected),
@@ -55,24 +70,36 @@ fn parse(bytes: &[u8], default_links: u8) -> Result<WorkspaceSpec, Problem> {
         app_token: fields.secret("app_token", AppToken::parse),
         bot_token: fields.secret("bot_token", BotToken::parse),
     };
-    fields.done().map(|()| spec)
+    fields.done(KNOWN).map(|()| spec)
 }
 
 /// The fields not yet read, and what was wrong with those that were.
-struct Fields {
+pub(in crate::admin) struct Fields {
     map: Map<String, Value>,
     errors: Vec<FieldError>,
 }
 
 impl Fields {
+    pub(in crate::admin) const fn new(map: Map<String, Value>) -> Self {
+        Self { map, errors: Vec::new() }
+    }
+
     /// One field; absent and `null` are the same.
-    fn take<T>(&mut self, field: &str, read: fn(&Value) -> Result<T, String>) -> Option<T> {
+    pub(in crate::admin) fn take<T>(
+        &mut self,
+        field: &str,
+        read: fn(&Value) -> Result<T, String>,
+    ) -> Option<T> {
         let value = self.map.remove(field).filter(|value| !value.is_null())?;
         read(&value).map_err(|message| self.wrong(field, message)).ok()
     }
 
     /// A secret: absent keeps it, `null` removes it.
-    fn secret<T>(&mut self, field: &str, parse: fn(&str) -> Result<T, BadToken>) -> Secret<T> {
+    pub(in crate::admin) fn secret<T>(
+        &mut self,
+        field: &str,
+        parse: fn(&str) -> Result<T, BadToken>,
+    ) -> Secret<T> {
         let message = match self.map.remove(field) {
             None => return Secret::Keep,
             Some(Value::Null) => return Secret::Remove,
@@ -91,32 +118,32 @@ impl Fields {
         Secret::Keep
     }
 
-    fn wrong(&mut self, field: &str, message: String) {
+    pub(in crate::admin) const fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
+    pub(in crate::admin) fn wrong(&mut self, field: &str, message: String) {
         self.errors.push(FieldError { field: field.to_owned(), message });
     }
 
     /// What nobody has read is unknown.
-    fn done(mut self) -> Result<(), Problem> {
-        let known = "the fields are name, app_token, bot_token, labels, links and desired";
+    pub(in crate::admin) fn done(mut self, known: &str) -> Result<(), Problem> {
         for field in self.map.keys() {
-            self.errors.push(FieldError { field: presentable(field), message: format!("unknown; {known}") });
+            self.errors.push(FieldError {
+                field: presentable(field),
+                message: format!("unknown; the fields are {known}"),
+            });
         }
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::fields(Code::InvalidFields, self.errors)) }
     }
 }
 
-/// A field's name as it may be repeated: a token in its place has a dash.
-fn presentable(field: &str) -> String {
-    let fine = field.len() <= 64 && field.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if fine && !field.is_empty() { field.to_owned() } else { "(a name that is no identifier)".to_owned() }
-}
-
-fn title(value: &Value) -> Result<Option<String>, String> {
+pub(in crate::admin) fn title(value: &Value) -> Result<Option<String>, String> {
     let text = text(value, MAX_NAME)?.trim();
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
-fn desired(value: &Value) -> Result<Desired, String> {
+pub(in crate::admin) fn desired(value: &Value) -> Result<Desired, String> {
     match value.as_str() {
         Some("connected") => Ok(Desired::Connected),
         Some("disconnected") => Ok(Desired::Disconnected),
@@ -124,14 +151,14 @@ fn desired(value: &Value) -> Result<Desired, String> {
     }
 }
 
-fn links(value: &Value) -> Result<u8, String> {
+pub(in crate::admin) fn links(value: &Value) -> Result<u8, String> {
     let links = value.as_u64().filter(|links| (1..=MAX_LINKS).contains(links));
     links
         .and_then(|links| u8::try_from(links).ok())
         .ok_or_else(|| format!("must be a number from 1 to {MAX_LINKS}"))
 }
 
-fn labels(value: &Value) -> Result<Vec<(String, String)>, String> {
+pub(in crate::admin) fn labels(value: &Value) -> Result<Vec<(String, String)>, String> {
     let Value::Object(map) = value else { return Err("must be an object of strings".to_owned()) };
     if map.len() > MAX_LABELS {
         return Err(format!("at most {MAX_LABELS} labels"));
@@ -140,7 +167,7 @@ fn labels(value: &Value) -> Result<Vec<(String, String)>, String> {
 }
 
 /// No colon: it parts key from value in a filter.
-fn label_key(key: &str) -> Result<String, String> {
+pub(super) fn label_key(key: &str) -> Result<String, String> {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b"_.-/".contains(&b);
     if (1..=MAX_LABEL_KEY).contains(&key.len()) && key.bytes().all(inner) {
         return Ok(key.to_owned());
@@ -149,7 +176,7 @@ fn label_key(key: &str) -> Result<String, String> {
 }
 
 /// A control character, NUL before all, is refused by some databases and garbles a screen.
-fn text(value: &Value, max_chars: usize) -> Result<&str, String> {
+pub(in crate::admin) fn text(value: &Value, max_chars: usize) -> Result<&str, String> {
     let fine = |text: &&str| text.chars().count() <= max_chars && !text.chars().any(char::is_control);
     value
         .as_str()

@@ -1,3 +1,8 @@
+mod actions;
+mod changes;
+mod list;
+mod timeline;
+
 use actix_web::http::{Method, StatusCode};
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
@@ -312,40 +317,6 @@ async fn an_id_is_judged_after_percent_decoding() {
 }
 
 #[actix_web::test]
-async fn a_list_goes_on_where_its_cursor_says_and_misses_nobody() {
-    let node = FakeNode::new();
-    let mut expected: Vec<_> = (0..5).map(|i| format!("w{i}")).collect();
-    for id in &expected {
-        put(&node, &format!("/api/v1/workspaces/{id}"), &full()).await;
-    }
-    let mut path = "/api/v1/workspaces?limit=2".to_owned();
-    let mut pages = Vec::new();
-    loop {
-        let page = get(&node, &path).await.json();
-        let ids: Vec<_> = page["data"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
-        pages.push(ids.len());
-        assert_eq!(ids, expected.drain(..ids.len()).collect::<Vec<_>>());
-        let Some(cursor) = page["next_cursor"].as_str() else { break };
-        path = format!("/api/v1/workspaces?limit=2&cursor={cursor}");
-    }
-    assert_eq!(pages, [2, 2, 1]);
-}
-
-#[actix_web::test]
-async fn a_list_has_50_unless_told_and_its_last_full_page_has_no_cursor() {
-    let node = FakeNode::new();
-    for i in 0..51 {
-        put(&node, &format!("/api/v1/workspaces/w{i:02}"), &full()).await;
-    }
-    let page = get(&node, "/api/v1/workspaces").await.json();
-    assert_eq!(page["data"].as_array().unwrap().len(), 50);
-    assert!(page["next_cursor"].is_string());
-    let page = get(&node, "/api/v1/workspaces?limit=51").await.json();
-    assert_eq!(page["data"].as_array().unwrap().len(), 51);
-    assert_eq!(page["next_cursor"], Value::Null);
-}
-
-#[actix_web::test]
 async fn a_query_that_is_not_understood_is_refused_with_the_parameter_named() {
     for (query, field) in [
         ("limit=0", "limit"),
@@ -356,7 +327,16 @@ async fn a_query_that_is_not_understood_is_refused_with_the_parameter_named() {
         ("cursor=!!", "cursor"),
         ("cursor=YWNtZQ", "cursor"),
         ("cursor=%00", "cursor"),
-        ("state=failed", "state"),
+        ("state=broken", "state"),
+        ("health=fine", "health"),
+        ("warning=ouch", "warning"),
+        ("label=", "label"),
+        ("label=:42", "label"),
+        ("app_id=A-1", "app_id"),
+        ("team_id=", "team_id"),
+        ("q=", "q"),
+        ("sort=name", "sort"),
+        ("colour=red", "colour"),
     ] {
         let answer = get(&FakeNode::new(), &format!("/api/v1/workspaces?{query}")).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
@@ -371,10 +351,11 @@ async fn a_method_that_a_path_does_not_know_gets_a_405_with_those_it_knows() {
         ("/livez", "GET"),
         ("/readyz", "GET"),
         ("/metrics", "GET"),
-        ("/api/v1/workspaces", "GET"),
-        (ACME, "GET, PUT, DELETE"),
+        ("/api/v1/workspaces", "GET, POST"),
+        (ACME, "GET, PUT, PATCH, DELETE"),
+        ("/api/v1/workspaces/acme/connect", "POST"),
     ] {
-        let answer = ask(&FakeNode::new(), TestRequest::patch().uri(path)).await;
+        let answer = ask(&FakeNode::new(), TestRequest::default().method(Method::TRACE).uri(path)).await;
         assert_eq!(
             (answer.status, code(&answer).as_str()),
             (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")

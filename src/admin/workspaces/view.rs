@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use time::OffsetDateTime;
 
 use super::super::Counters;
+use super::super::moment::rfc3339;
 use crate::status::{Code, Health, LinkState, LinkStatus, Reason, State, Status};
 use crate::store::{Desired, TokenHint, Workspace};
 
@@ -35,7 +35,7 @@ pub(super) struct WorkspaceOut<'a> {
 }
 
 #[derive(Serialize)]
-struct SocketOut {
+pub(in crate::admin) struct SocketOut {
     generation: u64,
     state: LinkState,
     host: Option<Box<str>>,
@@ -45,7 +45,7 @@ struct SocketOut {
 }
 
 #[derive(Serialize)]
-struct CountersOut {
+pub(in crate::admin) struct CountersOut {
     events: u64,
     duplicates: u64,
     acks: u64,
@@ -65,8 +65,7 @@ struct TokenOut<'a> {
 }
 
 impl<'a> WorkspaceOut<'a> {
-    pub(super) fn new(workspace: &'a Workspace, status: Option<Status>, counters: Counters) -> Self {
-        let status = status.unwrap_or_else(|| not_running(workspace));
+    pub(super) fn new(workspace: &'a Workspace, status: Status, counters: Counters) -> Self {
         let slack_app_id = status.slack_app_id.map(String::from);
         Self {
             id: workspace.name.as_str(),
@@ -85,12 +84,7 @@ impl<'a> WorkspaceOut<'a> {
             next_attempt_at: status.next_attempt_ms.map(rfc3339),
             sockets: status.links.into_iter().map(SocketOut::from).collect(),
             warnings: status.warnings,
-            counters: CountersOut {
-                events: counters.events,
-                duplicates: counters.duplicates,
-                acks: counters.acks,
-                reconnects: counters.reconnects,
-            },
+            counters: counters.into(),
             last_event_at: counters.last_event_ms.map(rfc3339),
             tokens: TokensOut {
                 app: workspace.app_token.as_ref().map(TokenOut::from),
@@ -102,12 +96,24 @@ impl<'a> WorkspaceOut<'a> {
     }
 }
 
+/// What is shown of a workspace whose connection says this, or nothing.
+pub(in crate::admin) fn seen(workspace: &Workspace, status: Option<Status>) -> Status {
+    status.unwrap_or_else(|| idle(workspace.desired, workspace.updated_ms))
+}
+
 /// Not started yet, or wanted off.
-fn not_running(workspace: &Workspace) -> Status {
-    let off = Status::off(workspace.updated_ms);
-    match workspace.desired {
+pub(in crate::admin) fn idle(desired: Desired, since_ms: i64) -> Status {
+    let off = Status::off(since_ms);
+    match desired {
         Desired::Connected => Status { health: Health::Down, ..off },
         Desired::Disconnected => off,
+    }
+}
+
+impl From<Counters> for CountersOut {
+    fn from(counters: Counters) -> Self {
+        let Counters { events, duplicates, acks, reconnects, last_event_ms: _ } = counters;
+        Self { events, duplicates, acks, reconnects }
     }
 }
 
@@ -127,31 +133,5 @@ impl From<LinkStatus> for SocketOut {
 impl<'a> From<&'a TokenHint> for TokenOut<'a> {
     fn from(token: &'a TokenHint) -> Self {
         Self { hint: &token.hint, updated_at: rfc3339(token.updated_ms) }
-    }
-}
-
-/// The last moment that RFC 3339 can say: the end of the year 9999.
-const LAST_MS: i64 = 253_402_300_799_999;
-
-/// Milliseconds since 1970 as RFC 3339 in UTC, always with its milliseconds: then texts sort as times do.
-pub(in crate::admin) fn rfc3339(ms: i64) -> String {
-    let ms = ms.clamp(0, LAST_MS);
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
-    let (hour, minute, second, ms) = (at.hour(), at.minute(), at.second(), at.millisecond());
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_told_in_utc_with_milliseconds_whatever_the_number() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(1_795_377_600_007), "2026-11-22T20:00:00.007Z");
-        assert_eq!(rfc3339(-5), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(i64::MAX), "9999-12-31T23:59:59.999Z");
     }
 }

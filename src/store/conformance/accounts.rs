@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Ground, name, no_token, put, seated, spec};
 use crate::ids::AppId;
 use crate::store::{
-    ApiToken, Caller, Change, Label, MAX_TOKENS, NewToken, Role, Store, StoreError, TokenDigest, TokenId,
-    WorkspaceSpec, Workspaces,
+    ApiToken, By, Caller, Change, Label, MAX_TOKENS, NewToken, Order, Place, Role, Store, StoreError,
+    TokenDigest, TokenId, When, WorkspaceSpec, Workspaces,
 };
 
 pub(in crate::store) async fn a_token_is_found_by_its_digest_until_it_is_revoked(ground: &impl Ground) {
@@ -94,19 +94,26 @@ pub(in crate::store) async fn who_sees_one_label_finds_its_workspaces_and_no_oth
     let store = furnished(ground).await;
     let theirs = scoped(&store);
     let names = async |after: Option<&str>, limit| -> Vec<String> {
-        let after = after.map(name);
-        let found = theirs.workspaces(after.as_ref(), limit).await.unwrap();
+        let after = after.map(|name| Place { ms: 0, name: name.into() });
+        let found = theirs.workspaces(Order::default(), after.as_ref(), limit).await.unwrap();
         found.into_iter().map(|found| found.name.to_string()).collect()
     };
     assert_eq!(names(None, 10).await, ["a", "c"]);
     assert_eq!(names(Some("a"), 10).await, ["c"]);
     assert_eq!(names(None, 1).await, ["a"]);
+    for by in [By::Name, By::Created, By::Updated] {
+        let order = Order { by, descending: true };
+        let found = theirs.workspaces(order, None, 10).await.unwrap();
+        let mut found: Vec<_> = found.iter().map(|found| found.name.as_str()).collect();
+        found.sort_unstable();
+        assert_eq!(found, ["a", "c"], "{order:?}");
+    }
     assert!(theirs.workspace(&name("a")).await.unwrap().is_some());
     for foreign in ["b", "d", "none"] {
         assert_eq!(theirs.workspace(&name(foreign)).await.unwrap(), None, "{foreign}");
     }
     let all = Arc::clone(&store).on_behalf(Caller::admin("root"));
-    assert_eq!(all.workspaces(None, 10).await.unwrap().len(), 4);
+    assert_eq!(all.workspaces(Order::default(), None, 10).await.unwrap().len(), 4);
     store.close().await;
 }
 
@@ -118,12 +125,12 @@ pub(in crate::store) async fn who_sees_one_label_neither_takes_what_is_not_their
     let labelled =
         |value: &str| WorkspaceSpec { labels: vec![("tenant".into(), value.into())], ..no_token() };
 
-    let taken = theirs.put_workspace(&name("b"), &labelled("42"), 9).await;
+    let taken = theirs.put_workspace(&name("b"), &labelled("42"), When::Always, 9).await;
     assert!(matches!(taken, Err(StoreError::Absent(_))), "{taken:?}");
-    assert_eq!(theirs.remove_workspace(&name("b"), 9).await.unwrap(), None);
+    assert_eq!(theirs.remove_workspace(&name("b"), When::Always, 9).await.unwrap(), None);
     for spec in [labelled("43"), no_token()] {
         for workspace in ["a", "new"] {
-            let let_go = theirs.put_workspace(&name(workspace), &spec, 9).await;
+            let let_go = theirs.put_workspace(&name(workspace), &spec, When::Always, 9).await;
             assert!(matches!(let_go, Err(StoreError::Forbidden(_))), "{let_go:?}");
         }
     }
@@ -132,9 +139,15 @@ pub(in crate::store) async fn who_sees_one_label_neither_takes_what_is_not_their
     assert_eq!(store.workspace(&name("new")).await.unwrap(), None);
 
     let body = WorkspaceSpec { links: 3, ..labelled("42") };
-    assert_eq!(theirs.put_workspace(&name("a"), &body, 9).await.unwrap().change, Change::Updated);
-    assert_eq!(theirs.put_workspace(&name("new"), &body, 9).await.unwrap().change, Change::Created);
-    assert!(theirs.remove_workspace(&name("new"), 9).await.unwrap().is_some());
+    assert_eq!(
+        theirs.put_workspace(&name("a"), &body, When::Always, 9).await.unwrap().change,
+        Change::Updated
+    );
+    assert_eq!(
+        theirs.put_workspace(&name("new"), &body, When::Always, 9).await.unwrap().change,
+        Change::Created
+    );
+    assert!(theirs.remove_workspace(&name("new"), When::Always, 9).await.unwrap().is_some());
     store.close().await;
 }
 

@@ -1,10 +1,10 @@
 //! Promises about apps: identity, tokens, history.
 
 use super::{Ground, app_token, candidate_of, name, no_token, put, seated, spec, token_of};
-use crate::ids::Generation;
+use crate::ids::{AppId, Generation};
 use crate::secret::AppToken;
 use crate::status::{Code, State};
-use crate::store::{Change, Desired, Secret, StoreError, Transition, WorkspaceSpec};
+use crate::store::{Change, Desired, Secret, Store, StoreError, Transition, When, WorkspaceSpec};
 
 pub(in crate::store) async fn a_token_already_known_seats_the_workspace_on_its_app(ground: &impl Ground) {
     let store = ground.open().await;
@@ -115,7 +115,7 @@ pub(in crate::store) async fn an_app_is_wanted_on_while_one_of_its_workspaces_is
     seated(&*store, "on", "xapp-shared").await;
     let both = store.app(app).await.unwrap().unwrap();
     assert_eq!((both.desired, both.links), (Desired::Connected, 4));
-    store.remove_workspace(&name("off"), 2).await.unwrap();
+    store.remove_workspace(&name("off"), When::Always, 2).await.unwrap();
     let left = store.app(app).await.unwrap().unwrap();
     assert_eq!((left.desired, left.links, left.seats.len()), (Desired::Connected, 1, 1));
     store.close().await;
@@ -159,10 +159,29 @@ pub(in crate::store) async fn a_slack_app_id_is_learnt_once_and_never_by_two_app
 pub(in crate::store) async fn an_app_without_living_workspaces_is_none(ground: &impl Ground) {
     let store = ground.open().await;
     let app = seated(&*store, "acme", "xapp-first").await;
-    store.remove_workspace(&name("acme"), 2).await.unwrap();
+    store.remove_workspace(&name("acme"), When::Always, 2).await.unwrap();
     assert!(store.app(app).await.unwrap().is_none());
     assert!(store.apps().await.unwrap().is_empty());
     assert_ne!(seated(&*store, "acme", "xapp-first").await, app);
+    store.close().await;
+}
+
+pub(in crate::store) async fn apps_come_in_pages_and_by_the_id_slack_gave_them(ground: &impl Ground) {
+    let store = ground.open().await;
+    let mut made = vec![];
+    for number in 1..=3 {
+        made.push(seated(&*store, &format!("w{number}"), &format!("xapp-1-A{number}-1-x")).await);
+    }
+    let ids = async |after, limit| -> Vec<AppId> {
+        store.apps_after(after, limit).await.unwrap().into_iter().map(|app| app.id).collect()
+    };
+    assert_eq!(ids(AppId(0), 2).await, made[..2]);
+    assert_eq!(ids(made[1], 2).await, made[2..]);
+    assert_eq!(store.slack_app("A2").await.unwrap().map(|app| app.id), Some(made[1]));
+    assert!(store.slack_app("A4").await.unwrap().is_none());
+    store.remove_workspace(&name("w2"), When::Always, 2).await.unwrap();
+    assert!(store.slack_app("A2").await.unwrap().is_none());
+    assert_eq!(ids(AppId(0), 9).await, [made[0], made[2]]);
     store.close().await;
 }
 
@@ -184,10 +203,40 @@ pub(in crate::store) async fn history_is_newest_first_and_keeps_a_thousand_an_ap
     let many: Vec<Transition> = (0..1010).map(|at| change(app, at)).collect();
     store.record(&many).await.unwrap();
 
-    let newest = store.history(app, 2).await.unwrap();
+    let newest = history(&*store, app, 2).await;
     assert_eq!(newest, [change(app, 1009), change(app, 1008)]);
-    let all = store.history(app, 5000).await.unwrap();
+    let all = history(&*store, app, 5000).await;
     assert_eq!((all.len(), all.last()), (1000, Some(&change(app, 10))));
-    assert_eq!(store.history(other, 10).await.unwrap(), [plain]);
+    assert_eq!(history(&*store, other, 10).await, [plain]);
     store.close().await;
+}
+
+pub(in crate::store) async fn history_goes_on_below_a_number_and_numbers_are_never_reused(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let app = seated(&*store, "acme", "xapp-first").await;
+    let change = |at_ms| Transition {
+        app,
+        at_ms,
+        from: State::Connected,
+        to: State::Ready,
+        code: None,
+        generation: None,
+    };
+    let many: Vec<Transition> = (0..5).map(change).collect();
+    store.record(&many).await.unwrap();
+    let first = store.history(app, None, 2).await.unwrap();
+    let rest = store.history(app, Some(first[1].0), 10).await.unwrap();
+    let times: Vec<_> = first.iter().chain(&rest).map(|(_, change)| change.at_ms).collect();
+    assert_eq!(times, [4, 3, 2, 1, 0]);
+    assert_eq!(store.history(app, Some(rest[2].0), 10).await.unwrap(), []);
+    store.record(&[change(9)]).await.unwrap();
+    assert_eq!(store.history(app, Some(first[1].0), 10).await.unwrap(), rest, "what is new comes before");
+    store.close().await;
+}
+
+async fn history(store: &dyn Store, app: AppId, limit: u32) -> Vec<Transition> {
+    let found = store.history(app, None, limit).await.unwrap();
+    found.into_iter().map(|(_, transition)| transition).collect()
 }

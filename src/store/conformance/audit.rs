@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Ground, app_token, bot_token, name, no_token, spec};
 use crate::store::{
-    Action, AuditFilter, Caller, Changes, Deed, Label, NewToken, Role, Store, TokenDigest, TokenId,
+    Action, AuditFilter, Caller, Changes, Deed, Label, NewToken, Role, Store, TokenDigest, TokenId, When,
     WorkspaceSpec,
 };
 
@@ -21,12 +21,12 @@ pub(in crate::store) async fn every_change_on_somebodys_behalf_is_written_down_w
         bot_token: bot_token("xoxb-1-2-canary-of-bot9f0e"),
         ..spec("xapp-1-A1-1-canary-of-app-ab12")
     };
-    ours.put_workspace(&acme, &body, 100).await.unwrap();
+    ours.put_workspace(&acme, &body, When::Always, 100).await.unwrap();
     let labels = vec![("tenant".into(), "42".into())];
     let app_token = app_token("xapp-1-A1-2-canary-of-app-cd34");
     let body = WorkspaceSpec { title: Some("Acme".into()), labels, app_token, ..no_token() };
-    ours.put_workspace(&acme, &body, 200).await.unwrap();
-    ours.remove_workspace(&acme, 300).await.unwrap();
+    ours.put_workspace(&acme, &body, When::Always, 200).await.unwrap();
+    ours.remove_workspace(&acme, When::Always, 300).await.unwrap();
     let new = new_token();
     let token = store.create_token(&new, &caller(), 400).await.unwrap();
     store.revoke_token(token.id, &caller(), 500).await.unwrap();
@@ -71,11 +71,15 @@ pub(in crate::store) async fn what_changes_nothing_or_fails_is_not_written_down(
     let ours = Arc::clone(&store).on_behalf(caller());
     let body = spec("xapp-1-A1-1-x");
     for now in [1, 2] {
-        ours.put_workspace(&name("acme"), &body, now).await.unwrap();
+        ours.put_workspace(&name("acme"), &body, When::Always, now).await.unwrap();
     }
-    ours.remove_workspace(&name("nobody"), 3).await.unwrap();
+    ours.remove_workspace(&name("nobody"), When::Always, 3).await.unwrap();
     let theirs = Caller { scope: Label::parse("tenant:42"), ..caller() };
-    Arc::clone(&store).on_behalf(theirs).put_workspace(&name("acme"), &no_token(), 4).await.unwrap_err();
+    Arc::clone(&store)
+        .on_behalf(theirs)
+        .put_workspace(&name("acme"), &no_token(), When::Always, 4)
+        .await
+        .unwrap_err();
     let token = store.create_token(&new_token(), &caller(), 5).await.unwrap();
     store.create_token(&new_token(), &caller(), 6).await.unwrap_err();
     for now in [7, 8] {

@@ -1,7 +1,7 @@
 //! Promises about workspaces.
 
 use super::{Ground, app_token, bot_token, name, no_token, put, seated, spec};
-use crate::store::{Change, Desired, Secret, StoreError, TokenHint, WorkspaceSpec};
+use crate::store::{By, Change, Desired, Order, Seats, Secret, StoreError, TokenHint, When, WorkspaceSpec};
 
 pub(in crate::store) async fn a_workspace_is_created_updated_and_left_alone_by_the_same_body(
     ground: &impl Ground,
@@ -73,16 +73,126 @@ pub(in crate::store) async fn names_come_sorted_and_in_pages(ground: &impl Groun
     for workspace in ["b", "a", "Z", "a.b", "a-b", "9"] {
         seated(&*store, workspace, &format!("xapp-{workspace}")).await;
     }
+    let order = Order::default();
     let mut seen = vec![];
     let mut after = None;
     loop {
-        let page = store.workspaces(after.as_ref(), 4).await.unwrap();
+        let page = store.workspaces(order, after.as_ref(), 4).await.unwrap();
         let Some(last) = page.last() else { break };
         assert!(page.len() <= 4);
-        after = Some(last.name.clone());
+        after = Some(order.place(last));
         seen.extend(page.into_iter().map(|workspace| workspace.name.to_string()));
     }
     assert_eq!(seen, ["9", "Z", "a", "a-b", "a.b", "b"]);
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_list_goes_by_name_or_time_either_way_and_names_decide_where_times_are_equal(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    for (workspace, at) in [("c", 1), ("a", 2), ("b", 2), ("d", 3)] {
+        put(&*store, workspace, &spec(&format!("xapp-{workspace}")), at).await;
+    }
+    put(&*store, "a", &WorkspaceSpec { links: 2, ..no_token() }, 9).await;
+    for (by, ascending) in [
+        (By::Name, ["a", "b", "c", "d"]),
+        (By::Created, ["c", "a", "b", "d"]),
+        (By::Updated, ["c", "b", "d", "a"]),
+    ] {
+        for descending in [false, true] {
+            let order = Order { by, descending };
+            let (mut seen, mut after) = (vec![], None);
+            loop {
+                let page = store.workspaces(order, after.as_ref(), 1).await.unwrap();
+                let Some(last) = page.last() else { break };
+                after = Some(order.place(last));
+                seen.extend(page.into_iter().map(|workspace| workspace.name.to_string()));
+            }
+            if descending {
+                seen.reverse();
+            }
+            assert_eq!(seen, ascending, "{order:?}");
+        }
+    }
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_change_made_to_depend_on_a_version_is_refused_once_somebody_else_has_changed_it(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let read = put(&*store, "acme", &spec("xapp-1-A1-1-x"), 1).await.workspace;
+    let acme = name("acme");
+    let links = |links| WorkspaceSpec { links, ..no_token() };
+    let when = read.unchanged();
+    let first = store.put_workspace(&acme, &links(2), when, 2).await.unwrap().workspace;
+    assert!(first.version > read.version);
+    // In the same millisecond too.
+    let refused = store.put_workspace(&acme, &links(3), when, 2).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Stale(_)), "{refused}");
+    let refused = store.remove_workspace(&acme, when, 2).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Stale(_)), "{refused}");
+    assert_eq!(store.workspace(&acme).await.unwrap().as_ref(), Some(&first));
+
+    let same = store.put_workspace(&acme, &links(2), first.unchanged(), 3).await.unwrap();
+    assert_eq!((same.change, same.workspace.version), (Change::Unchanged, first.version));
+    assert!(store.remove_workspace(&acme, first.unchanged(), 4).await.unwrap().is_some());
+    assert_eq!(store.remove_workspace(&acme, when, 5).await.unwrap(), None);
+    for when in [when, When::Present] {
+        let refused = store.put_workspace(&acme, &spec("xapp-1-A1-1-x"), when, 6).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Stale(_)), "{refused}");
+        assert_eq!(store.workspace(&acme).await.unwrap(), None);
+    }
+    // One that has come in its place is another.
+    let anew = put(&*store, "acme", &spec("xapp-1-A1-1-x"), 7).await.workspace;
+    assert_eq!(anew.version, read.version);
+    assert!(store.put_workspace(&acme, &links(3), when, 8).await.is_err());
+    store.put_workspace(&acme, &links(3), When::Present, 9).await.unwrap();
+    store.close().await;
+}
+
+pub(in crate::store) async fn what_a_connection_learns_moves_no_version(ground: &impl Ground) {
+    let store = ground.open().await;
+    let workspace = put(&*store, "acme", &spec("xapp-first"), 1).await.workspace;
+    store.learn_team(workspace.id, Some("T1"), None, 2).await.unwrap();
+    store.learn_slack_app_id(workspace.app, "A1", 3).await.unwrap();
+    let learnt = store.workspace(&name("acme")).await.unwrap().unwrap();
+    assert_eq!((learnt.team_id.as_deref(), learnt.slack_app_id.as_deref()), (Some("T1"), Some("A1")));
+    assert_eq!(learnt.version, workspace.version);
+    let with_token = put(&*store, "acme", &spec("xapp-second"), 4).await.workspace;
+    assert!(with_token.version > learnt.version, "a new token is a change of the caller's");
+    store.close().await;
+}
+
+pub(in crate::store) async fn what_must_not_be_there_yet_is_made_once(ground: &impl Ground) {
+    let store = ground.open().await;
+    let body = spec("xapp-1-A1-1-x");
+    let made = store.put_workspace(&name("acme"), &body, When::Absent, 1).await.unwrap();
+    assert_eq!(made.change, Change::Created);
+    let refused = store.put_workspace(&name("acme"), &body, When::Absent, 2).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Stale(_)), "{refused}");
+    store.close().await;
+}
+
+pub(in crate::store) async fn seats_are_counted_by_app_and_by_what_is_wanted(ground: &impl Ground) {
+    let store = ground.open().await;
+    let shared = seated(&*store, "one", "xapp-shared").await;
+    seated(&*store, "two", "xapp-shared").await;
+    let off = WorkspaceSpec { desired: Desired::Disconnected, ..spec("xapp-shared") };
+    put(&*store, "three", &off, 1).await;
+    let alone = seated(&*store, "alone", "xapp-alone").await;
+    seated(&*store, "gone", "xapp-gone").await;
+    store.remove_workspace(&name("gone"), When::Always, 2).await.unwrap();
+    let mut seats = store.seats().await.unwrap();
+    seats.sort_by_key(|seats| (seats.app, seats.count));
+    let of = |app, desired, count| Seats { app, desired, count };
+    let expected = [
+        of(shared, Desired::Disconnected, 1),
+        of(shared, Desired::Connected, 2),
+        of(alone, Desired::Connected, 1),
+    ];
+    assert_eq!(seats, expected);
     store.close().await;
 }
 
@@ -93,10 +203,13 @@ pub(in crate::store) async fn a_removed_workspace_is_gone_with_its_tokens_and_it
     let body = WorkspaceSpec { bot_token: bot_token("xoxb-1-secret"), ..spec("xapp-1-A1-1-x") };
     let workspace = put(&*store, "acme", &body, 1).await.workspace;
 
-    assert_eq!(store.remove_workspace(&name("acme"), 2).await.unwrap().as_ref(), Some(&workspace));
-    assert_eq!(store.remove_workspace(&name("acme"), 3).await.unwrap(), None);
+    assert_eq!(
+        store.remove_workspace(&name("acme"), When::Always, 2).await.unwrap().as_ref(),
+        Some(&workspace)
+    );
+    assert_eq!(store.remove_workspace(&name("acme"), When::Always, 3).await.unwrap(), None);
     assert_eq!(store.workspace(&name("acme")).await.unwrap(), None);
-    assert_eq!(store.workspaces(None, 10).await.unwrap(), []);
+    assert_eq!(store.workspaces(Order::default(), None, 10).await.unwrap(), []);
     assert_eq!(store.bot_token(workspace.id).await.unwrap(), None);
 
     let anew = put(&*store, "acme", &no_token(), 4).await;
@@ -120,12 +233,13 @@ pub(in crate::store) async fn two_workspaces_of_one_app_and_team_are_a_conflict(
     assert_eq!(store.workspace(&name("two")).await.unwrap().unwrap().team_id, None);
 
     store.learn_team(other.id, Some("T1"), None, 4).await.unwrap();
-    let refused = store.put_workspace(&name("other"), &spec("xapp-1-A1-1-x"), 5).await.unwrap_err();
+    let refused =
+        store.put_workspace(&name("other"), &spec("xapp-1-A1-1-x"), When::Always, 5).await.unwrap_err();
     assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
     assert_eq!(store.workspace(&name("other")).await.unwrap().unwrap().app, other.app);
 
     store.learn_team(two.id, Some("T2"), None, 6).await.unwrap();
-    store.remove_workspace(&name("one"), 7).await.unwrap();
+    store.remove_workspace(&name("one"), When::Always, 7).await.unwrap();
     store.learn_team(two.id, Some("T1"), None, 8).await.unwrap();
     store.close().await;
 }

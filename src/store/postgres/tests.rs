@@ -16,7 +16,7 @@ use crate::machine::seq::first_at;
 use crate::secret::{AppToken, BotToken};
 use crate::store::conformance::{Ground, conformance};
 use crate::store::{
-    Desired, Inbox as _, OpenOptions, Opened, Secret, Store, StoreError, Taken, WorkspaceSpec,
+    Desired, Inbox as _, OpenOptions, Opened, Secret, Store, StoreError, Taken, When, WorkspaceSpec,
     Workspaces as _, generate_key_text,
 };
 
@@ -80,7 +80,7 @@ async fn neither_tokens_nor_payloads_are_readable_in_any_table() {
         app_token: Secret::Set(AppToken::parse("xapp-1-A1-1-canary-app-token").unwrap()),
         bot_token: Secret::Set(BotToken::parse("xoxb-canary-bot-token").unwrap()),
     };
-    store.put_workspace(&WorkspaceName::parse("acme").unwrap(), &spec, 1).await.unwrap();
+    store.put_workspace(&WorkspaceName::parse("acme").unwrap(), &spec, When::Always, 1).await.unwrap();
     let writer = store.begin_writer("node", 1).await.unwrap().id;
     store.append(writer, &[event(1, "a", "canary-payload")], Seq(0)).await.unwrap();
     store.quarantine(&event(7, "b", "canary-payload"), "odd", 1).await.unwrap();

@@ -14,6 +14,23 @@ impl Backend {
         rows.into_iter().map(|row| row.into_app(&self.vault)).collect()
     }
 
+    pub(super) async fn list_apps_after(&self, after: AppId, limit: u32) -> Result<Vec<App>, Fault> {
+        let rows: Vec<AppRow> = sqlx::query_as(select_apps!("and a.id > $1 order by a.id limit $2"))
+            .bind(after.0)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        rows.into_iter().map(|row| row.into_app(&self.vault)).collect()
+    }
+
+    pub(super) async fn find_slack_app(&self, slack_app_id: &str) -> Result<Option<App>, Fault> {
+        let row: Option<AppRow> = sqlx::query_as(select_apps!("and a.slack_app_id = $1"))
+            .bind(slack_app_id)
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
+        row.map(|row| row.into_app(&self.vault)).transpose()
+    }
+
     pub(super) async fn find_app(&self, id: AppId) -> Result<Option<App>, Fault> {
         let mut db = self.reader().await?;
         let row: Option<AppRow> =

@@ -9,7 +9,10 @@ use super::Backend;
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::store::fault::Fault;
-use crate::store::{App, Caller, Label, Put, StoreError, Transition, Workspace, WorkspaceSpec, Workspaces};
+use crate::store::{
+    App, Caller, Label, Order, Place, Put, Seats, StoreError, Transition, When, Workspace, WorkspaceSpec,
+    Workspaces,
+};
 
 /// The store in the hands of a caller.
 pub(super) struct OnBehalf {
@@ -49,11 +52,19 @@ impl Backend {
 impl Workspaces for OnBehalf {
     async fn workspaces(
         &self,
-        after: Option<&WorkspaceName>,
+        order: Order,
+        after: Option<&Place>,
         limit: u32,
     ) -> Result<Vec<Workspace>, StoreError> {
-        let Some(scope) = &self.caller.scope else { return self.store.workspaces(after, limit).await };
-        self.store.told(self.store.list_labelled(scope, after, limit)).await
+        let scope = self.caller.scope.as_ref();
+        self.store.told(self.store.list_workspaces(scope, order, after, limit)).await
+    }
+
+    async fn seats(&self) -> Result<Vec<Seats>, StoreError> {
+        match self.caller.scope {
+            None => self.store.seats().await,
+            Some(_) => Self::not_for_callers(),
+        }
     }
 
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError> {
@@ -66,17 +77,19 @@ impl Workspaces for OnBehalf {
         &self,
         name: &WorkspaceName,
         spec: &WorkspaceSpec,
+        when: When,
         now_ms: i64,
     ) -> Result<Put, StoreError> {
-        self.store.told(self.store.put(name, spec, Some(&self.caller), now_ms)).await
+        self.store.told(self.store.put(name, spec, when, Some(&self.caller), now_ms)).await
     }
 
     async fn remove_workspace(
         &self,
         name: &WorkspaceName,
+        when: When,
         now_ms: i64,
     ) -> Result<Option<Workspace>, StoreError> {
-        self.store.told(self.store.remove(name, Some(&self.caller), now_ms)).await
+        self.store.told(self.store.remove(name, when, Some(&self.caller), now_ms)).await
     }
 
     async fn bot_token(&self, _: WorkspaceId) -> Result<Option<BotToken>, StoreError> {
@@ -86,6 +99,20 @@ impl Workspaces for OnBehalf {
     async fn apps(&self) -> Result<Vec<App>, StoreError> {
         match self.caller.scope {
             None => self.store.apps().await,
+            Some(_) => Self::not_for_callers(),
+        }
+    }
+
+    async fn apps_after(&self, after: AppId, limit: u32) -> Result<Vec<App>, StoreError> {
+        match self.caller.scope {
+            None => self.store.apps_after(after, limit).await,
+            Some(_) => Self::not_for_callers(),
+        }
+    }
+
+    async fn slack_app(&self, slack_app_id: &str) -> Result<Option<App>, StoreError> {
+        match self.caller.scope {
+            None => self.store.slack_app(slack_app_id).await,
             Some(_) => Self::not_for_callers(),
         }
     }
@@ -120,7 +147,12 @@ impl Workspaces for OnBehalf {
         Self::not_for_callers()
     }
 
-    async fn history(&self, app: AppId, limit: u32) -> Result<Vec<Transition>, StoreError> {
-        if self.sees(app).await? { self.store.history(app, limit).await } else { Ok(Vec::new()) }
+    async fn history(
+        &self,
+        app: AppId,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, Transition)>, StoreError> {
+        if self.sees(app).await? { self.store.history(app, before, limit).await } else { Ok(Vec::new()) }
     }
 }

@@ -10,18 +10,23 @@ use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
 use crate::store::{
-    App, Caller, Inbox, Put, Store, StoreError, Taken, Transition, Workspace, WorkspaceSpec, Workspaces,
-    Writer,
+    App, Caller, Inbox, Order, Place, Put, Seats, Store, StoreError, Taken, Transition, When, Workspace,
+    WorkspaceSpec, Workspaces, Writer,
 };
 
 #[async_trait]
 impl Workspaces for Backend {
     async fn workspaces(
         &self,
-        after: Option<&WorkspaceName>,
+        order: Order,
+        after: Option<&Place>,
         limit: u32,
     ) -> Result<Vec<Workspace>, StoreError> {
-        self.told(self.list_workspaces(after, limit)).await
+        self.told(self.list_workspaces(None, order, after, limit)).await
+    }
+
+    async fn seats(&self) -> Result<Vec<Seats>, StoreError> {
+        self.told(self.count_seats()).await
     }
 
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError> {
@@ -32,17 +37,19 @@ impl Workspaces for Backend {
         &self,
         name: &WorkspaceName,
         spec: &WorkspaceSpec,
+        when: When,
         now_ms: i64,
     ) -> Result<Put, StoreError> {
-        self.told(self.put(name, spec, None, now_ms)).await
+        self.told(self.put(name, spec, when, None, now_ms)).await
     }
 
     async fn remove_workspace(
         &self,
         name: &WorkspaceName,
+        when: When,
         now_ms: i64,
     ) -> Result<Option<Workspace>, StoreError> {
-        self.told(self.remove(name, None, now_ms)).await
+        self.told(self.remove(name, when, None, now_ms)).await
     }
 
     async fn bot_token(&self, workspace: WorkspaceId) -> Result<Option<BotToken>, StoreError> {
@@ -51,6 +58,14 @@ impl Workspaces for Backend {
 
     async fn apps(&self) -> Result<Vec<App>, StoreError> {
         self.told(self.list_apps()).await
+    }
+
+    async fn apps_after(&self, after: AppId, limit: u32) -> Result<Vec<App>, StoreError> {
+        self.told(self.list_apps_after(after, limit)).await
+    }
+
+    async fn slack_app(&self, slack_app_id: &str) -> Result<Option<App>, StoreError> {
+        self.told(self.find_slack_app(slack_app_id)).await
     }
 
     async fn app(&self, id: AppId) -> Result<Option<App>, StoreError> {
@@ -88,8 +103,13 @@ impl Workspaces for Backend {
         self.told(self.add_history(transitions)).await
     }
 
-    async fn history(&self, app: AppId, limit: u32) -> Result<Vec<Transition>, StoreError> {
-        self.told(self.read_history(app, limit)).await
+    async fn history(
+        &self,
+        app: AppId,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, Transition)>, StoreError> {
+        self.told(self.read_history(app, before, limit)).await
     }
 }
 

@@ -46,13 +46,19 @@ impl Backend {
         tx.commit().await
     }
 
-    pub(super) async fn read_history(&self, app: AppId, limit: u32) -> Result<Vec<Transition>, Fault> {
+    pub(super) async fn read_history(
+        &self,
+        app: AppId,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, Transition)>, Fault> {
         let mut db = self.reader().await?;
         let rows: Vec<TransitionRow> = sqlx::query_as(
-            "select app_id, at, from_state, to_state, code, generation from transitions where app_id = $1 \
-             order by n desc limit $2",
+            "select n, app_id, at, from_state, to_state, code, generation from transitions \
+             where app_id = $1 and n < $2 order by n desc limit $3",
         )
         .bind(app.0)
+        .bind(before.unwrap_or(i64::MAX))
         .bind(i64::from(limit))
         .fetch_all(&mut *db)
         .await?;

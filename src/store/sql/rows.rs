@@ -11,15 +11,15 @@ use crate::store::{App, Desired, Seat, StoreError, TokenHint, Transition, Worksp
 
 /// Selects [`WorkspaceRow`]s of living workspaces; one statement, so one moment.
 macro_rules! select_workspaces {
-    ($rest:literal) => {
+    ($($rest:literal),+ $(,)?) => {
         concat!(
             "select w.id, w.name, w.title, w.app_id, w.team_id, w.enterprise_id, w.desired, w.links, w.bot_hint, w.bot_at, ",
-            "w.created_at, w.updated_at, a.slack_app_id, a.token_hint, a.token_at, ",
+            "w.version, w.created_at, w.updated_at, a.slack_app_id, a.token_hint, a.token_at, ",
             "(select ",
             json_rows!("l.key, l.value", "l.key"),
             " from workspace_labels l where l.workspace_id = w.id) as labels ",
             "from workspaces w join apps a on a.id = w.app_id where w.deleted_at is null ",
-            $rest
+            $($rest),+
         )
     };
 }
@@ -52,6 +52,7 @@ pub(super) struct WorkspaceRow {
     links: i16,
     bot_hint: Option<String>,
     bot_at: Option<i64>,
+    version: i64,
     created_at: i64,
     updated_at: i64,
     slack_app_id: Option<String>,
@@ -76,6 +77,7 @@ impl WorkspaceRow {
             labels: json("workspace_labels", &self.labels)?,
             app_token: token_hint(self.token_hint, self.token_at),
             bot_token: token_hint(self.bot_hint, self.bot_at),
+            version: self.version,
             created_ms: self.created_at,
             updated_ms: self.updated_at,
         })
@@ -125,6 +127,7 @@ impl AppRow {
 
 #[derive(FromRow)]
 pub(super) struct TransitionRow {
+    n: i64,
     app_id: i64,
     at: i64,
     from_state: String,
@@ -134,19 +137,21 @@ pub(super) struct TransitionRow {
 }
 
 impl TransitionRow {
-    pub(super) fn into_transition(self) -> Result<Transition, Fault> {
+    /// Its number, and what it says.
+    pub(super) fn into_transition(self) -> Result<(i64, Transition), Fault> {
         let code = |text: String| {
             let known = Code::ALL.iter().copied().find(|code| code.as_str() == text);
             known.ok_or_else(|| unknown("transitions.code", &text))
         };
-        Ok(Transition {
+        let transition = Transition {
             app: AppId(self.app_id),
             at_ms: self.at,
             from: state(&self.from_state)?,
             to: state(&self.to_state)?,
             code: self.code.map(code).transpose()?,
             generation: self.generation.map(|generation| Generation(generation.cast_unsigned())),
-        })
+        };
+        Ok((self.n, transition))
     }
 }
 
@@ -182,7 +187,7 @@ fn name(text: &str) -> Result<WorkspaceName, Fault> {
     WorkspaceName::parse(text).map_err(|_| unknown("workspaces.name", text))
 }
 
-fn desired(text: &str) -> Result<Desired, Fault> {
+pub(super) fn desired(text: &str) -> Result<Desired, Fault> {
     let known =
         [Desired::Connected, Desired::Disconnected].into_iter().find(|desired| desired.as_str() == text);
     known.ok_or_else(|| unknown("workspaces.desired", text))

@@ -1,7 +1,7 @@
 //! Workspaces: what users register, list and remove.
 
 use super::audit;
-use super::rows::{WorkspaceRow, bot_place, select_workspaces};
+use super::rows::{WorkspaceRow, bot_place, desired, select_workspaces};
 use super::seating::{retire_if_empty, seat};
 use super::{Backend, Connection, json_rows};
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
@@ -9,43 +9,69 @@ use crate::secret::BotToken;
 use crate::store::fault::Fault;
 use crate::store::vault::Vault;
 use crate::store::{
-    Action, Caller, Change, Changes, Deed, Label, Put, Secret, StoreError, Workspace, WorkspaceSpec,
+    Action, By, Caller, Change, Changes, Deed, Label, Order, Place, Put, Seats, Secret, StoreError, When,
+    Workspace, WorkspaceSpec,
 };
 
+/// One page of workspaces: where it begins, and in which order.
+macro_rules! page {
+    ($from:literal, $order:literal) => {
+        select_workspaces!(
+            "and ",
+            $from,
+            " and (cast($3 as text) is null or exists (select 1 from workspace_labels b \
+             where b.workspace_id = w.id and b.key = $3 and b.value = $4)) order by ",
+            $order,
+            " limit $2"
+        )
+    };
+}
+
 impl Backend {
+    /// Those that bear the label, where one is given.
     pub(super) async fn list_workspaces(
         &self,
-        after: Option<&WorkspaceName>,
+        label: Option<&Label>,
+        order: Order,
+        after: Option<&Place>,
         limit: u32,
     ) -> Result<Vec<Workspace>, Fault> {
-        let mut db = self.reader().await?;
-        let rows: Vec<WorkspaceRow> =
-            sqlx::query_as(select_workspaces!("and w.name > $1 order by w.name limit $2"))
-                .bind(after.map_or("", WorkspaceName::as_str))
-                .bind(i64::from(limit))
-                .fetch_all(&mut *db)
-                .await?;
+        let select = match (order.by, order.descending) {
+            (By::Name, false) => page!("w.name > $1", "w.name"),
+            (By::Name, true) => page!("w.name < $1", "w.name desc"),
+            (By::Created, false) => page!("(w.created_at, w.name) > ($5, $1)", "w.created_at, w.name"),
+            (By::Created, true) => {
+                page!("(w.created_at, w.name) < ($5, $1)", "w.created_at desc, w.name desc")
+            }
+            (By::Updated, false) => page!("(w.updated_at, w.name) > ($5, $1)", "w.updated_at, w.name"),
+            (By::Updated, true) => {
+                page!("(w.updated_at, w.name) < ($5, $1)", "w.updated_at desc, w.name desc")
+            }
+        };
+        let after = after.cloned().unwrap_or_else(|| order.beginning());
+        let select = sqlx::query_as(select)
+            .bind(&*after.name)
+            .bind(i64::from(limit))
+            .bind(label.map(|label| &label.key))
+            .bind(label.map(|label| &label.value));
+        let select = match order.by {
+            By::Name => select,
+            By::Created | By::Updated => select.bind(after.ms),
+        };
+        let rows: Vec<WorkspaceRow> = select.fetch_all(&mut *self.reader().await?).await?;
         rows.into_iter().map(WorkspaceRow::into_workspace).collect()
     }
 
-    pub(super) async fn list_labelled(
-        &self,
-        label: &Label,
-        after: Option<&WorkspaceName>,
-        limit: u32,
-    ) -> Result<Vec<Workspace>, Fault> {
-        let mut db = self.reader().await?;
-        let rows: Vec<WorkspaceRow> = sqlx::query_as(select_workspaces!(
-            "and w.name > $1 and w.id in (select b.workspace_id from workspace_labels b where b.key = $3 and b.value = $4) \
-             order by w.name limit $2"
-        ))
-        .bind(after.map_or("", WorkspaceName::as_str))
-        .bind(i64::from(limit))
-        .bind(&label.key)
-        .bind(&label.value)
-        .fetch_all(&mut *db)
+    pub(super) async fn count_seats(&self) -> Result<Vec<Seats>, Fault> {
+        let rows: Vec<(i64, String, i64)> = sqlx::query_as(
+            "select app_id, desired, count(*) from workspaces where deleted_at is null group by app_id, desired",
+        )
+        .fetch_all(&mut *self.reader().await?)
         .await?;
-        rows.into_iter().map(WorkspaceRow::into_workspace).collect()
+        let seats = rows.into_iter().map(|(app, wanted, count)| {
+            Ok(Seats { app: AppId(app), desired: desired(&wanted)?, count: count.unsigned_abs() })
+        });
+        seats.collect()
     }
 
     pub(super) async fn find_workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, Fault> {
@@ -56,6 +82,7 @@ impl Backend {
         &self,
         name: &WorkspaceName,
         spec: &WorkspaceSpec,
+        when: When,
         by: Option<&Caller>,
         now_ms: i64,
     ) -> Result<Put, Fault> {
@@ -63,6 +90,7 @@ impl Backend {
         let before = find(tx.db(), name).await?;
         let labels = labels_by_key(&spec.labels);
         stays_in_scope(by, name, before.as_ref(), &labels)?;
+        when.check(before.as_ref())?;
         let seating =
             seat(tx.db(), &self.vault, before.as_ref().map(|before| before.app), &spec.app_token, now_ms)
                 .await?;
@@ -109,12 +137,14 @@ impl Backend {
     pub(super) async fn remove(
         &self,
         name: &WorkspaceName,
+        when: When,
         by: Option<&Caller>,
         now_ms: i64,
     ) -> Result<Option<Workspace>, Fault> {
         let mut tx = self.begin().await?;
         let found = find(tx.db(), name).await?.filter(|found| is_seen(by, found));
         if let Some(workspace) = &found {
+            when.check(Some(workspace))?;
             sqlx::query(
                 "update workspaces set deleted_at = $2, updated_at = $2, bot_sealed = null, bot_hint = null, bot_at = null \
                  where id = $1",
@@ -230,7 +260,8 @@ async fn update(
     now_ms: i64,
 ) -> Result<(), Fault> {
     sqlx::query(
-        "update workspaces set title = $2, app_id = $3, desired = $4, links = $5, updated_at = $6 where id = $1",
+        "update workspaces set title = $2, app_id = $3, desired = $4, links = $5, updated_at = $6, \
+         version = version + 1 where id = $1",
     )
     .bind(before.id.0)
     .bind(spec.title.as_deref())

@@ -16,7 +16,7 @@ use crate::ids::{AppId, Seq, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::store::conformance::{Ground, conformance};
 use crate::store::{
-    Desired, Inbox as _, OpenOptions, Opened, Secret, Store, StoreError, Taken, WorkspaceSpec,
+    Desired, Inbox as _, OpenOptions, Opened, Order, Secret, Store, StoreError, Taken, When, WorkspaceSpec,
     Workspaces as _, generate_key_text,
 };
 
@@ -106,7 +106,7 @@ async fn a_sealed_value_moved_to_another_row_does_not_open_there() {
     let store = disk.opened().await.store;
     fill(&store).await;
     let other = spec("xapp-1-A2-1-other", "xoxb-other");
-    let other = store.put_workspace(&name("other"), &other, 1).await.unwrap().workspace;
+    let other = store.put_workspace(&name("other"), &other, When::Always, 1).await.unwrap().workspace;
     let mut db = disk.connect().await;
     for sql in [
         "update apps set token_sealed = (select token_sealed from apps where slack_app_id = 'A1') where slack_app_id = 'A2'",
@@ -122,7 +122,10 @@ async fn a_sealed_value_moved_to_another_row_does_not_open_there() {
     assert!(matches!(store.bot_token(other.id).await, Err(StoreError::Sealed { .. })));
 
     // Put in place again, both can be read.
-    store.put_workspace(&name("other"), &spec("xapp-1-A2-1-other", "xoxb-other"), 2).await.unwrap();
+    store
+        .put_workspace(&name("other"), &spec("xapp-1-A2-1-other", "xoxb-other"), When::Always, 2)
+        .await
+        .unwrap();
     assert!(store.app(other.app).await.unwrap().unwrap().candidate.unwrap().is_ok());
     assert_eq!(store.bot_token(other.id).await.unwrap().unwrap().expose(), "xoxb-other");
     store.close().await;
@@ -262,7 +265,7 @@ async fn another_programs_write_lock_is_waited_for_and_then_told() {
     sqlx::query("begin immediate").execute(&mut shell).await.unwrap();
     let error = store.ping().await.unwrap_err();
     assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("another program")), "{error}");
-    assert_eq!(store.workspaces(None, 1).await, Ok(vec![]), "readers don't wait");
+    assert_eq!(store.workspaces(Order::default(), None, 1).await, Ok(vec![]), "readers don't wait");
     sqlx::query("rollback").execute(&mut shell).await.unwrap();
     store.ping().await.unwrap();
     store.close().await;
@@ -394,11 +397,21 @@ async fn count_seen(disk: &Disk) -> usize {
 
 async fn fill(store: &SqliteStore) {
     store
-        .put_workspace(&name("acme"), &spec("xapp-1-A1-1-canary-app-token", "xoxb-canary-bot-token"), 1)
+        .put_workspace(
+            &name("acme"),
+            &spec("xapp-1-A1-1-canary-app-token", "xoxb-canary-bot-token"),
+            When::Always,
+            1,
+        )
         .await
         .unwrap();
     store
-        .put_workspace(&name("acme"), &spec("xapp-1-A1-2-canary-app-token-2", "xoxb-canary-bot-token"), 2)
+        .put_workspace(
+            &name("acme"),
+            &spec("xapp-1-A1-2-canary-app-token-2", "xoxb-canary-bot-token"),
+            When::Always,
+            2,
+        )
         .await
         .unwrap();
     let writer = store.begin_writer("node", 1).await.unwrap().id;

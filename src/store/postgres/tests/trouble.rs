@@ -74,11 +74,13 @@ async fn two_nodes_that_change_workspaces_at_the_same_time_do_it_one_after_the_o
     };
     let (first, second) = (spec("xapp-one"), spec("xapp-two"));
     for now in 0..20 {
-        let (a, b) =
-            tokio::join!(one.put_workspace(&name, &first, now), two.put_workspace(&name, &second, now));
+        let (a, b) = tokio::join!(
+            one.put_workspace(&name, &first, When::Always, now),
+            two.put_workspace(&name, &second, When::Always, now)
+        );
         a.unwrap();
         b.unwrap();
-        one.remove_workspace(&name, now).await.unwrap();
+        one.remove_workspace(&name, When::Always, now).await.unwrap();
     }
     one.close().await;
     two.close().await;

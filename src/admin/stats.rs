@@ -1,0 +1,153 @@
+//! `GET /api/v1/stats`: the whole node in figures.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::Method;
+use actix_web::web::{ServiceConfig, resource, route};
+use actix_web::{HttpRequest, HttpResponse, guard};
+use serde::Serialize;
+
+use super::Facts;
+use super::access::Access;
+use super::moment::rfc3339;
+use super::problem::{Problem, wrong_method};
+use super::query::{self, Taken};
+use super::workspaces::view::idle;
+use crate::ids::AppId;
+use crate::status::{Health, LinkState, State, Status};
+use crate::telemetry::Totals;
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    let get = route().guard(guard::Any(guard::Get()).or(guard::Head())).to(read);
+    config.service(resource("/stats").route(get).default_service(wrong_method(&[Method::GET])));
+}
+
+#[derive(Serialize)]
+struct StatsOut {
+    workspaces: WorkspacesOut,
+    apps: usize,
+    sockets: BTreeMap<&'static str, u64>,
+    events: Totals,
+    node: NodeOut,
+}
+
+#[derive(Serialize)]
+struct WorkspacesOut {
+    total: u64,
+    by_state: BTreeMap<&'static str, u64>,
+    by_health: BTreeMap<&'static str, u64>,
+    /// A workspace with two warnings counts in both.
+    by_warning: BTreeMap<&'static str, u64>,
+    by_reason: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct NodeOut {
+    name: String,
+    version: &'static str,
+    started_at: String,
+    uptime_seconds: u64,
+    database: &'static str,
+    ack: &'static str,
+    default_links: u8,
+}
+
+async fn read(request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
+    query::read(request.query_string(), "", |_, _| Taken::Unknown)?;
+    let seats = node.store().seats().await?;
+    let mut workspaces = WorkspacesOut {
+        total: 0,
+        by_state: State::ALL.iter().map(|state| (state.as_str(), 0)).collect(),
+        by_health: Health::ALL.iter().map(|health| (health.as_str(), 0)).collect(),
+        by_warning: BTreeMap::new(),
+        by_reason: BTreeMap::new(),
+    };
+    let mut statuses: BTreeMap<AppId, Status> = BTreeMap::new();
+    for seats in seats {
+        let status = statuses
+            .entry(seats.app)
+            .or_insert_with(|| node.status(seats.app).unwrap_or_else(|| idle(seats.desired, 0)));
+        workspaces.count(status, seats.count);
+    }
+    let names = ["opening", "live", "draining", "closing"];
+    let mut sockets: BTreeMap<_, _> = names.into_iter().map(|name| (name, 0)).collect();
+    for link in statuses.values().flat_map(|status| &status.links) {
+        let name = match link.state {
+            LinkState::Opening => "opening",
+            LinkState::Live => "live",
+            LinkState::Draining => "draining",
+            LinkState::Closing => "closing",
+        };
+        *sockets.entry(name).or_default() += 1;
+    }
+    let Facts { name, started_ms, database, ack } = node.facts();
+    let told = StatsOut {
+        workspaces,
+        apps: statuses.len(),
+        sockets,
+        events: node.totals(),
+        node: NodeOut {
+            name,
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: rfc3339(started_ms),
+            uptime_seconds: node.now_ms().saturating_sub(started_ms).max(0).unsigned_abs() / 1000,
+            database,
+            ack,
+            default_links: node.default_links(),
+        },
+    };
+    Ok(HttpResponse::Ok().json(told))
+}
+
+impl WorkspacesOut {
+    fn count(&mut self, status: &Status, seats: u64) {
+        self.total += seats;
+        *self.by_state.entry(status.state.as_str()).or_default() += seats;
+        *self.by_health.entry(status.health.as_str()).or_default() += seats;
+        for warning in &status.warnings {
+            *self.by_warning.entry(warning.as_str()).or_default() += seats;
+        }
+        if let Some(reason) = status.reason {
+            *self.by_reason.entry(reason.code.as_str()).or_default() += seats;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use serde_json::json;
+
+    use super::super::testing::{FakeNode, ask};
+    use super::*;
+    use crate::status::Code;
+
+    #[actix_web::test]
+    async fn workspaces_are_counted_by_what_is_shown_of_each() {
+        let node = FakeNode::new();
+        node.store.insert_on("acme", "xapp-shared");
+        node.store.insert_on("acme-emea", "xapp-shared");
+        node.store.insert("globex");
+        let status = Status {
+            state: State::Ready,
+            health: Health::Degraded,
+            reason: Some(Code::InvalidAuth.into()),
+            warnings: vec![Code::InvalidAuth, Code::FrameTooLarge],
+            ..Status::off(0)
+        };
+        node.statuses.lock().unwrap().insert(AppId(1), status);
+        let stats = ask(&node, TestRequest::get().uri("/api/v1/stats")).await.json();
+        let workspaces = &stats["workspaces"];
+        assert_eq!((&workspaces["total"], &stats["apps"]), (&json!(3), &json!(2)));
+        assert_eq!(
+            (&workspaces["by_state"]["ready"], &workspaces["by_state"]["disconnected"]),
+            (&json!(2), &json!(1))
+        );
+        assert_eq!(workspaces["by_health"], json!({"ok": 0, "degraded": 2, "down": 1, "off": 0}));
+        assert_eq!(workspaces["by_warning"], json!({"invalid_auth": 2, "frame_too_large": 2}));
+        assert_eq!(workspaces["by_reason"], json!({"invalid_auth": 2}));
+        assert_eq!(stats["events"]["acks"], 6);
+        assert_eq!(stats["node"]["uptime_seconds"], 90);
+        assert_eq!(stats["node"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+}
