@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::intake::Counters;
 use crate::clock::Now;
 use crate::ids::AppId;
+use crate::status::feed::{Feed, News, StateChange};
 use crate::status::{Code, Health, State, Status};
 
 /// One app: what its connection publishes. Outlives the actor's deaths.
@@ -19,14 +20,18 @@ pub struct Entry {
     /// The tasks of its links. They may outlive the actor for a moment.
     pub(super) links: TaskTracker,
     status: watch::Sender<Status>,
+    app: AppId,
+    feed: Arc<Feed>,
 }
 
 impl Entry {
-    fn new(now: Now) -> Self {
+    fn new(app: AppId, feed: Arc<Feed>, now: Now) -> Self {
         Self {
             counters: Arc::default(),
             links: TaskTracker::new(),
             status: watch::Sender::new(Status::off(now.wall_ms)),
+            app,
+            feed,
         }
     }
 
@@ -37,17 +42,21 @@ impl Entry {
 
     /// Publishes a status, if it says something new.
     pub(super) fn publish(&self, status: Status) {
+        let mut change = None;
         self.status.send_if_modified(|last| {
             let news = *last != status;
+            change = StateChange::between(self.app, last, &status);
             *last = status;
             news
         });
+        self.tell(change);
     }
 
     /// Publishes the end of a connection that nobody starts again.
     pub(super) fn publish_failure(&self, code: Code, now: Now) {
+        let mut change = None;
         self.status.send_modify(|status| {
-            *status = Status {
+            let failed = Status {
                 state: State::Failed,
                 health: Health::Down,
                 since_ms: now.wall_ms,
@@ -56,34 +65,53 @@ impl Entry {
                 links: Vec::new(),
                 ..status.clone()
             };
+            change = StateChange::between(self.app, status, &failed);
+            *status = failed;
         });
+        self.tell(change);
+    }
+
+    fn tell(&self, change: Option<StateChange>) {
+        if let Some(change) = change {
+            self.feed.tell(News::State(change));
+        }
     }
 }
 
 /// Every app that has, or is about to have, a connection.
 #[derive(Debug, Default)]
-pub struct Directory(RwLock<HashMap<AppId, Arc<Entry>>>);
+pub struct Directory {
+    entries: RwLock<HashMap<AppId, Arc<Entry>>>,
+    feed: Arc<Feed>,
+}
 
 impl Directory {
     /// The entry of an app.
     pub fn get(&self, app: AppId) -> Option<Arc<Entry>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned()
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned()
+    }
+
+    /// What changes about all of them.
+    pub fn feed(&self) -> Arc<Feed> {
+        Arc::clone(&self.feed)
     }
 
     /// The state of every app.
     pub fn states(&self) -> Vec<State> {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries.values().map(|entry| entry.status.borrow().state).collect()
     }
 
     /// The entry of an app, made if it is not there.
     pub(super) fn enter(&self, app: AppId, now: Now) -> Arc<Entry> {
-        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(entries.entry(app).or_insert_with(|| Arc::new(Entry::new(now))))
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(
+            entries.entry(app).or_insert_with(|| Arc::new(Entry::new(app, Arc::clone(&self.feed), now))),
+        )
     }
 
     /// The app has no connection any more.
     pub(super) fn leave(&self, app: AppId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&app);
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&app);
     }
 }

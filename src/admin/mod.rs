@@ -16,6 +16,7 @@ mod problem;
 mod query;
 mod request_id;
 mod server;
+mod stream;
 #[cfg(test)]
 mod testing;
 mod tokens;
@@ -30,6 +31,7 @@ pub use self::auth::AdminToken;
 pub use self::server::{bind, bind_metrics, listen};
 use crate::ids::AppId;
 use crate::status::Status;
+use crate::status::feed::Feed;
 use crate::store::{Accounts, Caller, Workspaces};
 
 /// What the admin API needs of the node. Nothing here blocks: it is called on the threads that answer requests.
@@ -42,6 +44,9 @@ pub trait Node: Send + Sync + 'static {
 
     /// The latest word of an app's connection; none when none runs.
     fn status(&self, app: AppId) -> Option<Status>;
+
+    /// What changes about the states of connections.
+    fn feed(&self) -> Arc<Feed>;
 
     /// What an app's connection has counted since this process started.
     fn counters(&self, app: AppId) -> Counters;
@@ -92,6 +97,7 @@ pub fn service(
     token: AdminToken,
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
     let door = Data::new(auth::Door::new(token));
+    let streams = Data::from(stream::Streams::new());
     move |config| {
         let api = web::scope("/api/v1")
             .wrap(from_fn(idempotency::once))
@@ -99,6 +105,7 @@ pub fn service(
             .configure(workspaces::routes)
             .configure(tokens::routes)
             .configure(audit::routes)
+            .configure(stream::routes)
             .default_service(web::to(problem::not_found));
         let metrics = web::scope("/metrics")
             .wrap(from_fn(auth::demand))
@@ -108,6 +115,7 @@ pub fn service(
             .wrap(from_fn(request_id::stamp))
             .app_data(Data::<dyn Node>::from(Arc::clone(&node)))
             .app_data(door.clone())
+            .app_data(streams.clone())
             .configure(probes::routes)
             .service(metrics)
             .service(api)

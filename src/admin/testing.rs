@@ -18,6 +18,7 @@ use crate::config::KeySource;
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::status::Status;
+use crate::status::feed::Feed;
 use crate::store::{
     Absent, Accounts, App as StoredApp, Caller, Change, OpenOptions, Put, Secret, Store, StoreError,
     TokenHint, Transition, Workspace, WorkspaceSpec, Workspaces,
@@ -97,6 +98,7 @@ pub(super) struct FakeNode {
     /// What [`Node::app_changed`] was called with.
     pub(super) changed: Mutex<Vec<AppId>>,
     checks: Mutex<Vec<Check>>,
+    pub(super) feed: Arc<Feed>,
     /// In the place of the fake one.
     real: Option<(Arc<dyn Store>, tempfile::TempDir)>,
     now_ms: AtomicI64,
@@ -124,6 +126,7 @@ impl FakeNode {
             counters: Mutex::default(),
             changed: Mutex::default(),
             checks: Mutex::new(checks.into()),
+            feed: Arc::default(),
             real,
             now_ms: AtomicI64::new(1_795_377_600_000),
         })
@@ -179,6 +182,10 @@ impl Node for FakeNode {
 
     fn checks(&self) -> Vec<Check> {
         self.checks.lock().unwrap().clone()
+    }
+
+    fn feed(&self) -> Arc<Feed> {
+        Arc::clone(&self.feed)
     }
 
     fn metrics(&self) -> String {
@@ -320,6 +327,12 @@ impl Workspaces for FakeStore {
     ) -> Result<Option<Workspace>, StoreError> {
         self.check()?;
         Ok(self.rows.lock().unwrap().remove(name))
+    }
+
+    async fn seated(&self, app: AppId) -> Result<Vec<Workspace>, StoreError> {
+        self.check()?;
+        let rows = self.rows.lock().unwrap();
+        Ok(rows.values().filter(|workspace| workspace.app == app).cloned().collect())
     }
 
     // The API never asks for what follows.

@@ -7,6 +7,7 @@ use crate::actors::{Directory, Node};
 use crate::admin::{self, Check, Counters};
 use crate::clock::Clock;
 use crate::ids::AppId;
+use crate::status::feed::Feed;
 use crate::status::{State, Status};
 use crate::store::{Absent, Accounts, Caller, Store, Workspaces};
 use crate::telemetry::Metrics;
@@ -74,6 +75,10 @@ impl admin::Node for Inside {
 
     fn status(&self, app: AppId) -> Option<Status> {
         Some(self.directory.get(app)?.status().borrow().clone())
+    }
+
+    fn feed(&self) -> Arc<Feed> {
+        self.directory.feed()
     }
 
     fn counters(&self, app: AppId) -> Counters {

@@ -27,6 +27,10 @@ impl Workspaces for Absent {
         away()
     }
 
+    async fn seated(&self, _: AppId) -> Result<Vec<Workspace>, StoreError> {
+        away()
+    }
+
     async fn put_workspace(&self, _: &WorkspaceName, _: &WorkspaceSpec, _: i64) -> Result<Put, StoreError> {
         away()
     }

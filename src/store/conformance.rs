@@ -64,6 +64,7 @@ macro_rules! conformance {
             accounts: the_use_of_a_token_is_kept_to_the_minute;
             accounts: tokens_come_in_the_order_they_were_made_and_in_pages;
             accounts: who_sees_one_label_finds_its_workspaces_and_no_others;
+            accounts: of_an_app_who_sees_one_label_finds_the_workspaces_that_bear_it;
             accounts: who_sees_one_label_neither_takes_what_is_not_theirs_nor_lets_go_of_their_own;
             accounts: who_sees_one_label_asks_for_nothing_that_is_the_nodes;
             audit: every_change_on_somebodys_behalf_is_written_down_with_what_it_changed;

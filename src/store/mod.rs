@@ -80,6 +80,9 @@ pub trait Workspaces: Send + Sync + 'static {
     /// One living workspace.
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError>;
 
+    /// The living workspaces that sit on an app, by name.
+    async fn seated(&self, app: AppId) -> Result<Vec<Workspace>, StoreError>;
+
     /// Creates or replaces a workspace. A token whose app is known (same token, or same Slack app id in its text) seats the
     /// workspace on that app, where a token other than the one in force becomes the candidate. An unknown token is taken for a
     /// new one of the workspace's own app, unless others sit there too or its text names another Slack app: then, as for a new

@@ -82,6 +82,20 @@ impl Keyring {
         Ok(self.read(accounts, MAX_AGE_UNKNOWN).await?.get(&digest).cloned())
     }
 
+    /// Is this token still in force? What cannot be found out is none.
+    pub(in crate::admin) async fn still_holds(
+        &self,
+        id: TokenId,
+        accounts: &dyn Accounts,
+        now_ms: i64,
+    ) -> bool {
+        let held = match self.within(MAX_AGE) {
+            Some(held) => Ok(held),
+            None => self.read(accounts, MAX_AGE).await,
+        };
+        held.is_ok_and(|held| held.values().any(|token| token.id == id && token.is_in_force(now_ms)))
+    }
+
     /// Something about the tokens has changed on this node.
     pub(in crate::admin) fn changed(&self) {
         let mut held = self.held();

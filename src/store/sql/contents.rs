@@ -28,6 +28,10 @@ impl Workspaces for Backend {
         self.told(self.find_workspace(name)).await
     }
 
+    async fn seated(&self, app: AppId) -> Result<Vec<Workspace>, StoreError> {
+        self.told(self.list_seated(app)).await
+    }
+
     async fn put_workspace(
         &self,
         name: &WorkspaceName,
