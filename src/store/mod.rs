@@ -11,6 +11,7 @@ mod key;
 mod key_check;
 mod open;
 mod postgres;
+mod reseal;
 mod sqlite;
 mod types;
 mod vault;
@@ -28,8 +29,9 @@ pub use accounts::{
     ANSWERS_KEPT_MS, Accounts, Action, AnswerKey, ApiToken, AuditEntry, AuditFilter, Caller, Changes, Deed,
     Label, MAX_TOKENS, NewToken, Place as AnswerPlace, Reserved, Role, TokenDigest, TokenId, UNDER_WAY_MS,
 };
-pub use key::generate_key_text;
-pub use open::{OpenOptions, Opened, exists, open, shown};
+pub use key::{generate_key_file, generate_key_text};
+pub use open::{OpenOptions, Opened, exists, open, open_beside, shown};
+pub use reseal::{Resealed, Resealing};
 pub use types::{
     App, Change, Desired, Put, Seat, Secret, Taken, TokenHint, Transition, Workspace, WorkspaceSpec, Writer,
 };
@@ -183,6 +185,10 @@ pub trait Inbox: Send + Sync + 'static {
 pub trait Store: Workspaces + Inbox + Accounts {
     /// The workspaces as this caller sees and changes them: what lies outside of their scope is not there.
     fn on_behalf(self: Arc<Self>, caller: Caller) -> Arc<dyn Workspaces>;
+
+    /// Seals what is sealed with the other key anew with the first, a little at a time: where it was left, or from the start. A run that
+    /// was broken off goes on where it was.
+    async fn reseal(&self, from: Option<Resealing>) -> Result<Resealed, StoreError>;
 
     /// Can it be read and written? For readiness.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -10,8 +10,8 @@ use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
 use crate::store::{
-    App, Caller, Inbox, Put, Store, StoreError, Taken, Transition, Workspace, WorkspaceSpec, Workspaces,
-    Writer,
+    App, Caller, Inbox, Put, Resealed, Resealing, Store, StoreError, Taken, Transition, Workspace,
+    WorkspaceSpec, Workspaces, Writer,
 };
 
 #[async_trait]
@@ -141,6 +141,10 @@ impl Inbox for Backend {
 impl Store for Backend {
     fn on_behalf(self: Arc<Self>, caller: Caller) -> Arc<dyn Workspaces> {
         Arc::new(OnBehalf { store: self, caller })
+    }
+
+    async fn reseal(&self, from: Option<Resealing>) -> Result<Resealed, StoreError> {
+        self.told(self.reseal_some(from)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
