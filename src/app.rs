@@ -232,6 +232,8 @@ impl App {
     /// Stops in order, within a bounded time, and says what was left.
     pub async fn stop(self) -> StopReport {
         self.inside.stopping.store(true, Ordering::Relaxed);
+        // Streams end now, readiness being red.
+        self.inside.directory.feed().end();
         let node = match self.stage {
             Stage::Running(node) => Some(node),
             Stage::Waiting(task) => {

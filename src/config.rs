@@ -74,6 +74,8 @@ pub enum KeySource {
     File(PathBuf),
     /// Nothing was said: a file beside the database, made when it is not there.
     Beside,
+    /// Two keys, while one takes the other's place: the first seals, either opens.
+    Both(Box<Self>, Box<Self>),
 }
 
 /// All settings, checked. `config.default.toml` says what each is for.
@@ -167,13 +169,36 @@ fn database_url(layers: &Layers) -> Result<String, ConfigError> {
 }
 
 fn key(layers: &Layers) -> Result<KeySource, ConfigError> {
-    let text = layers.take("key", parse::HEADER, parse::header)?;
-    let file = layers.take("key_file", parse::PATH, parse::path)?;
-    match (text, file) {
-        (Some(_), Some(_)) => Err(layers.wrong("key", parse::ONE_KEY)),
-        (Some(text), None) => Ok(KeySource::Text(text)),
-        (None, Some(file)) => Ok(KeySource::File(file)),
-        (None, None) => Ok(KeySource::Beside),
+    let first = one_key(layers, "key", "key_file", parse::ONE_KEY)?.unwrap_or(KeySource::Beside);
+    let other = one_key(layers, "other_key", "other_key_file", parse::ONE_OTHER_KEY)?;
+    Ok(match other {
+        None => first,
+        Some(other) => KeySource::Both(Box::new(first), Box::new(other)),
+    })
+}
+
+fn one_key(
+    layers: &Layers,
+    text: &'static str,
+    file: &'static str,
+    must: &str,
+) -> Result<Option<KeySource>, ConfigError> {
+    let given = layers.take(text, parse::HEADER, parse::header)?;
+    match (given, layers.take(file, parse::PATH, parse::path)?) {
+        (Some(_), Some(_)) => Err(layers.wrong(text, must)),
+        (Some(given), None) => Ok(Some(KeySource::Text(given))),
+        (None, Some(file)) => Ok(Some(KeySource::File(file))),
+        (None, None) => Ok(None),
+    }
+}
+
+impl KeySource {
+    /// The key that seals, and the one that opens besides, if there is one.
+    pub fn parts(&self) -> (&Self, Option<&Self>) {
+        match self {
+            Self::Both(first, other) => (first, Some(other)),
+            Self::Text(_) | Self::File(_) | Self::Beside => (self, None),
+        }
     }
 }
 
@@ -183,6 +208,7 @@ impl fmt::Debug for KeySource {
             Self::Text(_) => f.write_str("Text(…)"),
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Beside => f.write_str("Beside"),
+            Self::Both(first, other) => f.debug_tuple("Both").field(first).field(other).finish(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The truth about a connection, in the words that the API, the log and the page share.
 
+pub mod feed;
+
 use serde::Serialize;
 
 use crate::ids::Generation;

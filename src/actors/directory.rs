@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::intake::Counters;
 use crate::clock::Now;
 use crate::ids::AppId;
+use crate::status::feed::{Feed, News, StateChange};
 use crate::status::{Code, Health, State, Status};
 
 /// One app: what its connection publishes. Outlives the actor's deaths.
@@ -22,15 +23,19 @@ pub struct Entry {
     status: watch::Sender<Status>,
     /// Sockets it may hold at one time; none while it is wanted off.
     sockets: AtomicU64,
+    app: AppId,
+    feed: Arc<Feed>,
 }
 
 impl Entry {
-    fn new(now: Now) -> Self {
+    fn new(app: AppId, feed: Arc<Feed>, now: Now) -> Self {
         Self {
             counters: Arc::default(),
             links: TaskTracker::new(),
             status: watch::Sender::new(Status::off(now.wall_ms)),
             sockets: AtomicU64::new(0),
+            app,
+            feed,
         }
     }
 
@@ -41,17 +46,21 @@ impl Entry {
 
     /// Publishes a status, if it says something new.
     pub(super) fn publish(&self, status: Status) {
+        let mut change = None;
         self.status.send_if_modified(|last| {
             let news = *last != status;
+            change = StateChange::between(self.app, last, &status);
             *last = status;
             news
         });
+        self.tell(change);
     }
 
     /// Publishes the end of a connection that nobody starts again.
     pub(super) fn publish_failure(&self, code: Code, now: Now) {
+        let mut change = None;
         self.status.send_modify(|status| {
-            *status = Status {
+            let failed = Status {
                 state: State::Failed,
                 health: Health::Down,
                 since_ms: now.wall_ms,
@@ -60,7 +69,16 @@ impl Entry {
                 links: Vec::new(),
                 ..status.clone()
             };
+            change = StateChange::between(self.app, status, &failed);
+            *status = failed;
         });
+        self.tell(change);
+    }
+
+    fn tell(&self, change: Option<StateChange>) {
+        if let Some(change) = change {
+            self.feed.tell(News::State(change));
+        }
     }
 }
 
@@ -70,12 +88,18 @@ pub struct Directory {
     entries: RwLock<HashMap<AppId, Arc<Entry>>>,
     /// Sockets that all of them may hold at one time.
     sockets: AtomicU64,
+    feed: Arc<Feed>,
 }
 
 impl Directory {
     /// The entry of an app.
     pub fn get(&self, app: AppId) -> Option<Arc<Entry>> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned()
+    }
+
+    /// What changes about all of them.
+    pub fn feed(&self) -> Arc<Feed> {
+        Arc::clone(&self.feed)
     }
 
     /// The state of every app.
@@ -87,7 +111,9 @@ impl Directory {
     /// The entry of an app, made if it is not there.
     pub(super) fn enter(&self, app: AppId, now: Now) -> Arc<Entry> {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(entries.entry(app).or_insert_with(|| Arc::new(Entry::new(now))))
+        Arc::clone(
+            entries.entry(app).or_insert_with(|| Arc::new(Entry::new(app, Arc::clone(&self.feed), now))),
+        )
     }
 
     /// The app has no connection any more.

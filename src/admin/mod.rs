@@ -21,6 +21,7 @@ mod query;
 mod request_id;
 mod server;
 mod stats;
+mod stream;
 #[cfg(test)]
 mod testing;
 mod tokens;
@@ -37,6 +38,7 @@ use tokio::sync::watch;
 pub use self::auth::AdminToken;
 pub use self::server::{bind, bind_metrics, listen};
 use crate::ids::{AppId, Generation};
+use crate::status::feed::Feed;
 use crate::status::{Command, Status};
 use crate::store::{Accounts, Caller, Workspaces};
 use crate::telemetry::Totals;
@@ -51,6 +53,9 @@ pub trait Node: Send + Sync + 'static {
 
     /// The latest word of an app's connection; none when none runs.
     fn status(&self, app: AppId) -> Option<Status>;
+
+    /// What changes about the states of connections.
+    fn feed(&self) -> Arc<Feed>;
 
     /// What an app's connection has counted since this process started.
     fn counters(&self, app: AppId) -> Counters;
@@ -139,6 +144,7 @@ pub fn service(
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
     let door = Data::new(auth::Door::new(token));
     let jobs = Data::new(jobs::Jobs::default());
+    let streams = Data::from(stream::Streams::new());
     move |config| {
         let api = web::scope("/api/v1")
             .wrap(from_fn(idempotency::once))
@@ -149,6 +155,7 @@ pub fn service(
             .configure(apps::routes)
             .configure(jobs::routes)
             .configure(stats::routes)
+            .configure(stream::routes)
             .default_service(web::to(problem::not_found));
         let metrics = web::scope("/metrics")
             .wrap(from_fn(auth::demand))
@@ -159,6 +166,7 @@ pub fn service(
             .app_data(Data::<dyn Node>::from(Arc::clone(&node)))
             .app_data(door.clone())
             .app_data(jobs.clone())
+            .app_data(streams.clone())
             .configure(probes::routes)
             .service(metrics)
             .service(api)

@@ -56,6 +56,7 @@ codes! {
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large";
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body's type is not understood";
     TooManyAttempts "too_many_attempts" TOO_MANY_REQUESTS "Too many wrong tokens";
+    TooManyStreams "too_many_streams" TOO_MANY_REQUESTS "Too many streams are open";
     InvalidFields "invalid_fields" UNPROCESSABLE_ENTITY "Some fields are not as they must be";
     TokenUnreadable "token_unreadable" INTERNAL_SERVER_ERROR "A stored token cannot be opened";
     Internal "internal" INTERNAL_SERVER_ERROR "This node failed";

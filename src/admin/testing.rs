@@ -18,6 +18,7 @@ use super::{AdminToken, Check, Counters, Facts, Node, Steered, Steering, service
 use crate::config::KeySource;
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
+use crate::status::feed::Feed;
 use crate::status::{Command, Status};
 use crate::store::{
     Absent, Accounts, App as StoredApp, Caller, Change, Desired, OpenOptions, Order, Place, Put, Seat, Seats,
@@ -103,6 +104,7 @@ pub(super) struct FakeNode {
     /// What connections say once they are steered; nobody obeys where nothing is said.
     pub(super) obeys: watch::Sender<Option<Status>>,
     checks: Mutex<Vec<Check>>,
+    pub(super) feed: Arc<Feed>,
     /// In the place of the fake one.
     real: Option<(Arc<dyn Store>, tempfile::TempDir)>,
     now_ms: AtomicI64,
@@ -132,6 +134,7 @@ impl FakeNode {
             steered: Mutex::default(),
             obeys: watch::Sender::new(None),
             checks: Mutex::new(checks.into()),
+            feed: Arc::default(),
             real,
             now_ms: AtomicI64::new(1_795_377_600_000),
         })
@@ -208,6 +211,10 @@ impl Node for FakeNode {
 
     fn checks(&self) -> Vec<Check> {
         self.checks.lock().unwrap().clone()
+    }
+
+    fn feed(&self) -> Arc<Feed> {
+        Arc::clone(&self.feed)
     }
 
     fn metrics(&self) -> String {
@@ -478,6 +485,12 @@ impl Workspaces for FakeStore {
             .rev()
             .filter(|(n, of)| of.app == app && before.is_none_or(|before| *n < before));
         Ok(meant.take(limit as usize).collect())
+    }
+
+    async fn seated(&self, app: AppId) -> Result<Vec<Workspace>, StoreError> {
+        self.check()?;
+        let rows = self.rows.lock().unwrap();
+        Ok(rows.values().filter(|workspace| workspace.app == app).cloned().collect())
     }
 
     // The API never asks for what follows.

@@ -11,7 +11,9 @@ use crate::ids::WorkspaceName;
 use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::web::Outside;
-use crate::store::{self, Desired, OpenOptions, Secret, Store, StoreError, When, WorkspaceSpec, Writer};
+use crate::store::{
+    self, Caller, Desired, OpenOptions, Secret, Store, StoreError, When, WorkspaceSpec, Workspaces, Writer,
+};
 
 /// The workspace that `SLACK_APP_TOKEN` registers.
 const DEFAULT_WORKSPACE: &str = "default";
@@ -46,7 +48,7 @@ pub(super) async fn open(options: &OpenOptions) -> Result<Arc<dyn Store>, StoreE
 impl Beginning {
     /// Begins the writer in a store that is open; one in which it cannot is closed again.
     pub(super) async fn begin(&self, store: Arc<dyn Store>) -> Result<Begun, StoreError> {
-        match self.register(&*store).await {
+        match self.register(&store).await {
             Ok(writer) => Ok((store, writer)),
             Err(error) => {
                 store.close().await;
@@ -97,10 +99,11 @@ impl Beginning {
         }
     }
 
-    async fn register(&self, store: &dyn Store) -> Result<Option<Writer>, StoreError> {
+    async fn register(&self, store: &Arc<dyn Store>) -> Result<Option<Writer>, StoreError> {
         let now_ms = self.inside.clock.now().wall_ms;
         if let Some((app_token, bot_token)) = &self.workspace {
-            register_default(store, app_token, bot_token.as_ref(), self.inside.links, now_ms).await?;
+            let by = Arc::clone(store).on_behalf(Caller::admin("SLACK_APP_TOKEN"));
+            register_default(&*by, app_token, bot_token.as_ref(), self.inside.links, now_ms).await?;
         }
         match self.ack {
             Ack::Stored | Ack::Received => {
@@ -118,7 +121,7 @@ pub(super) fn name() -> String {
 }
 
 async fn register_default(
-    store: &dyn Store,
+    store: &dyn Workspaces,
     app_token: &AppToken,
     bot_token: Option<&BotToken>,
     links: u8,

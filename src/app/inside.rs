@@ -10,6 +10,7 @@ use crate::admin::{self, Check, Counters, Facts, Steering};
 use crate::clock::Clock;
 use crate::files::OpenFiles;
 use crate::ids::AppId;
+use crate::status::feed::Feed;
 use crate::status::{Command, State, Status};
 use crate::store::{Absent, Accounts, Caller, Store, Workspaces};
 use crate::telemetry::{Metrics, Totals};
@@ -80,6 +81,10 @@ impl admin::Node for Inside {
 
     fn status(&self, app: AppId) -> Option<Status> {
         Some(self.directory.get(app)?.status().borrow().clone())
+    }
+
+    fn feed(&self) -> Arc<Feed> {
+        self.directory.feed()
     }
 
     fn counters(&self, app: AppId) -> Counters {

@@ -1,10 +1,14 @@
 //! The command line: one file a subcommand.
 
 mod check;
+mod client;
 mod demo;
+mod key;
 mod serve;
 mod settings;
 mod simulate;
+mod token;
+mod workspace;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -29,6 +33,12 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Settings, database, key, file limit, Slack: one line each
     Check(check::Check),
+    /// The key that tokens and payloads are sealed with
+    Key(key::Key),
+    /// API tokens of a running node
+    Token(token::Token),
+    /// Workspaces of a running node
+    Workspace(workspace::Workspace),
 }
 
 /// How a command ended badly.
@@ -38,6 +48,8 @@ enum Failure {
     Setup(String),
     /// It ran and broke. Exit code 1.
     Broken(String),
+    /// What was asked for is not there. Exit code 3.
+    Missing(String),
 }
 
 impl Failure {
@@ -46,7 +58,8 @@ impl Failure {
     }
 }
 
-/// Runs the command line of this process. Exit codes: 0 well, 1 it ran and broke, 2 it could not start as asked.
+/// Runs the command line of this process. Exit codes: 0 well, 1 it ran and broke, 2 it could not be done as asked, 3 what it was about is
+/// not there.
 pub fn run() -> ExitCode {
     // Libraries that make a TLS configuration of their own would otherwise find no provider.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -57,11 +70,15 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Check(check) => check.run(),
+        Command::Key(key) => key.run(),
+        Command::Token(token) => token.run(),
+        Command::Workspace(workspace) => workspace.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Setup(problem)) => fail(&problem, 2),
         Err(Failure::Broken(problem)) => fail(&problem, 1),
+        Err(Failure::Missing(problem)) => fail(&problem, 3),
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("admin_token", &["TAUTLINE_ADMIN_TOKEN"]),
     ("key", &["TAUTLINE_KEY"]),
     ("key_file", &["TAUTLINE_KEY_FILE"]),
+    ("other_key", &["TAUTLINE_OTHER_KEY"]),
+    ("other_key_file", &["TAUTLINE_OTHER_KEY_FILE"]),
     ("slack_api_url", &["TAUTLINE_SLACK_API_URL"]),
     ("extra_ca_file", &["TAUTLINE_EXTRA_CA_FILE"]),
     ("slack_app_token", &["SLACK_APP_TOKEN"]),

@@ -26,6 +26,7 @@ pub(super) const API_URL: &str =
 pub(super) const PATH: &str = "must be the path of a file";
 pub(super) const HEADER: &str = "must be visible ASCII characters without blanks, at most 1000";
 pub(super) const ONE_KEY: &str = "and key_file are both given; one of them, not both";
+pub(super) const ONE_OTHER_KEY: &str = "and other_key_file are both given; give the other key once";
 pub(super) const DATABASE: &str = "must be sqlite:// and a path, like sqlite://tautline.db, or like postgres://user:password@host:5432/database";
 
 pub(super) fn address(text: &str) -> Option<SocketAddr> {

@@ -176,6 +176,22 @@ fn a_key_and_a_key_file_are_one_too_many() {
 }
 
 #[test]
+fn a_second_key_opens_besides_the_one_that_seals() {
+    let env = |name: &str| match name {
+        "TAUTLINE_KEY_FILE" => Some("/new".to_owned()),
+        "TAUTLINE_OTHER_KEY_FILE" => Some("/old".to_owned()),
+        _ => None,
+    };
+    let settings = Settings::load(&Sources { file: None, env: &env, flags: Vec::new() }).unwrap();
+    assert!(matches!(
+        settings.key.parts(),
+        (KeySource::File(new), Some(KeySource::File(old))) if new == Path::new("/new") && old == Path::new("/old")
+    ));
+    let error = message(&[("TAUTLINE_OTHER_KEY", "hunter2"), ("TAUTLINE_OTHER_KEY_FILE", "/k")], None);
+    assert!(error.contains("TAUTLINE_OTHER_KEY") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
 fn a_settings_file_that_is_not_there_is_an_error() {
     let sources =
         Sources { file: Some(Path::new("/nowhere/tautline.toml")), env: &|_| None, flags: Vec::new() };

@@ -32,6 +32,10 @@ impl Workspaces for Absent {
         away()
     }
 
+    async fn seated(&self, _: AppId) -> Result<Vec<Workspace>, StoreError> {
+        away()
+    }
+
     async fn put_workspace(
         &self,
         _: &WorkspaceName,

@@ -5,19 +5,27 @@ pub(in crate::store) mod answers;
 pub(in crate::store) mod apps;
 pub(in crate::store) mod audit;
 pub(in crate::store) mod events;
+pub(in crate::store) mod keys;
 pub(in crate::store) mod workspaces;
 
 use std::sync::Arc;
 
+use crate::config::KeySource;
 use crate::event::{DedupeKey, Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
-use crate::store::{Change, Desired, Put, Secret, Store, When, WorkspaceSpec};
+use crate::store::{Change, Desired, OpenOptions, Put, Secret, Store, When, WorkspaceSpec};
 
 /// A place where a store lives and can be opened again after it was closed.
 pub(in crate::store) trait Ground {
     /// Opens the store of this place.
     async fn open(&self) -> Box<dyn Store>;
+
+    /// The key it is opened with.
+    fn key(&self) -> KeySource;
+
+    /// What opens it with other keys.
+    fn with_key(&self, key: KeySource) -> OpenOptions;
 }
 
 /// Runs the suite on a [`Ground`]: one test for each promise.
@@ -71,6 +79,7 @@ macro_rules! conformance {
             accounts: the_use_of_a_token_is_kept_to_the_minute;
             accounts: tokens_come_in_the_order_they_were_made_and_in_pages;
             accounts: who_sees_one_label_finds_its_workspaces_and_no_others;
+            accounts: of_an_app_who_sees_one_label_finds_the_workspaces_that_bear_it;
             accounts: who_sees_one_label_neither_takes_what_is_not_theirs_nor_lets_go_of_their_own;
             accounts: who_sees_one_label_asks_for_nothing_that_is_the_nodes;
             audit: every_change_on_somebodys_behalf_is_written_down_with_what_it_changed;
@@ -80,6 +89,8 @@ macro_rules! conformance {
             answers: an_answer_is_kept_for_a_day_for_the_request_and_the_token_it_belongs_to;
             answers: a_place_without_an_answer_is_free_again_when_it_is_released_or_left_behind;
             answers: nothing_is_kept_in_a_place_that_was_taken_over;
+            keys: what_one_key_sealed_is_sealed_anew_with_another_while_a_node_runs;
+            keys: sealing_anew_that_broke_off_goes_on_where_it_was;
             answers: old_answers_are_forgotten_in_bounded_steps;
         }
     };

@@ -20,6 +20,11 @@ pub fn generate_key_text() -> SecretString {
     STANDARD.encode(KeyBytes::generate().expose()).into()
 }
 
+/// A new key in a new file that only its owner may read.
+pub fn generate_key_file(path: &Path) -> Result<(), StoreError> {
+    KeyBytes::create(path).map(drop)
+}
+
 /// The key itself; wiped when dropped.
 pub(super) struct KeyBytes(SecretBox<[u8; 32]>);
 

@@ -11,6 +11,7 @@ mod key;
 mod key_check;
 mod open;
 mod postgres;
+mod reseal;
 mod sqlite;
 mod types;
 mod vault;
@@ -28,8 +29,9 @@ pub use accounts::{
     ANSWERS_KEPT_MS, Accounts, Action, AnswerKey, ApiToken, AuditEntry, AuditFilter, Caller, Changes, Deed,
     Label, MAX_TOKENS, NewToken, Place as AnswerPlace, Reserved, Role, TokenDigest, TokenId, UNDER_WAY_MS,
 };
-pub use key::generate_key_text;
-pub use open::{OpenOptions, Opened, exists, kind, open, shown};
+pub use key::{generate_key_file, generate_key_text};
+pub use open::{OpenOptions, Opened, exists, kind, open, open_beside, shown};
+pub use reseal::{Resealed, Resealing};
 pub use types::{
     App, By, Change, Desired, Order, Place, Put, Seat, Seats, Secret, Taken, TokenHint, Transition, When,
     Workspace, WorkspaceSpec, Writer,
@@ -87,6 +89,9 @@ pub trait Workspaces: Send + Sync + 'static {
 
     /// One living workspace.
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError>;
+
+    /// The living workspaces that sit on an app, by name.
+    async fn seated(&self, app: AppId) -> Result<Vec<Workspace>, StoreError>;
 
     /// Creates or replaces a workspace. A token whose app is known (same token, or same Slack app id in its text) seats the
     /// workspace on that app, where a token other than the one in force becomes the candidate. An unknown token is taken for a
@@ -202,6 +207,10 @@ pub trait Inbox: Send + Sync + 'static {
 pub trait Store: Workspaces + Inbox + Accounts {
     /// The workspaces as this caller sees and changes them: what lies outside of their scope is not there.
     fn on_behalf(self: Arc<Self>, caller: Caller) -> Arc<dyn Workspaces>;
+
+    /// Seals what is sealed with the other key anew with the first, a little at a time: where it was left, or from the start. A run that
+    /// was broken off goes on where it was.
+    async fn reseal(&self, from: Option<Resealing>) -> Result<Resealed, StoreError>;
 
     /// Can it be read and written? For readiness.
     async fn ping(&self) -> Result<(), StoreError>;

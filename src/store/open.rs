@@ -39,6 +39,15 @@ pub async fn open(options: OpenOptions) -> Result<Opened, StoreError> {
     Ok(Opened { store: Arc::new(store), notes })
 }
 
+/// Opens a store that is there for who changes a little in it while a node runs on it: no lock keeps either out.
+pub async fn open_beside(options: OpenOptions) -> Result<Opened, StoreError> {
+    if is_postgres(&options.address) {
+        return open(options).await;
+    }
+    let Opened { store, notes } = SqliteStore::open_beside(options).await.map_err(for_good)?;
+    Ok(Opened { store: Arc::new(store), notes })
+}
+
 /// Is there a database of ours at this address? An error where none could be. Makes nothing.
 pub async fn exists(options: &OpenOptions) -> Result<bool, StoreError> {
     if is_postgres(&options.address) {

@@ -57,24 +57,52 @@ impl Place {
     }
 }
 
-/// Seals and opens with one key.
+/// Seals with one key, and opens with any of those it was given.
 pub(super) struct Vault {
+    keys: Keys,
+}
+
+/// The one that seals, and one more while keys change.
+struct Keys {
+    first: Key,
+    other: Option<Key>,
+}
+
+struct Key {
     key: chacha20::Key,
-    key_id: [u8; KEY_ID_LEN],
+    id: [u8; KEY_ID_LEN],
+}
+
+impl Key {
+    fn new(key: &KeyBytes) -> Self {
+        let digest = Sha256::new().chain_update(b"tautline key id\0").chain_update(key.expose()).finalize();
+        let mut id = [0; KEY_ID_LEN];
+        id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Self { key: (*key.expose()).into(), id }
+    }
 }
 
 impl Vault {
-    /// A vault with this key.
-    pub(super) fn new(key: &KeyBytes) -> Self {
-        let digest = Sha256::new().chain_update(b"tautline key id\0").chain_update(key.expose()).finalize();
-        let mut key_id = [0; KEY_ID_LEN];
-        key_id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        Self { key: (*key.expose()).into(), key_id }
+    /// A vault with this key, which seals, and maybe another, which opens besides.
+    pub(super) fn new(first: &KeyBytes, other: Option<&KeyBytes>) -> Self {
+        Self { keys: Keys { first: Key::new(first), other: other.map(Key::new) } }
     }
 
-    /// What the key is called: a digest of it, in hex.
+    /// What the key that seals is called: a digest of it, in hex.
     pub(super) fn key_id(&self) -> String {
-        hex(&self.key_id)
+        hex(&self.keys.first.id)
+    }
+
+    /// Was this sealed with the key that seals now?
+    pub(super) fn is_current(&self, sealed: &[u8]) -> bool {
+        matches!(sealed, [VERSION, rest @ ..] if rest.starts_with(&self.keys.first.id))
+    }
+
+    /// Which key opens this: the other where the value names it, else the first.
+    fn key_of(&self, head: &[u8]) -> &Key {
+        let named = head.get(1..=KEY_ID_LEN);
+        let other = self.keys.other.as_ref().filter(|other| named == Some(other.id.as_slice()));
+        other.unwrap_or(&self.keys.first)
     }
 
     /// Seals `plain` for its place. The only copy of it is the one that is sealed.
@@ -83,13 +111,13 @@ impl Vault {
         rand::rng().fill_bytes(&mut nonce);
         let mut sealed = Vec::with_capacity(HEAD_LEN + plain.len() + TAG_LEN);
         sealed.push(VERSION);
-        sealed.extend_from_slice(&self.key_id);
+        sealed.extend_from_slice(&self.keys.first.id);
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(plain);
         let too_many =
             |_: Unspecified| StoreError::Data(format!("{} bytes are too many to seal", plain.len()));
         let (_, body) = sealed.split_at_mut(HEAD_LEN);
-        let (key, nonce) = self.keyed(&nonce).map_err(too_many)?;
+        let (key, nonce) = keyed(&self.keys.first, &nonce).map_err(too_many)?;
         let tag = key
             .seal_in_place_separate_tag(nonce, Aad::from(place.associated_data()), body)
             .map_err(too_many)?;
@@ -103,7 +131,7 @@ impl Vault {
         let refused = || place.sealed_with(key_id.clone().unwrap_or_else(|| "(none: it is damaged)".into()));
         let (head, body) = sealed.split_at_mut_checked(HEAD_LEN).ok_or_else(refused)?;
         let nonce = head.get(1 + KEY_ID_LEN..).and_then(|nonce| nonce.try_into().ok()).ok_or_else(refused)?;
-        let (key, nonce) = self.keyed(&nonce).map_err(|_| refused())?;
+        let (key, nonce) = keyed(self.key_of(head), &nonce).map_err(|_| refused())?;
         let plain_len =
             key.open_in_place(nonce, Aad::from(place.associated_data()), body).map_err(|_| refused())?.len();
         sealed.truncate(HEAD_LEN + plain_len);
@@ -111,21 +139,21 @@ impl Vault {
         Ok(sealed)
     }
 
-    /// A value's own key, and the rest of its nonce. Fails only for a key of a wrong length, which there is none of.
-    fn keyed(&self, nonce: &[u8; NONCE_LEN]) -> Result<(LessSafeKey, Nonce), Unspecified> {
-        let (first, last) = nonce.split_at(DERIVED_LEN);
-        let own = hchacha::<R20>(&self.key, first.try_into().map_err(|_| Unspecified)?);
-        let mut rest = [0; ring::aead::NONCE_LEN];
-        rest.iter_mut().rev().zip(last.iter().rev()).for_each(|(to, from)| *to = *from);
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &own)?;
-        Ok((LessSafeKey::new(key), Nonce::assume_unique_for_key(rest)))
-    }
-
     /// Opens a text.
     pub(super) fn open_text(&self, place: Place, sealed: Vec<u8>) -> Result<String, StoreError> {
         let key_id = key_id_of(&sealed).unwrap_or_default();
         String::from_utf8(self.open(place, sealed)?).map_err(|_| place.sealed_with(key_id))
     }
+}
+
+/// A value's own key, and the rest of its nonce. Fails only for a key of a wrong length, which there is none of.
+fn keyed(key: &Key, nonce: &[u8; NONCE_LEN]) -> Result<(LessSafeKey, Nonce), Unspecified> {
+    let (first, last) = nonce.split_at(DERIVED_LEN);
+    let own = hchacha::<R20>(&key.key, first.try_into().map_err(|_| Unspecified)?);
+    let mut rest = [0; ring::aead::NONCE_LEN];
+    rest.iter_mut().rev().zip(last.iter().rev()).for_each(|(to, from)| *to = *from);
+    let own = UnboundKey::new(&CHACHA20_POLY1305, &own)?;
+    Ok((LessSafeKey::new(own), Nonce::assume_unique_for_key(rest)))
 }
 
 /// The id of the key that a value was sealed with; none when it is no sealed value.
@@ -185,6 +213,19 @@ mod tests {
     }
 
     #[test]
+    fn with_two_keys_either_opens_and_the_first_seals() {
+        let (old, new) = (KeyBytes::new([1; 32]), KeyBytes::new([2; 32]));
+        let both = Vault::new(&new, Some(&old));
+        let (by_old, by_both) =
+            (vault(1).seal(HERE, b"secret").unwrap(), both.seal(HERE, b"secret").unwrap());
+        assert_eq!(both.open(HERE, by_old.clone()).unwrap(), b"secret");
+        assert_eq!(both.open(HERE, by_both.clone()).unwrap(), b"secret");
+        assert_eq!(vault(2).open(HERE, by_both.clone()).unwrap(), b"secret");
+        assert!(both.is_current(&by_both) && !both.is_current(&by_old));
+        assert!(both.open(HERE, vault(3).seal(HERE, b"secret").unwrap()).is_err());
+    }
+
+    #[test]
     fn what_earlier_versions_sealed_still_opens() {
         let sealed = "011eca3653881e430681a8cc10a39ad6cabfd0baa162bb6e3868cf9eef6ed366aa369481c034f523d91438c7bf3703cbf7790e8d2ea699e9f3b4a39b8d";
         let bytes = |at: usize| u8::from_str_radix(&sealed[at..at + 2], 16).unwrap();
@@ -206,6 +247,6 @@ mod tests {
     }
 
     fn vault(seed: u8) -> Vault {
-        Vault::new(&KeyBytes::new([seed; 32]))
+        Vault::new(&KeyBytes::new([seed; 32]), None)
     }
 }

@@ -1,9 +1,11 @@
 //! Two nodes on one database, both with the same app: Slack divides its events between their sockets.
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
+use tautline::clock::Clock;
 use tautline::simulator::{Load, Outcome};
 
-use crate::postgres::suite::process::{Customer, Handled, Process, Site};
+use crate::postgres::suite::process::{Customer, Handled, Process, Site, ask_as};
 
 #[test]
 fn two_nodes_on_one_database_handle_each_event_once() {
@@ -33,6 +35,27 @@ fn two_nodes_on_one_database_handle_each_event_once() {
     assert!(wrong.is_empty(), "not handled once: {wrong:?}");
     let all: BTreeSet<&str> = runs.iter().flatten().map(|event| &*event.seq).collect();
     assert_eq!(all.len(), seqs.len(), "no two events have one seq");
+}
+
+#[test]
+fn a_token_revoked_at_one_node_opens_nothing_at_the_other_within_five_seconds() {
+    let site = Site::new(|_| {});
+    let (one, two) = (site.serve(), site.serve());
+    let new = json!({"name": "ci", "role": "viewer"});
+    let (status, made) = one.ask("POST", "/api/v1/tokens", Some(&new));
+    assert_eq!(status, 201, "{made}");
+    let text = made["token"].as_str().unwrap();
+    let open = |node: &Process| ask_as(text, node.address(), "GET", "/api/v1/workspaces", None).0;
+    assert_eq!((open(&one), open(&two)), (200, 200), "at once on both");
+    let (clock, within) = (Clock::start(), std::time::Duration::from_secs(5));
+    let (status, _) = one.ask("DELETE", &format!("/api/v1/tokens/{}", made["id"].as_str().unwrap()), None);
+    assert_eq!((status, open(&one)), (204, 401));
+    while open(&two) == 200 {
+        assert!(clock.mono() < within, "it is still open");
+        two.run_for(std::time::Duration::from_millis(100));
+    }
+    one.stop();
+    two.stop();
 }
 
 #[test]

@@ -335,11 +335,22 @@ fn message_of(line: &str) -> Option<String> {
 
 /// A request on a connection of its own: status and body; a body that is no JSON as text.
 pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    ask_as(ADMIN_TOKEN, address, method, path, body)
+}
+
+/// The same, for the bearer of another token.
+pub(crate) fn ask_as(
+    token: &str,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> (u16, Value) {
     let mut tcp = TcpStream::connect_timeout(&address, PATIENCE).expect("the admin API listens");
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     let body = body.map(Value::to_string).unwrap_or_default();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nConnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );

@@ -5,8 +5,10 @@ use super::{Connection, Database};
 pub(crate) mod harness;
 pub(crate) mod process;
 
+mod access;
 mod admin;
 mod cli;
+mod client;
 mod crash;
 mod delivery;
 mod faults;

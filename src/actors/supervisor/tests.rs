@@ -196,6 +196,9 @@ fn unasked<T>() -> Result<T, StoreError> {
 
 #[async_trait]
 impl Workspaces for Apps {
+    async fn seated(&self, _: AppId) -> Result<Vec<Workspace>, StoreError> {
+        unreachable!("no connection asks for it")
+    }
     async fn apps(&self) -> Result<Vec<App>, StoreError> {
         let app = |id| App {
             id: AppId(id),

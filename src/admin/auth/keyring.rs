@@ -82,6 +82,20 @@ impl Keyring {
         Ok(self.read(accounts, MAX_AGE_UNKNOWN).await?.get(&digest).cloned())
     }
 
+    /// Is this token still in force? What cannot be found out is none.
+    pub(in crate::admin) async fn still_holds(
+        &self,
+        id: TokenId,
+        accounts: &dyn Accounts,
+        now_ms: i64,
+    ) -> bool {
+        let held = match self.within(MAX_AGE) {
+            Some(held) => Ok(held),
+            None => self.read(accounts, MAX_AGE).await,
+        };
+        held.is_ok_and(|held| held.values().any(|token| token.id == id && token.is_in_force(now_ms)))
+    }
+
     /// Something about the tokens has changed on this node.
     pub(in crate::admin) fn changed(&self) {
         let mut held = self.held();
@@ -107,15 +121,23 @@ impl Keyring {
         (self.clock.mono().saturating_sub(read_at) < age).then(|| Arc::clone(&held.tokens))
     }
 
+    /// What is held, if it was asked for at this time or later.
+    fn since(&self, at: Duration) -> Option<Arc<HashMap<TokenDigest, Arc<ApiToken>>>> {
+        let held = self.held();
+        held.read_at.is_some_and(|read_at| read_at >= at).then(|| Arc::clone(&held.tokens))
+    }
+
     /// Reads all tokens, one reader at a time; whoever waited for one takes what it has read.
     async fn read(
         &self,
         accounts: &dyn Accounts,
         age: Duration,
     ) -> Result<Arc<HashMap<TokenDigest, Arc<ApiToken>>>, StoreError> {
+        let arrived = self.clock.mono();
         let _alone = self.reading.lock().await;
         loop {
-            if let Some(held) = self.within(age) {
+            // However long a read took: what it asked for after this one came is new enough.
+            if let Some(held) = self.within(age).or_else(|| self.since(arrived)) {
                 return Ok(held);
             }
             let (changes, failed) = {

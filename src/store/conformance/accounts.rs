@@ -117,6 +117,24 @@ pub(in crate::store) async fn who_sees_one_label_finds_its_workspaces_and_no_oth
     store.close().await;
 }
 
+pub(in crate::store) async fn of_an_app_who_sees_one_label_finds_the_workspaces_that_bear_it(
+    ground: &impl Ground,
+) {
+    let store: Arc<dyn Store> = ground.open().await.into();
+    let mut app = AppId(0);
+    for (workspace, tenant) in [("b", "43"), ("c", "42"), ("a", "42")] {
+        let labels = vec![("tenant".into(), tenant.into())];
+        app = put(&*store, workspace, &WorkspaceSpec { labels, ..spec("xapp-one") }, 1).await.workspace.app;
+    }
+    seated(&*store, "elsewhere", "xapp-other").await;
+    let names = async |view: Arc<dyn Workspaces>| -> Vec<String> {
+        view.seated(app).await.unwrap().into_iter().map(|one| one.name.to_string()).collect()
+    };
+    assert_eq!(names(scoped(&store)).await, ["a", "c"]);
+    assert_eq!(names(Arc::clone(&store).on_behalf(Caller::admin("root"))).await, ["a", "b", "c"]);
+    store.close().await;
+}
+
 pub(in crate::store) async fn who_sees_one_label_neither_takes_what_is_not_theirs_nor_lets_go_of_their_own(
     ground: &impl Ground,
 ) {

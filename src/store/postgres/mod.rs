@@ -33,6 +33,7 @@ use PostgresStore as Backend;
 
 use crate::ids::{Seq, WriterId};
 use crate::store::fault::{Fault, no_writer};
+use crate::store::key_check::KeyCheck;
 use crate::store::vault::Vault;
 use crate::store::{StoreError, Writer};
 use line::{Held, Line, Tx};
@@ -151,6 +152,20 @@ impl PostgresStore {
 
     fn set_station(&self, station: Option<Station>) {
         *self.station.lock().unwrap_or_else(PoisonError::into_inner) = station;
+    }
+
+    /// From now on the key that seals is the database's.
+    async fn change_key(&self, db: &mut Connection) -> Result<(), Fault> {
+        let check = KeyCheck::of(&self.vault)?;
+        sqlx::query(
+            "update meta set value = case name when 'key_id' then $1 else encode($2, 'hex') end \
+             where name in ('key_id', 'key_check')",
+        )
+        .bind(check.key_id)
+        .bind(check.sealed)
+        .execute(db)
+        .await?;
+        Ok(())
     }
 
     /// Makes the days ahead, lets go of dead writers of whom nothing is left, and sees whether the database answers.

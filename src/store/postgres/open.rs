@@ -31,7 +31,9 @@ const MIGRATE: &str = "set lock_timeout = '60s'; set statement_timeout = 0";
 impl PostgresStore {
     /// Opens the database, making its schema where there is none.
     pub(in crate::store) async fn open(options: &OpenOptions) -> Result<Opened<Self>, StoreError> {
-        let vault = Vault::new(&key(&options.key)?);
+        let (first, other) = options.key.parts();
+        let other = other.map(key).transpose()?;
+        let vault = Vault::new(&key(first)?, other.as_ref());
         let options = address::parse(&options.address)?;
         let database = address::shown(&options);
         let told = |fault: Fault| fault::tell(fault, &database);
@@ -59,7 +61,7 @@ impl PostgresStore {
 
     /// Are our tables there? Makes nothing.
     pub(in crate::store) async fn exists(options: &OpenOptions) -> Result<bool, StoreError> {
-        key(&options.key)?;
+        key(options.key.parts().0)?;
         let options = address::parse(&options.address)?;
         let database = address::shown(&options);
         let told = |fault: Fault| fault::tell(fault, &database);
@@ -83,6 +85,7 @@ fn key(source: &KeySource) -> Result<KeyBytes, StoreError> {
     match source {
         KeySource::Text(text) => KeyBytes::parse(text.expose_secret(), "TAUTLINE_KEY"),
         KeySource::File(file) => KeyBytes::read(file),
+        KeySource::Both(..) => Err(StoreError::Setup("there can be two keys, not more".into())),
         KeySource::Beside => Err(StoreError::Setup(
             "a Postgres database needs a key that is given: set TAUTLINE_KEY or TAUTLINE_KEY_FILE, the same for every node; \
              `openssl rand -base64 32` makes a good one"

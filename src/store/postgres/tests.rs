@@ -34,6 +34,14 @@ struct Place {
 }
 
 impl Ground for Place {
+    fn key(&self) -> KeySource {
+        KeySource::Text(self.key.clone())
+    }
+
+    fn with_key(&self, key: KeySource) -> OpenOptions {
+        OpenOptions { key, ..self.options() }
+    }
+
     async fn open(&self) -> Box<dyn Store> {
         Box::new(self.opened().await.store)
     }

@@ -73,6 +73,14 @@ impl Workspaces for OnBehalf {
         Ok(found.filter(|found| scope.is_none_or(|scope| scope.is_in(&found.labels))))
     }
 
+    async fn seated(&self, app: AppId) -> Result<Vec<Workspace>, StoreError> {
+        let mut seated = self.store.seated(app).await?;
+        if let Some(scope) = &self.caller.scope {
+            seated.retain(|one| scope.is_in(&one.labels));
+        }
+        Ok(seated)
+    }
+
     async fn put_workspace(
         &self,
         name: &WorkspaceName,

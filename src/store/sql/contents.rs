@@ -10,8 +10,8 @@ use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
 use crate::store::{
-    App, Caller, Inbox, Order, Place, Put, Seats, Store, StoreError, Taken, Transition, When, Workspace,
-    WorkspaceSpec, Workspaces, Writer,
+    App, Caller, Inbox, Order, Place, Put, Resealed, Resealing, Seats, Store, StoreError, Taken, Transition,
+    When, Workspace, WorkspaceSpec, Workspaces, Writer,
 };
 
 #[async_trait]
@@ -31,6 +31,10 @@ impl Workspaces for Backend {
 
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError> {
         self.told(self.find_workspace(name)).await
+    }
+
+    async fn seated(&self, app: AppId) -> Result<Vec<Workspace>, StoreError> {
+        self.told(self.list_seated(app)).await
     }
 
     async fn put_workspace(
@@ -157,6 +161,10 @@ impl Inbox for Backend {
 impl Store for Backend {
     fn on_behalf(self: Arc<Self>, caller: Caller) -> Arc<dyn Workspaces> {
         Arc::new(OnBehalf { store: self, caller })
+    }
+
+    async fn reseal(&self, from: Option<Resealing>) -> Result<Resealed, StoreError> {
+        self.told(self.reseal_some(from)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -10,6 +10,7 @@ mod behalf;
 mod contents;
 mod history;
 mod reading;
+mod reseal;
 mod rows;
 mod seating;
 mod tokens;

@@ -32,6 +32,7 @@ use crate::clock::Clock;
 use crate::ids::Seq;
 use crate::store::StoreError;
 use crate::store::fault::Fault;
+use crate::store::key_check::KeyCheck;
 use crate::store::vault::Vault;
 use sql::EventRow;
 use write_side::Tx;
@@ -111,6 +112,19 @@ impl SqliteStore {
              where e.seq > $1 and e.seq <= $2 order by e.seq",
         );
         Ok(rows.bind(after.0).bind(to).fetch_all(db).await?)
+    }
+
+    /// From now on the key that seals is the database's.
+    async fn change_key(&self, db: &mut Connection) -> Result<(), Fault> {
+        let check = KeyCheck::of(&self.vault)?;
+        sqlx::query(
+            "update meta set value = case name when 'key_id' then $1 else $2 end where name in ('key_id', 'key_check')",
+        )
+        .bind(check.key_id)
+        .bind(check.sealed)
+        .execute(db)
+        .await?;
+        Ok(())
     }
 
     /// There is nothing to be made ahead.

@@ -31,10 +31,27 @@ const READERS: u32 = 3;
 impl SqliteStore {
     /// Opens the database, making it and its key file where there is none.
     pub(in crate::store) async fn open(options: OpenOptions) -> Result<Opened<Self>, StoreError> {
+        let lock = Lock::take(&database_path(&options.address)?);
+        Self::open_with(options, lock.map(Some)).await
+    }
+
+    /// Opens a database that is there, for who writes beside its node and a little at a time.
+    pub(in crate::store) async fn open_beside(options: OpenOptions) -> Result<Opened<Self>, StoreError> {
+        let path = database_path(&options.address)?;
+        if !database_exists(&path)? {
+            return Err(StoreError::Setup(format!("there is no database {}", path.display())));
+        }
+        Self::open_with(options, Ok(None)).await
+    }
+
+    async fn open_with(
+        options: OpenOptions,
+        lock: Result<Option<Lock>, StoreError>,
+    ) -> Result<Opened<Self>, StoreError> {
         let path = database_path(&options.address)?;
         let told = |fault: Fault| tell(fault, &path);
         let exists = database_exists(&path)?;
-        let lock = Lock::take(&path)?;
+        let lock = lock?;
         let found = if exists { Some(inspect(&path).await.map_err(told)?) } else { None };
         let mut notes = Vec::new();
         let vault = unlock(&options.key, &path, found.and_then(|found| found.key_check), &mut notes)?;
@@ -54,7 +71,7 @@ impl SqliteStore {
             .map_err(Fault::from)
             .map_err(told)?;
         let write_side = WriteSide::new(writing, writer);
-        let lock = std::sync::Mutex::new(Some(lock));
+        let lock = std::sync::Mutex::new(lock);
         let writer = AtomicI64::new(0);
         let store = Self { path, vault, write_side, writer, readers, clock: Clock::start(), lock };
         Ok(Opened { store, notes })
@@ -120,9 +137,12 @@ fn unlock(
     notes: &mut Vec<String>,
 ) -> Result<Vault, StoreError> {
     let beside = beside_database(path, ".key");
-    let key = match source {
+    let (first, other) = source.parts();
+    let other = other.map(|other| other_key(other, &beside)).transpose()?;
+    let key = match first {
         KeySource::Text(text) => KeyBytes::parse(text.expose_secret(), "TAUTLINE_KEY")?,
         KeySource::File(file) => KeyBytes::read(file)?,
+        KeySource::Both(..) => return Err(StoreError::Setup("there can be two keys, not more".into())),
         KeySource::Beside if beside.exists() => KeyBytes::read(&beside)?,
         KeySource::Beside => {
             if let Some(check) = &check {
@@ -142,11 +162,21 @@ fn unlock(
             key
         }
     };
-    let vault = Vault::new(&key);
+    let vault = Vault::new(&key, other.as_ref());
     if let Some(check) = check {
         check.compare(&vault, &path.display().to_string())?;
     }
     Ok(vault)
+}
+
+/// The key that opens besides: it is never made.
+fn other_key(source: &KeySource, beside: &Path) -> Result<KeyBytes, StoreError> {
+    match source {
+        KeySource::Text(text) => KeyBytes::parse(text.expose_secret(), "TAUTLINE_OTHER_KEY"),
+        KeySource::File(file) => KeyBytes::read(file),
+        KeySource::Beside => KeyBytes::read(beside),
+        KeySource::Both(..) => Err(StoreError::Setup("there can be two keys, not more".into())),
+    }
 }
 
 async fn migrate(db: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {

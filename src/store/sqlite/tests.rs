@@ -28,6 +28,14 @@ struct Disk {
 }
 
 impl Ground for Disk {
+    fn key(&self) -> KeySource {
+        KeySource::Beside
+    }
+
+    fn with_key(&self, key: KeySource) -> OpenOptions {
+        self.options(key)
+    }
+
     async fn open(&self) -> Box<dyn Store> {
         Box::new(self.opened().await.store)
     }

@@ -1,0 +1,205 @@
+//! One reader of the feed: where it is, and what it is sent next.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::super::access::Access;
+use super::super::auth::Door;
+use super::super::moment::rfc3339;
+use super::{Filter, Seat};
+use crate::status::feed::{Feed, Head, News, Read, StateChange};
+use crate::status::{Health, Reason, State};
+use crate::store::StoreError;
+
+/// Changes that are sent together at most.
+const AT_ONCE: usize = 64;
+/// How often it is looked whether the bearer is still let in; within this a revoked token's stream ends.
+const LOOK: Duration = Duration::from_secs(2);
+/// A silent stream says so each so many looks: 14 s, under the half minute after which proxies give up.
+const LOOKS_A_BEAT: u32 = 7;
+/// When a client that was cut comes back, milliseconds.
+const RETRY_MS: u32 = 2000;
+
+/// Who reads.
+pub(super) struct Reader {
+    access: Access,
+    door: Arc<Door>,
+    seat: Seat,
+    filter: Filter,
+    feed: Arc<Feed>,
+    head: watch::Receiver<Head>,
+    /// What is read next.
+    place: u64,
+    /// What is said first.
+    opening: Option<String>,
+    silent_looks: u32,
+    is_over: bool,
+}
+
+#[derive(Serialize)]
+struct StateOut<'a> {
+    workspace: &'a str,
+    app_id: Option<&'a str>,
+    state: State,
+    previous: State,
+    health: Health,
+    reason: Option<Reason>,
+    at: String,
+}
+
+impl Reader {
+    pub(super) fn new(
+        access: Access,
+        door: Arc<Door>,
+        seat: Seat,
+        filter: Filter,
+        last_event_id: Option<String>,
+    ) -> Self {
+        let feed = access.feed();
+        let head = feed.head();
+        let place = head.borrow().next;
+        let mut reader = Self {
+            access,
+            door,
+            seat,
+            filter,
+            place,
+            feed,
+            head,
+            opening: None,
+            silent_looks: 0,
+            is_over: false,
+        };
+        let skipped = last_event_id.and_then(|id| reader.go_back(&id));
+        let mut opening = format!("retry: {RETRY_MS}\n");
+        opening.push_str(&reader.event("stream.open", &json!({})));
+        opening.extend(skipped.map(|skipped| reader.event("stream.skipped", &skipped)));
+        reader.opening = Some(opening);
+        reader
+    }
+
+    /// Goes to where the client was; what it has to be told if that cannot be.
+    fn go_back(&mut self, id: &str) -> Option<Value> {
+        let last = self.seat.0.place(id).filter(|last| *last < self.place);
+        let place = last.map_or(1, |last| last + 1);
+        let (missed, oldest) = match self.feed.read(place, 1) {
+            Read::News(_) => (0, place),
+            Read::Gone { missed, oldest } => (missed, oldest),
+        };
+        self.place = oldest;
+        match last {
+            Some(_) if missed == 0 => None,
+            Some(_) => Some(json!({ "reason": "too_old", "missed": missed })),
+            None => Some(json!({ "reason": "unknown_id", "missed": null })),
+        }
+    }
+
+    /// What is sent next; none when the stream has ended. Waits as long as there is nothing to say.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        if let Some(opening) = self.opening.take() {
+            return Some(opening.into());
+        }
+        while !self.is_over {
+            let head = *self.head.borrow_and_update();
+            if head.is_over {
+                return Some(self.end("stream.end", &json!({ "reason": "stopping" })));
+            }
+            match self.feed.read(self.place, AT_ONCE) {
+                Read::Gone { missed, .. } => {
+                    return Some(self.end("stream.cut", &json!({ "reason": "too_slow", "missed": missed })));
+                }
+                Read::News(news) if !news.is_empty() => match self.tell(news).await {
+                    Ok(text) if text.is_empty() => {}
+                    Ok(text) => {
+                        self.silent_looks = 0;
+                        return Some(text.into());
+                    }
+                    Err(_) => {
+                        return Some(self.end("stream.cut", &json!({ "reason": "store_unavailable" })));
+                    }
+                },
+                Read::News(_) => {
+                    if let Some(text) = self.wait().await {
+                        return Some(text);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Waits for news, for a while; what is to be said meanwhile.
+    async fn wait(&mut self) -> Option<Bytes> {
+        if tokio::time::timeout(LOOK, self.head.changed()).await.is_ok() {
+            return None;
+        }
+        if let Some(token) = self.access.caller().token {
+            let (accounts, now_ms) = (self.access.accounts(), self.access.now_ms());
+            if !self.door.keyring.still_holds(token, &*accounts, now_ms).await {
+                return Some(self.end("stream.cut", &json!({ "reason": "token" })));
+            }
+        }
+        self.silent_looks += 1;
+        if self.silent_looks < LOOKS_A_BEAT {
+            return None;
+        }
+        self.silent_looks = 0;
+        // An id without data is kept by clients and shown to nobody: who saw none of the last changes need not read them again.
+        Some(format!(": beat\nid: {}\n\n", self.seat.0.id(self.place - 1)).into())
+    }
+
+    /// Changes as events for the workspaces that the caller sees and wants.
+    async fn tell(&mut self, news: Vec<(u64, News)>) -> Result<String, StoreError> {
+        let store = self.access.store();
+        let mut text = String::new();
+        for (place, news) in news {
+            let News::State(change) = news;
+            let seated = store.seated(change.app).await?;
+            let wanted = seated.iter().filter(|one| self.filter.wants(&one.name, &one.labels));
+            let mut events = wanted.peekable();
+            while let Some(workspace) = events.next() {
+                if events.peek().is_none() {
+                    let _written = writeln!(text, "id: {}", self.seat.0.id(place));
+                }
+                let app_id = workspace.slack_app_id.as_deref();
+                text.push_str(&event("workspace.state", &state(workspace.name.as_str(), app_id, &change)));
+            }
+            self.place = place + 1;
+        }
+        Ok(text)
+    }
+
+    /// A last event.
+    fn end(&mut self, kind: &str, data: &Value) -> Bytes {
+        self.is_over = true;
+        event(kind, data).into()
+    }
+
+    /// An event that says where the stream is.
+    fn event(&self, kind: &str, data: &Value) -> String {
+        format!("id: {}\n{}", self.seat.0.id(self.place - 1), event(kind, data))
+    }
+}
+
+fn state<'a>(workspace: &'a str, app_id: Option<&'a str>, change: &StateChange) -> StateOut<'a> {
+    StateOut {
+        workspace,
+        app_id,
+        state: change.to,
+        previous: change.from,
+        health: change.health,
+        reason: change.reason,
+        at: rfc3339(change.at_ms),
+    }
+}
+
+fn event(kind: &str, data: &impl Serialize) -> String {
+    // JSON has no line breaks of its own.
+    format!("event: {kind}\ndata: {}\n\n", serde_json::to_string(data).unwrap_or_default())
+}

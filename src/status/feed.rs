@@ -1,0 +1,183 @@
+//! What has lately changed, in order: a ring that whoever is interested reads at their own pace. Nobody who reads slowly holds up
+//! anybody, nor costs memory: what they have not read in time is gone for them, and they are told how much it was.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::{Health, Reason, State, Status};
+use crate::ids::AppId;
+
+/// Changes that are held; some 300 KiB.
+const HELD: usize = 4096;
+
+/// Something that changed. More kinds will come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The state of an app's connection, or what is said of it.
+    State(StateChange),
+}
+
+/// A connection's state changed, or its health, or why it is as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    /// Whose.
+    pub app: AppId,
+    /// When, milliseconds since 1970.
+    pub at_ms: i64,
+    /// From; the same where only health or reason changed.
+    pub from: State,
+    /// To.
+    pub to: State,
+    /// Its health now.
+    pub health: Health,
+    /// Why.
+    pub reason: Option<Reason>,
+}
+
+impl StateChange {
+    /// What tells two statuses of an app apart, if anything that is told does.
+    pub fn between(app: AppId, before: &Status, after: &Status) -> Option<Self> {
+        let told = |status: &Status| (status.state, status.health, status.reason.map(|reason| reason.code));
+        (told(before) != told(after)).then_some(Self {
+            app,
+            at_ms: after.since_ms,
+            from: before.state,
+            to: after.state,
+            health: after.health,
+            reason: after.reason,
+        })
+    }
+}
+
+/// How far the feed is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The place of the next change; the first is 1.
+    pub next: u64,
+    /// Nothing more will come: the node stops.
+    pub is_over: bool,
+}
+
+/// What there is to read from a place on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// These, each with its place; none where there is nothing new.
+    News(Vec<(u64, News)>),
+    /// What stood there is gone.
+    Gone {
+        /// How many changes.
+        missed: u64,
+        /// Where it can be gone on.
+        oldest: u64,
+    },
+}
+
+/// The ring.
+#[derive(Debug)]
+pub struct Feed {
+    held: Mutex<VecDeque<News>>,
+    head: watch::Sender<Head>,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { held: Mutex::default(), head: watch::Sender::new(Head { next: 1, is_over: false }) }
+    }
+}
+
+impl Feed {
+    /// Adds a change.
+    pub fn tell(&self, news: News) {
+        let mut held = self.held();
+        if held.len() >= HELD {
+            held.pop_front();
+        }
+        held.push_back(news);
+        // While it is held, so that places and changes keep step.
+        self.head.send_modify(|head| head.next += 1);
+    }
+
+    /// Nothing more will come.
+    pub fn end(&self) {
+        self.head.send_modify(|head| head.is_over = true);
+    }
+
+    /// How far it is, and a call when that changes.
+    pub fn head(&self) -> watch::Receiver<Head> {
+        self.head.subscribe()
+    }
+
+    /// From this place on, at most `limit`.
+    pub fn read(&self, place: u64, limit: usize) -> Read {
+        let held = self.held();
+        let next = self.head.borrow().next;
+        let oldest = next.saturating_sub(u64::try_from(held.len()).unwrap_or(u64::MAX));
+        let Some(skip) = place.checked_sub(oldest) else {
+            return Read::Gone { missed: oldest - place, oldest };
+        };
+        let later = held.iter().copied().skip(usize::try_from(skip).unwrap_or(usize::MAX));
+        Read::News((place..).zip(later).take(limit).collect())
+    }
+
+    fn held(&self) -> MutexGuard<'_, VecDeque<News>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Code;
+
+    #[test]
+    fn what_is_told_is_read_in_order_from_any_place_that_is_still_held() {
+        let feed = Feed::default();
+        assert_eq!(feed.read(1, 10), Read::News(vec![]));
+        for app in 1..=3 {
+            feed.tell(news(app));
+        }
+        assert_eq!(feed.read(1, 2), Read::News(vec![(1, news(1)), (2, news(2))]));
+        assert_eq!(feed.read(3, 2), Read::News(vec![(3, news(3))]));
+        assert_eq!(feed.read(4, 2), Read::News(vec![]));
+        assert_eq!(feed.head().borrow().next, 4);
+    }
+
+    #[test]
+    fn who_is_too_slow_is_told_how_much_is_gone_and_where_it_goes_on() {
+        let feed = Feed::default();
+        let told = i64::try_from(HELD).unwrap() + 5;
+        for app in 1..=told {
+            feed.tell(news(app));
+        }
+        assert_eq!(feed.read(1, 1), Read::Gone { missed: 5, oldest: 6 });
+        assert_eq!(feed.read(6, 1), Read::News(vec![(6, news(6))]));
+    }
+
+    #[test]
+    fn a_status_that_says_nothing_else_of_state_health_and_reason_is_no_news() {
+        let before = Status::off(1);
+        let again = Status { attempt: 7, since_ms: 5, ..before.clone() };
+        assert_eq!(StateChange::between(AppId(1), &before, &again), None);
+        for after in [
+            Status { state: State::Connecting, ..before.clone() },
+            Status { health: Health::Down, ..before.clone() },
+            Status { reason: Some(Code::InvalidAuth.into()), ..before.clone() },
+        ] {
+            assert!(StateChange::between(AppId(1), &before, &after).is_some(), "{after:?}");
+        }
+    }
+
+    fn news(app: i64) -> News {
+        let off = Status::off(0);
+        News::State(StateChange {
+            app: AppId(app),
+            at_ms: 0,
+            from: off.state,
+            to: off.state,
+            health: off.health,
+            reason: None,
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! Who may use the admin API of a real node, what they see, and what is written down of what they do.
+
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+use super::harness::{ADMIN_TOKEN, Node, PATIENCE, Stage};
+
+#[actix::test]
+async fn a_tenants_token_brings_its_workspace_online_and_sees_nothing_else() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let (acme, globex) = (stage.customer("acme"), stage.customer("globex"));
+    node.welcome(&[&globex]).await;
+    let new = json!({"name": "tenant 42", "role": "operator", "scope": "tenant:42"});
+    let theirs = create(&node, &new).await;
+    let mut body = acme.body();
+    let path = "/api/v1/workspaces/acme";
+    assert_eq!(node.ask("PUT", path, Some(&theirs), Some(&body)).await.status, 403, "without its label");
+    body["labels"] = json!({"tenant": "42"});
+    assert_eq!(node.ask("PUT", path, Some(&theirs), Some(&body)).await.status, 201);
+    node.ready("acme").await;
+    let list = node.ask("GET", "/api/v1/workspaces", Some(&theirs), None).await.json();
+    let ids: Vec<_> = list["data"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
+    assert_eq!(ids, ["acme"]);
+    for method in ["GET", "DELETE"] {
+        let answer = node.ask(method, "/api/v1/workspaces/globex", Some(&theirs), None).await;
+        assert_eq!(answer.status, 404, "{method}");
+    }
+    assert_eq!(node.ask("GET", "/metrics", Some(&theirs), None).await.status, 403);
+    node.ready("globex").await;
+
+    let audit = node.get("/api/v1/audit?workspace=acme").await.json();
+    let entry = &audit["data"][0];
+    assert_eq!((&entry["action"], &entry["actor"]), (&json!("workspace.create"), &json!("tok_1 tenant 42")));
+    assert_eq!(entry["changes"]["labels"], json!({"from": null, "to": {"tenant": "42"}}));
+    assert!(!audit.to_string().contains("0123456789abcdef"), "{audit}");
+    node.stop().await;
+}
+
+#[actix::test]
+async fn a_stream_tells_each_state_on_the_way_and_ends_when_the_node_stops() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    let address = format!("http://{}/api/v1/stream", node.app.address());
+    let request = awc::Client::default().get(address).bearer_auth(ADMIN_TOKEN).timeout(PATIENCE);
+    let mut answer = request.send().await.expect("the node answers");
+    assert_eq!(answer.status(), 200);
+    node.welcome(&[&acme]).await;
+    let mut text = String::new();
+    while !text.contains("\"state\":\"ready\"") {
+        text.push_str(&chunk(&mut answer).await.expect("the stream goes on"));
+    }
+    let states: Vec<Value> = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
+        .filter_map(|data: Value| data.get("state").cloned())
+        .collect();
+    assert_eq!(states.first(), Some(&json!("connecting")), "{text}");
+    let (stopped, rest) = futures_util::join!(node.stop(), async {
+        let mut rest = String::new();
+        while let Some(chunk) = chunk(&mut answer).await {
+            rest.push_str(&chunk);
+        }
+        rest
+    });
+    let () = stopped;
+    assert!(rest.ends_with("event: stream.end\ndata: {\"reason\":\"stopping\"}\n\n"), "{rest}");
+}
+
+/// Has a token made; its text.
+async fn create(node: &Node, new: &Value) -> String {
+    let made = node.ask("POST", "/api/v1/tokens", Some(ADMIN_TOKEN), Some(new)).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    made.json()["token"].as_str().expect("its text").to_owned()
+}
+
+async fn chunk<S>(answer: &mut S) -> Option<String>
+where
+    S: futures_util::Stream<Item = Result<actix_web::web::Bytes, awc::error::PayloadError>> + Unpin,
+{
+    let next = tokio::time::timeout(PATIENCE, answer.next()).await;
+    let bytes = next.expect("something comes")?.expect("the stream is whole");
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
