@@ -22,6 +22,8 @@ mod process;
 #[cfg(test)]
 mod refresh;
 #[cfg(test)]
+mod shared;
+#[cfg(test)]
 mod trace;
 #[cfg(test)]
 mod truth;

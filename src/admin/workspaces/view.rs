@@ -66,7 +66,13 @@ struct TokenOut<'a> {
 
 impl<'a> WorkspaceOut<'a> {
     pub(super) fn new(workspace: &'a Workspace, status: Option<Status>, counters: Counters) -> Self {
-        let status = status.unwrap_or_else(|| not_running(workspace));
+        let mut status = status.unwrap_or_else(|| not_running(workspace));
+        if status.duplicates.contains(&workspace.id) {
+            // The app's connection is fine, and carries the other's events.
+            status.state = State::Failed;
+            status.health = Health::Down;
+            status.reason = Some(Code::DuplicateInstallation.into());
+        }
         let slack_app_id = status.slack_app_id.map(String::from);
         Self {
             id: workspace.name.as_str(),
