@@ -4,7 +4,7 @@ pub mod feed;
 
 use serde::Serialize;
 
-use crate::ids::Generation;
+use crate::ids::{Generation, WorkspaceId};
 
 /// Where a connection is in its life. The names are those of Slack's own SDK, plus `failed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -327,6 +327,8 @@ pub struct Status {
     pub warnings: Vec<Code>,
     /// Slack's id of the app, once known.
     pub slack_app_id: Option<Box<str>>,
+    /// Workspaces of the app that are a second installation in a team another one stands for. The others are not concerned.
+    pub duplicates: Vec<WorkspaceId>,
 }
 
 impl Status {
@@ -342,6 +344,7 @@ impl Status {
             links: Vec::new(),
             warnings: Vec::new(),
             slack_app_id: None,
+            duplicates: Vec::new(),
         }
     }
 }

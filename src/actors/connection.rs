@@ -23,7 +23,7 @@ use super::link::{News, Report, Word};
 use super::roster::Roster;
 use super::shared::Shared;
 use super::tripwire::Tripwire;
-use crate::ids::{AppId, Generation};
+use crate::ids::{AppId, Generation, WorkspaceId};
 use crate::machine::connection::{Action, Connection as Machine, Input, Settings, Timing, Token, Wish};
 use crate::secret::TicketUrl;
 use crate::slack::web::WebApi;
@@ -58,12 +58,23 @@ pub struct Steered {
     pub youngest: Option<Generation>,
 }
 
+/// What no attempt can mend: every link ends.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Halt(pub(super) Code);
+
+/// Told the supervisor: this app, the younger of two rows, is one that the teller has.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Duplicate(pub(super) AppId);
+
 /// What a connection is made of.
 pub(super) struct Parts {
     pub(super) app: App,
     pub(super) shared: Arc<Shared>,
     pub(super) entry: Arc<Entry>,
     pub(super) tripwire: Tripwire,
+    pub(super) duplicates: Recipient<Duplicate>,
 }
 
 /// The actor of one app.
@@ -85,13 +96,16 @@ pub(super) struct Connection {
     roster: Arc<Roster>,
     timer: Option<(Duration, SpawnHandle)>,
     tripwire: Tripwire,
+    duplicates: Recipient<Duplicate>,
+    /// Workspaces whose team another workspace of the app has.
+    second_seats: Vec<WorkspaceId>,
     /// Off for good: what the store says is of no concern any more.
     stopped: bool,
 }
 
 impl Connection {
     /// The connection of an app. To be made on the arbiter it will live on.
-    pub(super) fn new(Parts { app, shared, entry, tripwire }: Parts) -> Self {
+    pub(super) fn new(Parts { app, shared, entry, tripwire, duplicates }: Parts) -> Self {
         let settings = Settings {
             links: app.links,
             slack_app_id: app.slack_app_id.as_deref().map(Into::into),
@@ -116,17 +130,23 @@ impl Connection {
             roster,
             timer: None,
             tripwire,
+            duplicates,
+            second_seats: Vec::new(),
         }
     }
 
     fn feed(&mut self, input: Input, ctx: &mut Context<Self>) {
         self.machine.handle(self.shared.clock.now(), input);
         // First of all: who reads of a change in the log and asks finds it so.
-        self.entry.publish(self.machine.status());
+        self.publish();
         while let Some(action) = self.machine.poll_action() {
             self.act(action, ctx);
         }
         self.arm(ctx);
+    }
+
+    fn publish(&self) {
+        self.entry.publish(Status { duplicates: self.second_seats.clone(), ..self.machine.status() });
     }
 
     fn act(&mut self, action: Action, ctx: &mut Context<Self>) {
@@ -185,6 +205,10 @@ impl Connection {
     /// Compares the app as stored with what is running.
     fn configure(&mut self, app: App, ctx: &mut Context<Self>) {
         self.roster.replace(app.seats.clone());
+        // Who has gone or has learnt another team is none any more; the others are asked for again.
+        self.second_seats.retain(|second| {
+            app.seats.iter().any(|seat| seat.workspace == *second && seat.team_id.is_none())
+        });
         let (token, candidate) = self.tokens.compare(&app);
         if token == Token::Unreadable || candidate == Token::Unreadable {
             tracing::error!(app = %self.id, "a stored token cannot be read with this node's key");
@@ -254,6 +278,14 @@ impl Handler<Steer> for Connection {
         }
         // Who asked may have gone.
         drop(done.send(Steered { status: self.entry.status(), youngest }));
+    }
+}
+
+impl Handler<Halt> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, Halt(code): Halt, ctx: &mut Self::Context) {
+        self.feed(Input::Halt(code), ctx);
     }
 }
 

@@ -109,7 +109,11 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let limited = self.limited.then_some(self.app);
         self.pacer.lock().waiting.remove(&self.ticket);
-        self.pacer.with(|pace, now| pace.leave(now, self.ticket, limited));
+        if self.pacer.with(|pace, now| pace.leave(now, self.ticket, limited)) {
+            tracing::warn!(
+                "Slack tells many apps that they ask too often; all addresses are asked for at half the pace for a while"
+            );
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use futures_util::future::join_all;
 
-use super::connection::{Configure, Connection, Parts, Steer, Steered, Stop};
+use super::connection::{Configure, Connection, Duplicate, Halt, Parts, Steer, Steered, Stop};
 use super::directory::{Directory, Entry};
 use super::shared::Shared;
 use super::tripwire::{Died, Tripwire};
@@ -211,8 +211,13 @@ impl Supervisor {
         let Some((arbiter, _)) = self.homes.get(child.home) else { return };
         child.lives += 1;
         let tripwire = Tripwire::new(ctx.address().recipient(), app.id, child.lives);
-        let parts =
-            Parts { app, shared: Arc::clone(&self.shared), entry: Arc::clone(&child.entry), tripwire };
+        let parts = Parts {
+            app,
+            shared: Arc::clone(&self.shared),
+            entry: Arc::clone(&child.entry),
+            tripwire,
+            duplicates: ctx.address().recipient(),
+        };
         child.life = Life::Running(Connection::start_in_arbiter(arbiter, move |_| Connection::new(parts)));
     }
 
@@ -322,6 +327,18 @@ impl Handler<Died> for Supervisor {
                 tracing::error!(%app, "the connection crashed too often; it stays down until somebody connects it");
                 child.entry.publish_failure(Code::Crashed, self.shared.clock.now());
             }
+        }
+    }
+}
+
+impl Handler<Duplicate> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Duplicate(app): Duplicate, _: &mut Self::Context) {
+        if let Some(Child { life: Life::Running(actor), .. }) = self.children.get(&app)
+            && actor.try_send(Halt(Code::DuplicateInstallation)).is_err()
+        {
+            tracing::warn!(%app, "the app is installed twice, and its connection does not listen; it will be told again");
         }
     }
 }

@@ -167,7 +167,8 @@ impl Fleet {
     fn answer(&mut self, app: usize, generation: Generation, ticket: Ticket, fine: bool) {
         self.slack.at_once -= 1;
         let id = AppId(i64::try_from(app).unwrap());
-        self.pace.leave(self.now.mono, ticket, (!fine).then_some(id));
+        let slows = self.pace.leave(self.now.mono, ticket, (!fine).then_some(id));
+        assert!(!slows || self.slack.takes < usize::MAX, "nobody was told 429");
         let failure =
             OpenFailure { code: Code::Ratelimited, class: Class::Transient, retry_after: Some(SECOND * 5) };
         let input = if fine { Input::UrlIssued(generation) } else { Input::OpenFailed(generation, failure) };

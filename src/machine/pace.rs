@@ -101,16 +101,14 @@ impl Pace {
     }
 
     /// Whoever held this ticket has its answer, or wants none any more; `limited` names the app that was told 429. Said twice it
-    /// changes nothing.
-    pub fn leave(&mut self, now: Duration, ticket: Ticket, limited: Option<AppId>) {
+    /// changes nothing. True when that was one too many, and the node is slowed down.
+    pub fn leave(&mut self, now: Duration, ticket: Ticket, limited: Option<AppId>) -> bool {
         self.waiting.remove(&ticket);
         self.turns.retain(|turn| *turn != ticket);
-        if let Some(began) = self.asking.remove(&ticket)
-            && let Some(app) = limited
-        {
-            self.was_limited(now, began, app);
-        }
+        let began = self.asking.remove(&ticket);
+        let slows = began.zip(limited).is_some_and(|(began, app)| self.was_limited(now, began, app));
         self.admit(now);
+        slows
     }
 
     /// The timer of [`poll_timeout`](Self::poll_timeout) fired.
@@ -128,19 +126,21 @@ impl Pace {
         (!self.waiting.is_empty() && self.has_place()).then(|| self.next_at(now))
     }
 
-    /// Starts a second in which nobody may ask who has not asked already, when too many were told 429.
-    fn was_limited(&mut self, now: Duration, began: Duration, app: AppId) {
+    /// When too many were told 429, the pace is halved, and nobody asks for a moment.
+    fn was_limited(&mut self, now: Duration, began: Duration, app: AppId) -> bool {
         // What was asked before it was slowed down says nothing of the pace since.
         if self.slowed.is_some_and(|slowed| began < slowed.at) {
-            return;
+            return false;
         }
         self.limited.retain(|(at, other)| *other != app && now.saturating_sub(*at) < SHORT);
         self.limited.push_back((now, app));
-        if self.limited.len() >= MANY {
+        let slows = self.limited.len() >= MANY;
+        if slows {
             self.limited.clear();
             self.slowed = Some(Slowed { at: now, share: (self.share(now) / 2).max(LEAST) });
             self.saved_up_at = now.saturating_add(SECOND);
         }
+        slows
     }
 
     fn issue(&mut self) -> Ticket {

@@ -179,13 +179,16 @@ fn auth_test(state: &State, caller: &Caller) -> Result<String, &'static str> {
     match caller {
         Caller::Team(index, team) => {
             let app = state.apps.get(*index).map(|app| app.id.as_str());
+            // Installed in a whole organisation: Slack gives its id for the team's as well.
+            let is_org = team.team_id.starts_with('E');
             let mut identity = json!({
                 "ok": true, "url": format!("https://{}.slack.com/", team.team_id.to_ascii_lowercase()),
                 "team": format!("Team {}", team.team_id), "user": "simulated_bot", "team_id": team.team_id,
                 "user_id": bot_user_id(team), "bot_id": bot_user_id(team).replacen('U', "B", 1),
-                "app_id": app, "is_enterprise_install": false,
+                "app_id": app, "is_enterprise_install": is_org,
             });
-            if let (Some(org), Some(identity)) = (&team.enterprise_id, identity.as_object_mut()) {
+            let org = team.enterprise_id.as_ref().or_else(|| is_org.then_some(&team.team_id));
+            if let (Some(org), Some(identity)) = (org, identity.as_object_mut()) {
                 identity.insert("enterprise_id".into(), org.as_str().into());
             }
             Ok(identity.to_string())

@@ -14,5 +14,6 @@ mod delivery;
 mod faults;
 mod overview;
 mod refresh;
+mod shared;
 mod steering;
 mod truth;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::Connection;
+use super::{Connection, Duplicate};
 use crate::actors::intake::Learnt;
 use crate::ids::AppId;
 use crate::machine::connection::Input;
 use crate::secret::AppToken;
 use crate::status::Code;
-use crate::store::{StoreError, Workspaces};
+use crate::store::{App, StoreError, Workspaces};
 
 /// The longest wait before a note is written again; the first is a second, and they double.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -87,21 +87,66 @@ impl Connection {
         let (store, id, now_ms) = (Arc::clone(&self.shared.store), self.id, self.shared.clock.now().wall_ms);
         let writing = async move {
             let written = note.write(&*store, id, now_ms).await;
-            (note, written)
+            let holder = match (&written, &note) {
+                (Err(StoreError::Conflict(_)), Note::AppId(app_id)) => holder(&*store, id, app_id).await,
+                _ => None,
+            };
+            (note, written, holder)
         };
-        ctx.spawn(writing.into_actor(self).map(move |(note, written), act, ctx| match (written, note) {
+        ctx.spawn(writing.into_actor(self).map(move |(note, written, holder), act, ctx| match (written, note) {
             (Ok(()), Note::Refused(token)) => act.tokens.is_noted(&token),
             (Ok(()), Note::Promoted(_) | Note::AppId(_) | Note::Team(_)) => {}
-            // Two rows for one installation: Slack would deal its events out between them.
-            (Err(error @ StoreError::Conflict(_)), Note::AppId(_) | Note::Team(_)) => {
-                tracing::error!(app = %act.id, %error, "the app is installed twice");
-                act.feed(Input::Halt(Code::DuplicateInstallation), ctx);
+            (Err(error @ StoreError::Conflict(_)), note @ Note::AppId(_)) => {
+                tracing::error!(app = %act.id, ?holder, %error, "the app is registered twice; the younger of the two fails");
+                act.is_registered_twice(holder, note, ctx);
+            }
+            (Err(error @ StoreError::Conflict(_)), Note::Team(learnt)) => {
+                tracing::error!(app = %act.id, %error, "two workspaces are one installation; the later one fails");
+                act.is_seated_twice(&learnt);
             }
             (Err(error), note) => {
                 let what = note.what();
                 tracing::error!(app = %act.id, %error, again_in = ?wait, "this could not be stored: {what}");
-                ctx.run_later(wait, move |act, ctx| act.write(note, (wait * 2).min(LONGEST_WAIT), ctx));
+                Self::write_later(note, wait, ctx);
             }
         }));
     }
+
+    fn write_later(note: Note, wait: Duration, ctx: &mut Context<Self>) {
+        ctx.run_later(wait, move |act, ctx| act.write(note, (wait * 2).min(LONGEST_WAIT), ctx));
+    }
+
+    /// Two rows for one Slack app: Slack would deal its events out between them.
+    fn is_registered_twice(&mut self, holder: Option<AppId>, note: Note, ctx: &mut Context<Self>) {
+        match holder {
+            // Once the younger is removed the id is ours.
+            Some(younger) if younger > self.id => {
+                if self.duplicates.try_send(Duplicate(younger)).is_err() {
+                    tracing::debug!(%younger, "the supervisor does not listen");
+                }
+                Self::write_later(note, LONGEST_WAIT, ctx);
+            }
+            // Gone meanwhile, or not to be found: it is found again at the next hello.
+            Some(_) | None => self.feed(Input::Halt(Code::DuplicateInstallation), ctx),
+        }
+    }
+
+    /// Two workspaces for one installation: the one that was there goes on, and the other has none of its events.
+    fn is_seated_twice(&mut self, learnt: &Learnt) {
+        for seat in self.app.seats.iter_mut().filter(|seat| seat.workspace == learnt.workspace) {
+            (seat.team_id, seat.enterprise_id) = (None, None);
+        }
+        self.roster.replace(self.app.seats.clone());
+        if !self.second_seats.contains(&learnt.workspace) {
+            self.second_seats.push(learnt.workspace);
+        }
+        self.publish();
+    }
+}
+
+/// The other row that has this id of Slack's.
+async fn holder(store: &dyn Workspaces, own: AppId, slack_app_id: &str) -> Option<AppId> {
+    let apps = store.apps().await.ok()?;
+    let has_it = |app: &App| app.id != own && app.slack_app_id.as_deref() == Some(slack_app_id);
+    apps.into_iter().find(has_it).map(|app| app.id)
 }

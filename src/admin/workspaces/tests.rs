@@ -452,6 +452,7 @@ fn reconnecting() -> Status {
         links: vec![link],
         warnings: vec![status::Code::PlannedRefresh],
         slack_app_id: Some("A0123".into()),
+        duplicates: Vec::new(),
     }
 }
 

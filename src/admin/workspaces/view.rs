@@ -98,7 +98,14 @@ impl<'a> WorkspaceOut<'a> {
 
 /// What is shown of a workspace whose connection says this, or nothing.
 pub(in crate::admin) fn seen(workspace: &Workspace, status: Option<Status>) -> Status {
-    status.unwrap_or_else(|| idle(workspace.desired, workspace.updated_ms))
+    let mut status = status.unwrap_or_else(|| idle(workspace.desired, workspace.updated_ms));
+    if status.duplicates.contains(&workspace.id) {
+        // The app's connection is fine, and carries the other's events.
+        status.state = State::Failed;
+        status.health = Health::Down;
+        status.reason = Some(Code::DuplicateInstallation.into());
+    }
+    status
 }
 
 /// Not started yet, or wanted off.

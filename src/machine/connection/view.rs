@@ -32,6 +32,7 @@ impl Connection {
             links: self.slots.status(),
             warnings,
             slack_app_id: self.settings.slack_app_id.clone(),
+            duplicates: Vec::new(),
         }
     }
 

@@ -1,0 +1,192 @@
+//! Several workspaces on one Slack app, and one app that is registered twice.
+
+use serde_json::{Value, json};
+use sqlx::Connection as _;
+use tautline::ids::WorkspaceId;
+use tautline::simulator::{NewApp, Outgoing, Team};
+use tautline::status::{Code, State};
+
+use super::harness::{Customer, Node, PROMISED, Stage, eventually};
+
+#[actix::test]
+async fn workspaces_of_one_app_share_its_socket_and_each_gets_its_own_team_s_events() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    let globex = second_team(&stage, &acme, "globex", "T0GLOBEX");
+    node.welcome(&[&acme, &globex]).await;
+    until_team_is_known(&node, "globex").await;
+    until_team_is_known(&node, "acme").await;
+    for (team, workspace) in [("T0ACME", Some("acme")), ("T0GLOBEX", Some("globex")), ("T0NOBODY", None)] {
+        let id = send_for(&stage, &acme, team);
+        let owner = match workspace {
+            Some(name) => Some(id_of(&stage, name).await),
+            None => None,
+        };
+        assert_eq!(node.seen.until(&id).await.workspace, owner, "{team}");
+    }
+    assert_eq!(stage.look(&acme, |app| app.sockets.len()), 1, "one connection for both");
+    assert_eq!(node.delete("globex").await.status, 204);
+    eventually("whose workspace is gone is nobody's", async || {
+        let id = send_for(&stage, &acme, "T0GLOBEX");
+        node.seen.until(&id).await.workspace.is_none().then_some(())
+    })
+    .await;
+    stage.until_settled(&acme).await;
+    stage.assert_flawless(&acme);
+    node.stop().await;
+}
+
+#[actix::test]
+async fn an_organisation_s_install_gets_the_events_of_all_its_teams_but_those_with_a_workspace_of_their_own()
+{
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    let org = second_team(&stage, &acme, "org", "E0ORG");
+    node.welcome(&[&acme, &org]).await;
+    until_team_is_known(&node, "org").await;
+    until_team_is_known(&node, "acme").await;
+    let (acme_id, org_id) = (id_of(&stage, "acme").await, id_of(&stage, "org").await);
+    for (team, enterprise, owner) in
+        [("T0SEVEN", Some("E0ORG"), org_id), ("T0ACME", None, acme_id), ("T0ANY", Some("E0ORG"), org_id)]
+    {
+        let id = format!("Ev0{team}");
+        let payload = json!({
+            "type": "event_callback", "event_id": id, "team_id": team, "enterprise_id": enterprise,
+            "event": {"type": "message"},
+            "authorizations": [{"team_id": team, "enterprise_id": enterprise, "is_enterprise_install": enterprise.is_some()}],
+        });
+        stage.slack.send(&acme.app_id, Outgoing { payload: Some(payload), ..Outgoing::default() }).unwrap();
+        assert_eq!(node.seen.until(&id).await.workspace, Some(owner), "{team}");
+    }
+    node.stop().await;
+}
+
+#[actix::test]
+async fn of_an_app_registered_twice_under_tokens_that_do_not_tell_the_younger_fails_at_hello() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let (older, younger) = twins(&stage);
+    node.welcome(&[&older]).await;
+    assert_eq!(node.put("younger", &younger.body()).await.status, 201);
+    node.failed("younger", Code::DuplicateInstallation).await;
+    assert_eq!(node.ready("older").await.reason, None);
+    stage.until(&older, "the younger's socket goes", |app| app.live_sockets() == 1).await;
+    node.assert_always_ready("older").await;
+    node.stop().await;
+}
+
+#[actix::test]
+async fn the_younger_fails_even_where_it_was_the_first_to_say_hello() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let (older, younger) = twins(&stage);
+    let off = |customer: &Customer| {
+        let mut body = customer.body();
+        body["desired"] = "disconnected".into();
+        body
+    };
+    assert_eq!(node.put("older", &off(&older)).await.status, 201);
+    node.welcome(&[&younger]).await;
+    let mut on = older.body();
+    on["desired"] = "connected".into();
+    assert_eq!(node.put("older", &on).await.status, 200);
+    node.failed("younger", Code::DuplicateInstallation).await;
+    node.ready("older").await;
+    stage.until(&older, "the younger's socket goes", |app| app.live_sockets() == 1).await;
+    assert_eq!(node.workspace("younger").await["reason"]["code"], "duplicate_installation");
+    node.stop().await;
+}
+
+#[actix::test]
+async fn a_second_workspace_of_one_installation_fails_and_takes_nothing_from_the_first() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    until_team_is_known(&node, "acme").await;
+    assert_eq!(node.put("again", &acme.body()).await.status, 201);
+    let status = node.until("again", |status| !status.duplicates.is_empty(), PROMISED).await;
+    assert_eq!((status.state, status.warnings), (State::Ready, vec![]), "the app's connection is as it was");
+    let again = node.workspace("again").await;
+    assert_eq!((&again["state"], &again["health"]), (&json!("failed"), &json!("down")));
+    assert_eq!(again["reason"]["code"], "duplicate_installation");
+    let first = node.workspace("acme").await;
+    assert_eq!(
+        (&first["state"], &first["health"], &first["reason"]),
+        (&json!("ready"), &json!("ok"), &Value::Null)
+    );
+    let id = send_for(&stage, &acme, "T0ACME");
+    assert_eq!(node.seen.until(&id).await.workspace, Some(id_of(&stage, "acme").await));
+    assert_eq!(node.delete("again").await.status, 204);
+    node.until("acme", |status| status.duplicates.is_empty(), PROMISED).await;
+    node.assert_always_ready("acme").await;
+    node.stop().await;
+}
+
+/// Two customers with tokens of one app whose texts do not tell.
+fn twins(stage: &Stage) -> (Customer, Customer) {
+    let twin = |name: &str| {
+        let customer = Customer {
+            name: name.to_owned(),
+            app_id: "A0TWIN".to_owned(),
+            app_token: format!("xapp-{name}-0123456789abcdef"),
+            team_id: format!("T0{}", name.to_ascii_uppercase()),
+            bot_token: format!("xoxb-{name}-0123456789abcdef"),
+        };
+        let team = Team {
+            team_id: customer.team_id.clone(),
+            bot_token: Some(customer.bot_token.clone()),
+            enterprise_id: None,
+        };
+        add(stage, &customer, team);
+        customer
+    };
+    (twin("older"), twin("younger"))
+}
+
+/// The app of a customer, installed in one more team.
+fn second_team(stage: &Stage, of: &Customer, name: &str, team: &str) -> Customer {
+    let bot_token = format!("xoxb-{name}-0123456789abcdef");
+    let customer = Customer {
+        name: name.to_owned(),
+        team_id: team.to_owned(),
+        bot_token: bot_token.clone(),
+        ..of.clone()
+    };
+    add(stage, &customer, Team { team_id: team.to_owned(), bot_token: Some(bot_token), enterprise_id: None });
+    customer
+}
+
+fn add(stage: &Stage, customer: &Customer, team: Team) {
+    let (app_token, slack_app_id) = (customer.app_token.clone(), Some(customer.app_id.clone()));
+    stage
+        .slack
+        .add_app(NewApp { app_token, slack_app_id, teams: vec![team] })
+        .expect("the app is well formed");
+}
+
+fn send_for(stage: &Stage, customer: &Customer, team: &str) -> String {
+    let what = Outgoing { team_id: Some(team.to_owned()), ..Outgoing::default() };
+    stage.slack.send(&customer.app_id, what).expect("there is a socket")
+}
+
+async fn id_of(stage: &Stage, name: &str) -> WorkspaceId {
+    let mut db = stage.open_database().await;
+    let id = sqlx::query_scalar("select id from workspaces where name = $1 and deleted_at is null")
+        .bind(name)
+        .fetch_one(&mut db)
+        .await
+        .expect("the workspace is stored");
+    db.close().await.expect("the reader closes");
+    WorkspaceId(id)
+}
+
+async fn until_team_is_known(node: &Node, name: &str) {
+    eventually("the team is known", async || {
+        let workspace = node.workspace(name).await;
+        (!workspace["team_id"].is_null() || !workspace["enterprise_id"].is_null()).then_some(())
+    })
+    .await;
+}
