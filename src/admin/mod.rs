@@ -9,6 +9,7 @@
 mod apps;
 mod auth;
 mod jobs;
+mod manifest;
 mod metrics;
 mod moment;
 mod probes;
@@ -32,6 +33,7 @@ use tokio::sync::watch;
 pub use self::auth::AdminToken;
 pub use self::server::{bind, bind_metrics, listen};
 use crate::ids::{AppId, Generation};
+use crate::slack::web::Outside;
 use crate::status::{Command, Status};
 use crate::store::Workspaces;
 use crate::telemetry::Totals;
@@ -59,6 +61,9 @@ pub trait Node: Send + Sync + 'static {
 
     /// All metrics in Prometheus' text format.
     fn metrics(&self) -> String;
+
+    /// How Slack is reached.
+    fn outside(&self) -> &Arc<Outside>;
 
     /// What has been counted since this process started.
     fn totals(&self) -> Totals;
@@ -128,12 +133,14 @@ pub fn service(
     token: AdminToken,
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
     let jobs = Data::new(jobs::Jobs::default());
+    let trials = Data::new(workspaces::Trials::default());
     move |config| {
         let api = web::scope("/api/v1")
             .wrap(from_fn(auth::demand))
             .configure(workspaces::routes)
             .configure(apps::routes)
             .configure(jobs::routes)
+            .configure(manifest::routes)
             .configure(stats::routes)
             .default_service(web::to(problem::not_found));
         let metrics = web::scope("/metrics")
@@ -145,6 +152,7 @@ pub fn service(
             .app_data(Data::<dyn Node>::from(Arc::clone(&node)))
             .app_data(Data::new(token.clone()))
             .app_data(jobs.clone())
+            .app_data(trials.clone())
             .configure(probes::routes)
             .service(metrics)
             .service(api)

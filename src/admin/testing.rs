@@ -15,6 +15,8 @@ use tokio::sync::watch;
 use super::{AdminToken, Check, Counters, Facts, Node, Steered, Steering, service};
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
+use crate::slack::tls::client_config;
+use crate::slack::web::Outside;
 use crate::status::{Command, Status};
 use crate::store::{
     App as StoredApp, Change, Desired, Order, Place, Put, Seat, Seats, Secret, StoreError, TokenHint,
@@ -83,6 +85,7 @@ pub(super) struct FakeNode {
     /// What connections say once they are steered; nobody obeys where nothing is said.
     pub(super) obeys: watch::Sender<Option<Status>>,
     checks: Mutex<Vec<Check>>,
+    outside: Arc<Outside>,
 }
 
 impl FakeNode {
@@ -96,6 +99,10 @@ impl FakeNode {
             steered: Mutex::default(),
             obeys: watch::Sender::new(None),
             checks: Mutex::new(checks.into()),
+            outside: Arc::new(Outside {
+                api: "http://127.0.0.1:9/api/".parse().unwrap(),
+                tls: client_config(None).unwrap(),
+            }),
         })
     }
 
@@ -149,6 +156,10 @@ impl Node for FakeNode {
 
     fn metrics(&self) -> String {
         "tautline_fake 1\n".to_owned()
+    }
+
+    fn outside(&self) -> &Arc<Outside> {
+        &self.outside
     }
 
     fn totals(&self) -> Totals {

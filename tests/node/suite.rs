@@ -10,6 +10,7 @@ mod cli;
 mod crash;
 mod delivery;
 mod faults;
+mod onboarding;
 mod overview;
 mod refresh;
 mod steering;
