@@ -136,6 +136,8 @@ impl App {
         let (listener, address) = listen(options.listen, LISTEN_SETTING)?;
         let metrics_listener =
             options.metrics_listen.map(|address| listen(address, METRICS_SETTING)).transpose()?;
+        let outside =
+            Outside { api: options.slack_api, tls: client_config(options.extra_ca_file.as_deref())? };
         let clock = Clock::start();
         let facts = Facts {
             name: beginning::name(),
@@ -149,6 +151,7 @@ impl App {
             links: options.links,
             metrics: options.metrics,
             facts,
+            outside: Arc::new(outside.clone()),
             clock,
             running: OnceLock::new(),
         });
@@ -159,10 +162,7 @@ impl App {
             handlers: options.handlers,
             opens: options.opens,
             threads: options.threads,
-            outside: Outside {
-                api: options.slack_api,
-                tls: client_config(options.extra_ca_file.as_deref())?,
-            },
+            outside,
             inside: Arc::clone(&inside),
         };
         let begun = match opened {

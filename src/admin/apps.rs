@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::access::Access;
 use super::moment::rfc3339;
 use super::problem::{Code, Problem, wrong_method};
-use super::query::{self, Taken};
+use super::query::{self, Taken, digits};
 use super::workspaces::page::limit;
 use super::workspaces::view::{CountersOut, SocketOut, idle};
 use super::{Counters, Node};
@@ -75,7 +75,7 @@ async fn list(request: HttpRequest, node: Access) -> Result<HttpResponse, Proble
 async fn read(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
     query::read(request.query_string(), "", |_, _| Taken::Unknown)?;
     let store = node.store();
-    let ours = id.strip_prefix("app_").and_then(|number| number.parse().ok());
+    let ours = id.strip_prefix("app_").and_then(digits);
     let is_slacks = id.len() <= 64 && id.starts_with('A') && id.bytes().all(|b| b.is_ascii_alphanumeric());
     let found = match ours {
         Some(number) => store.app(AppId(number)).await?,

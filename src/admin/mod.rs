@@ -12,6 +12,7 @@ mod audit;
 mod auth;
 mod idempotency;
 mod jobs;
+mod manifest;
 mod metrics;
 mod moment;
 mod paging;
@@ -38,6 +39,7 @@ use tokio::sync::watch;
 pub use self::auth::AdminToken;
 pub use self::server::{bind, bind_metrics, listen};
 use crate::ids::{AppId, Generation};
+use crate::slack::web::Outside;
 use crate::status::feed::Feed;
 use crate::status::{Command, Status};
 use crate::store::{Accounts, Caller, Workspaces};
@@ -72,6 +74,9 @@ pub trait Node: Send + Sync + 'static {
 
     /// All metrics in Prometheus' text format.
     fn metrics(&self) -> String;
+
+    /// How Slack is reached.
+    fn outside(&self) -> &Arc<Outside>;
 
     /// What has been counted since this process started.
     fn totals(&self) -> Totals;
@@ -145,6 +150,7 @@ pub fn service(
     let door = Data::new(auth::Door::new(token));
     let jobs = Data::new(jobs::Jobs::default());
     let streams = Data::from(stream::Streams::new());
+    let trials = Data::new(workspaces::Trials::default());
     move |config| {
         let api = web::scope("/api/v1")
             .wrap(from_fn(idempotency::once))
@@ -154,6 +160,7 @@ pub fn service(
             .configure(audit::routes)
             .configure(apps::routes)
             .configure(jobs::routes)
+            .configure(manifest::routes)
             .configure(stats::routes)
             .configure(stream::routes)
             .default_service(web::to(problem::not_found));
@@ -167,6 +174,7 @@ pub fn service(
             .app_data(door.clone())
             .app_data(jobs.clone())
             .app_data(streams.clone())
+            .app_data(trials.clone())
             .configure(probes::routes)
             .service(metrics)
             .service(api)

@@ -24,6 +24,7 @@ macro_rules! codes {
         }
 
         impl Code {
+
             /// Its name in the API.
             pub(super) const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
@@ -87,6 +88,19 @@ impl Problem {
     /// A problem; `detail` says what happened this time and what to do, and repeats no secret.
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), cause: None }
+    }
+
+    /// The one field's message, without the field's name; else all of it.
+    pub(super) fn message(&self) -> String {
+        match self.errors.as_slice() {
+            [only] => only.message.clone(),
+            _ => self.detail.clone(),
+        }
+    }
+
+    /// The fields it names.
+    pub(super) fn errors(&self) -> &[FieldError] {
+        &self.errors
     }
 
     /// Which of the list.

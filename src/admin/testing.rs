@@ -18,6 +18,8 @@ use super::{AdminToken, Check, Counters, Facts, Node, Steered, Steering, service
 use crate::config::KeySource;
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
+use crate::slack::tls::client_config;
+use crate::slack::web::Outside;
 use crate::status::feed::Feed;
 use crate::status::{Command, Status};
 use crate::store::{
@@ -108,6 +110,7 @@ pub(super) struct FakeNode {
     /// In the place of the fake one.
     real: Option<(Arc<dyn Store>, tempfile::TempDir)>,
     now_ms: AtomicI64,
+    outside: Arc<Outside>,
 }
 
 impl FakeNode {
@@ -137,6 +140,10 @@ impl FakeNode {
             feed: Arc::default(),
             real,
             now_ms: AtomicI64::new(1_795_377_600_000),
+            outside: Arc::new(Outside {
+                api: "http://127.0.0.1:9/api/".parse().unwrap(),
+                tls: client_config(None).unwrap(),
+            }),
         })
     }
 
@@ -219,6 +226,10 @@ impl Node for FakeNode {
 
     fn metrics(&self) -> String {
         "tautline_fake 1\n".to_owned()
+    }
+
+    fn outside(&self) -> &Arc<Outside> {
+        &self.outside
     }
 
     fn totals(&self) -> Totals {

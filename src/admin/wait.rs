@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::problem::Problem;
-use super::query::{self, Taken};
+use super::query::{self, Taken, digits};
 use super::{Steered, Steering};
 use crate::ids::Generation;
 use crate::status::{LinkState, State, Status};
@@ -24,11 +24,9 @@ pub(super) fn parse(query: &str) -> Result<Option<Duration>, Problem> {
 
 /// `10`, `10s` or `500ms`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let number =
-        |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
     let wait = match text.strip_suffix("ms") {
-        Some(ms) => number(ms).map(Duration::from_millis),
-        None => number(text.strip_suffix('s').unwrap_or(text)).map(Duration::from_secs),
+        Some(ms) => digits(ms).map(Duration::from_millis),
+        None => digits(text.strip_suffix('s').unwrap_or(text)).map(Duration::from_secs),
     };
     wait.filter(|wait| *wait <= LONGEST).ok_or_else(|| "a time of at most 60s, as 10s or 500ms".to_owned())
 }
@@ -116,7 +114,8 @@ mod tests {
         for (text, ms) in [("10s", 10_000), ("10", 10_000), ("500ms", 500), ("0", 0), ("60s", 60_000)] {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for text in ["", "s", "ms", "61s", "60001ms", "-1", "+5", "1.5s", "1m", "99999999999999999999"] {
+        for text in ["", "s", "ms", "61s", "60001ms", "-1", "+5", "1.5s", "1m", "01", "99999999999999999999"]
+        {
             assert!(duration(text).is_err(), "{text}");
         }
         assert_eq!(parse("").unwrap(), None);

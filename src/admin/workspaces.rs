@@ -3,8 +3,10 @@
 mod actions;
 pub(super) mod body;
 mod changes;
+mod check;
 mod etag;
 pub(super) mod filter;
+mod import;
 pub(super) mod page;
 mod patch;
 #[cfg(test)]
@@ -18,6 +20,7 @@ use actix_web::web::{Path, Payload, ServiceConfig, delete, patch, post, put, res
 use actix_web::{HttpRequest, HttpResponse, guard};
 
 use self::changes::Changed;
+pub(super) use self::check::{Trials, is_scope};
 use self::page::Page;
 use self::patch::Patch;
 use self::view::{WorkspaceOut, seen};
@@ -51,7 +54,13 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     let actions = resource("/workspaces/actions")
         .route(post().to(actions::act))
         .default_service(wrong_method(&[Method::POST]));
-    config.service(actions).service(all).service(one).service(timeline);
+    let check = resource("/workspaces/check")
+        .route(post().to(check::check))
+        .default_service(wrong_method(&[Method::POST]));
+    let import = resource("/workspaces/import")
+        .route(post().to(import::import))
+        .default_service(wrong_method(&[Method::POST]));
+    config.service(actions).service(check).service(import).service(all).service(one).service(timeline);
     for verb in [connect, disconnect, reconnect] {
         config.service(verb.default_service(wrong_method(&[Method::POST])));
     }

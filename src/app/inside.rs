@@ -10,6 +10,7 @@ use crate::admin::{self, Check, Counters, Facts, Steering};
 use crate::clock::Clock;
 use crate::files::OpenFiles;
 use crate::ids::AppId;
+use crate::slack::web::Outside;
 use crate::status::feed::Feed;
 use crate::status::{Command, State, Status};
 use crate::store::{Absent, Accounts, Caller, Store, Workspaces};
@@ -21,6 +22,7 @@ pub(super) struct Inside {
     pub(super) stopping: AtomicBool,
     pub(super) links: u8,
     pub(super) facts: Facts,
+    pub(super) outside: Arc<Outside>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     /// Set once, when the database is open and the node runs.
@@ -139,6 +141,10 @@ impl admin::Node for Inside {
     fn metrics(&self) -> String {
         self.metrics.connections(&self.directory.states());
         self.metrics.render()
+    }
+
+    fn outside(&self) -> &Arc<Outside> {
+        &self.outside
     }
 
     fn totals(&self) -> Totals {

@@ -81,6 +81,8 @@ pub struct Rules {
     pub spread: Spread,
     /// The error of `apps.connections.open` while an app is switched off. Slack's own is not known.
     pub disabled_error: String,
+    /// The scopes of every bot token, as `auth.test` tells them in `x-oauth-scopes`.
+    pub bot_scopes: Vec<String>,
 }
 
 impl Default for Rules {
@@ -103,6 +105,9 @@ impl Default for Rules {
             deliver_to_draining: false,
             spread: Spread::RoundRobin,
             disabled_error: "socket_mode_not_enabled".into(),
+            bot_scopes: ["app_mentions:read", "channels:history", "chat:write", "commands"]
+                .map(Into::into)
+                .into(),
         }
     }
 }

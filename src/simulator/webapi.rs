@@ -68,7 +68,13 @@ pub(super) async fn call(shared: &Shared, request: &Request) -> Answer {
             _ => Ok(json!({"ok": true}).to_string()),
         };
         match reply {
-            Ok(body) => (Response::new(200, JSON, body).into(), "ok".into()),
+            Ok(body) => {
+                let mut response = Response::new(200, JSON, body);
+                if matches!(caller, Caller::Team(..)) {
+                    response.headers.push(("x-oauth-scopes", state.rules.bot_scopes.join(",")));
+                }
+                (response.into(), "ok".into())
+            }
             Err(code) => (error(&code), code.into_owned()),
         }
     });

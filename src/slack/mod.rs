@@ -2,4 +2,5 @@
 
 pub mod socket;
 pub mod tls;
+pub mod trial;
 pub mod web;

@@ -63,6 +63,8 @@ pub struct Identity {
     pub team_id: Option<String>,
     /// The organisation it is installed in.
     pub enterprise_id: Option<String>,
+    /// The app it is of, where Slack says.
+    pub app_id: Option<String>,
     /// Is it installed in the whole organisation?
     #[serde(default)]
     pub is_enterprise_install: bool,
@@ -143,6 +145,18 @@ impl WebApi {
         self.call("auth.test", token, &json!({})).await
     }
 
+    /// `auth.test`, and the scopes of the token; none where Slack does not say.
+    pub async fn auth_test_and_scopes(
+        &self,
+        token: &BotToken,
+    ) -> Result<(Identity, Option<Vec<String>>), CallError> {
+        let (identity, headers) = self.call_for_headers("auth.test", token, &json!({})).await?;
+        let scopes = headers.get("x-oauth-scopes").and_then(|value| value.to_str().ok()).map(|scopes| {
+            scopes.split(',').map(str::trim).filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
+        });
+        Ok((identity, scopes))
+    }
+
     /// `chat.postMessage` as the workspace's bot.
     pub async fn post_message(
         &self,
@@ -171,6 +185,15 @@ impl WebApi {
         token: &BotToken,
         body: &serde_json::Value,
     ) -> Result<T, CallError> {
+        self.call_for_headers(method, token, body).await.map(|(answer, _)| answer)
+    }
+
+    async fn call_for_headers<T: for<'de> Deserialize<'de>>(
+        &self,
+        method: &str,
+        token: &BotToken,
+        body: &serde_json::Value,
+    ) -> Result<(T, HeaderMap), CallError> {
         #[derive(Deserialize)]
         struct Verdict {
             ok: bool,
@@ -184,7 +207,8 @@ impl WebApi {
         if !verdict.ok {
             return Err(CallError::Refused(verdict.error.unwrap_or_else(|| "no error code".into())));
         }
-        serde_json::from_slice(&answer).map_err(|_| CallError::Unreachable)
+        let answer = serde_json::from_slice(&answer).map_err(|_| CallError::Unreachable)?;
+        Ok((answer, response.headers().clone()))
     }
 
     fn address(&self, method: &str) -> String {

@@ -311,6 +311,14 @@ impl Node {
         }
     }
 
+    /// `POST` of a text.
+    pub(crate) async fn post_text(&self, path: &str, kind: &str, text: String) -> Answer {
+        let address = format!("http://{}{path}", self.app.address());
+        let request = self.http.post(address).timeout(PATIENCE).bearer_auth(ADMIN_TOKEN);
+        let request = request.insert_header(("content-type", kind));
+        Answer::of(request.send_body(text).await.expect("the admin API answers")).await
+    }
+
     /// A request with one header more.
     pub(crate) async fn ask_with(
         &self,

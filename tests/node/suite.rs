@@ -12,6 +12,7 @@ mod client;
 mod crash;
 mod delivery;
 mod faults;
+mod onboarding;
 mod overview;
 mod refresh;
 mod shared;

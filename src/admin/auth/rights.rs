@@ -30,6 +30,7 @@ const RIGHTS: &[(&[Method], &str, Role, Reach)] = &[
     (&[Method::GET], "/api/v1/workspaces", Role::Viewer, Reach::Workspaces),
     (&[Method::POST], "/api/v1/workspaces", Role::Operator, Reach::Workspaces),
     (&[Method::POST], "/api/v1/workspaces/check", Role::Operator, Reach::Workspaces),
+    (&[Method::POST], "/api/v1/workspaces/import", Role::Operator, Reach::Workspaces),
     (&[Method::POST], "/api/v1/workspaces/actions", Role::Operator, Reach::Node),
     (&[Method::GET], "/api/v1/workspaces/{}", Role::Viewer, Reach::Workspaces),
     (CHANGES, "/api/v1/workspaces/{}", Role::Operator, Reach::Workspaces),

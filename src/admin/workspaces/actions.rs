@@ -124,10 +124,13 @@ fn flag(value: &Value) -> Result<bool, String> {
 
 /// Each a string, or an array of them.
 fn conditions(value: &Value) -> Result<Vec<(String, String)>, String> {
-    let wrong = || "must be an object whose values are strings or arrays of strings".to_owned();
+    let wrong = || "must be an object whose values are strings or arrays of one string or more".to_owned();
     let mut found = Vec::new();
     for (key, value) in value.as_object().ok_or_else(wrong)? {
         let values = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
+        if values.is_empty() {
+            return Err(wrong());
+        }
         for value in values {
             found.push((key.clone(), value.as_str().ok_or_else(wrong)?.to_owned()));
         }

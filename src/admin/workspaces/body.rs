@@ -175,11 +175,23 @@ pub(super) fn label_key(key: &str) -> Result<String, String> {
     Err(format!("a label's key is 1 to {MAX_LABEL_KEY} letters, digits, '_', '.', '-' or '/'"))
 }
 
+/// A label's value.
+pub(super) fn label_value(text: &str) -> Result<&str, String> {
+    is_text(text, MAX_LABEL_VALUE).then_some(text).ok_or_else(|| {
+        format!(
+            "a label's value is a text of at most {MAX_LABEL_VALUE} characters without control characters"
+        )
+    })
+}
+
 /// A control character, NUL before all, is refused by some databases and garbles a screen.
+fn is_text(text: &str, max_chars: usize) -> bool {
+    text.chars().count() <= max_chars && !text.chars().any(char::is_control)
+}
+
 pub(in crate::admin) fn text(value: &Value, max_chars: usize) -> Result<&str, String> {
-    let fine = |text: &&str| text.chars().count() <= max_chars && !text.chars().any(char::is_control);
     value
         .as_str()
-        .filter(fine)
+        .filter(|text| is_text(text, max_chars))
         .ok_or_else(|| format!("must be a text of at most {max_chars} characters without control characters"))
 }

@@ -3,14 +3,15 @@
 use sha2::{Digest, Sha256};
 
 use super::super::query::Taken;
+use super::body::{label_key, label_value};
 use crate::status::{Code, Health, State, Status};
 use crate::store::Workspace;
 
 /// The parameters, for messages.
 pub(in crate::admin) const KNOWN: &str = "state, health, warning, label, app_id, team_id, q";
-/// Far more than anybody types.
-const MOST: usize = 32;
-const LONGEST: usize = 512;
+/// Conditions of one kind: far more than anybody types.
+const MOST: usize = 16;
+const LONGEST_WORD: usize = 255;
 
 /// What a workspace must be like. Of several states, healths or warnings any will do; every label must be there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,9 +33,6 @@ impl Filter {
             return Taken::Unknown;
         }
         self.given += 1;
-        if self.given > MOST || value.len() > LONGEST {
-            return Taken::Wrong(format!("at most {MOST} conditions of at most {LONGEST} bytes each"));
-        }
         let taken = match key {
             "state" => one_of(State::ALL, State::as_str, value).map(|state| self.states.push(state)),
             "health" => one_of(Health::ALL, Health::as_str, value).map(|health| self.healths.push(health)),
@@ -44,7 +42,22 @@ impl Filter {
             "team_id" => slack_id(value).map(|id| self.team_ids.push(id)),
             _ => word(value).map(|word| self.words.push(word)),
         };
-        taken.map_or_else(Taken::Wrong, |()| Taken::Read)
+        let most = [
+            self.states.len(),
+            self.healths.len(),
+            self.warnings.len(),
+            self.labels.len(),
+            self.app_ids.len(),
+            self.team_ids.len(),
+            self.words.len(),
+        ];
+        match taken {
+            Ok(()) if most.into_iter().any(|count| count > MOST) => {
+                Taken::Wrong(format!("at most {MOST} times"))
+            }
+            Ok(()) => Taken::Read,
+            Err(message) => Taken::Wrong(message),
+        }
     }
 
     /// Is every workspace meant?
@@ -105,12 +118,12 @@ fn known_code(value: &str) -> Result<Code, String> {
 
 /// `tenant:42`, or `tenant` for whatever value.
 fn label(value: &str) -> Result<(String, Option<String>), String> {
-    let (key, value) =
-        value.split_once(':').map_or((value, None), |(key, value)| (key, Some(value.to_owned())));
-    if key.is_empty() {
-        return Err("a label, as tenant:42, or its key alone".to_owned());
+    let (key, value) = value.split_once(':').map_or((value, None), |(key, value)| (key, Some(value)));
+    let value = value.map(|value| label_value(value).map(str::to_owned)).transpose();
+    match (label_key(key), value) {
+        (Ok(key), Ok(value)) => Ok((key, value)),
+        (Err(message), _) | (_, Err(message)) => Err(message),
     }
-    Ok((key.to_owned(), value))
 }
 
 fn slack_id(value: &str) -> Result<String, String> {
@@ -119,5 +132,10 @@ fn slack_id(value: &str) -> Result<String, String> {
 }
 
 fn word(value: &str) -> Result<String, String> {
-    if value.is_empty() { Err("a part of an id or a name".to_owned()) } else { Ok(value.to_lowercase()) }
+    let fine = (1..=LONGEST_WORD).contains(&value.chars().count());
+    if fine {
+        Ok(value.to_lowercase())
+    } else {
+        Err(format!("a part of an id or a name, 1 to {LONGEST_WORD} characters"))
+    }
 }

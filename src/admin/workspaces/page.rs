@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::super::problem::{Code, Problem};
-use super::super::query::{self, Taken};
+use super::super::query::{self, Taken, digits};
 use super::filter::{self, Filter};
 use crate::ids::WorkspaceName;
 use crate::store::{By, Order, Place, StoreError, Workspace, Workspaces};
@@ -116,6 +116,6 @@ fn order(value: &str) -> Result<Order, String> {
 
 /// How many a page has at most.
 pub(in crate::admin) fn limit(value: &str) -> Result<u32, String> {
-    let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    let limit = digits(value).filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| format!("a number from 1 to {MAX_LIMIT}"))
 }

@@ -1,5 +1,6 @@
 mod actions;
 mod changes;
+mod import;
 mod list;
 mod timeline;
 
