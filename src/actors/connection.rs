@@ -21,7 +21,7 @@ use super::link::{News, Report, Word};
 use super::roster::Roster;
 use super::shared::Shared;
 use super::tripwire::Tripwire;
-use crate::ids::{AppId, Generation};
+use crate::ids::{AppId, Generation, WorkspaceId};
 use crate::machine::connection::{Action, Connection as Machine, Input, Settings, Timing, Token, Wish};
 use crate::secret::TicketUrl;
 use crate::slack::web::WebApi;
@@ -63,6 +63,8 @@ pub(super) struct Connection {
     opening: HashMap<Generation, SpawnHandle>,
     links: HashMap<Generation, Handle>,
     roster: Arc<Roster>,
+    /// The bot tokens the workspaces had when it was configured last, by when they were put in place; none before the first time.
+    bots: Option<HashMap<WorkspaceId, i64>>,
     timer: Option<(Duration, SpawnHandle)>,
     tripwire: Tripwire,
     /// Off for good: what the store says is of no concern any more.
@@ -94,6 +96,7 @@ impl Connection {
             opening: HashMap::new(),
             links: HashMap::new(),
             roster,
+            bots: None,
             timer: None,
             tripwire,
         }

@@ -13,6 +13,7 @@ mod intake;
 mod journal;
 mod lane;
 mod ledger;
+mod lifecycle;
 mod link;
 mod node;
 mod roster;

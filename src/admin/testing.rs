@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{AdminToken, Check, Counters, Node, service};
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
-use crate::status::Status;
+use crate::status::{Status, Trouble};
 use crate::store::{
     App as StoredApp, Change, Put, Secret, StoreError, TokenHint, Transition, Workspace, WorkspaceSpec,
     Workspaces,
@@ -146,6 +146,12 @@ pub(super) struct FakeStore {
 }
 
 impl FakeStore {
+    /// Changes a row behind the API's back.
+    pub(super) fn change(&self, name: &str, change: impl FnOnce(&mut Workspace)) {
+        let mut rows = self.rows.lock().unwrap();
+        change(rows.values_mut().find(|row| row.name.as_str() == name).unwrap());
+    }
+
     /// From now on the database is away.
     pub(super) fn break_down(&self) {
         self.broken.store(true, Ordering::Relaxed);
@@ -242,6 +248,8 @@ impl Workspaces for FakeStore {
                 BotToken::hint,
                 now_ms,
             ),
+            trouble: None,
+            limited_until_ms: None,
             created_ms: now_ms,
             updated_ms: now_ms,
         };
@@ -296,6 +304,12 @@ impl Workspaces for FakeStore {
         _enterprise_id: Option<&str>,
         _now_ms: i64,
     ) -> Result<(), StoreError> {
+        Err(away())
+    }
+    async fn note_trouble(&self, _workspace: WorkspaceId, _trouble: Trouble) -> Result<bool, StoreError> {
+        Err(away())
+    }
+    async fn note_limit(&self, _workspace: WorkspaceId, _until_ms: i64) -> Result<bool, StoreError> {
         Err(away())
     }
     async fn record(&self, _transitions: &[Transition]) -> Result<(), StoreError> {

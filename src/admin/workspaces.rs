@@ -92,5 +92,5 @@ fn unknown(name: &WorkspaceName) -> Problem {
 }
 
 fn show<'a>(node: &dyn Node, workspace: &'a Workspace) -> WorkspaceOut<'a> {
-    WorkspaceOut::new(workspace, node.status(workspace.app), node.counters(workspace.app))
+    WorkspaceOut::new(workspace, node.status(workspace.app), node.counters(workspace.app), node.now_ms())
 }

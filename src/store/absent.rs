@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
+use crate::status::Trouble;
 use crate::store::{App, Put, StoreError, Transition, Workspace, WorkspaceSpec, Workspaces};
 
 /// In the place of a store whose database does not answer yet.
@@ -63,6 +64,14 @@ impl Workspaces for Absent {
         _: Option<&str>,
         _: i64,
     ) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn note_trouble(&self, _: WorkspaceId, _: Trouble) -> Result<bool, StoreError> {
+        away()
+    }
+
+    async fn note_limit(&self, _: WorkspaceId, _: i64) -> Result<bool, StoreError> {
         away()
     }
 

@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
+use crate::status::Trouble;
 
 pub use absent::Absent;
 pub use key::generate_key_text;
@@ -117,6 +118,13 @@ pub trait Workspaces: Send + Sync + 'static {
         enterprise_id: Option<&str>,
         now_ms: i64,
     ) -> Result<(), StoreError>;
+
+    /// Notes what keeps a living workspace down, unless what is noted already says more ([`Trouble::replaces`]) or something that
+    /// mends it came later: a new bot token, a change from wanted off to wanted on, another app. False when it was not noted.
+    async fn note_trouble(&self, workspace: WorkspaceId, trouble: Trouble) -> Result<bool, StoreError>;
+
+    /// Notes until when Slack holds a living workspace's events back. False when as much was known.
+    async fn note_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, StoreError>;
 
     /// Adds to the history, keeping the newest thousand rows an app.
     async fn record(&self, transitions: &[Transition]) -> Result<(), StoreError>;

@@ -11,3 +11,4 @@ mod crash;
 mod delivery;
 mod faults;
 mod refresh;
+mod uninstall;

@@ -10,7 +10,7 @@ use crate::ids::{Generations, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::client_config;
 use crate::slack::web::Outside;
-use crate::status::State;
+use crate::status::{State, Trouble};
 use crate::store::{Desired, Put, StoreError, Transition, Workspace, WorkspaceSpec, Workspaces};
 use crate::telemetry::Metrics;
 
@@ -143,6 +143,12 @@ impl Workspaces for Apps {
         Ok(self.apps().await?.into_iter().find(|app| app.id == id))
     }
 
+    async fn note_trouble(&self, _: WorkspaceId, _: Trouble) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+    async fn note_limit(&self, _: WorkspaceId, _: i64) -> Result<bool, StoreError> {
+        Ok(false)
+    }
     async fn record(&self, _: &[Transition]) -> Result<(), StoreError> {
         Ok(())
     }

@@ -64,8 +64,15 @@ struct TokenOut<'a> {
 }
 
 impl<'a> WorkspaceOut<'a> {
-    pub(super) fn new(workspace: &'a Workspace, status: Option<Status>, counters: Counters) -> Self {
-        let status = status.unwrap_or_else(|| not_running(workspace));
+    pub(super) fn new(
+        workspace: &'a Workspace,
+        status: Option<Status>,
+        counters: Counters,
+        now_ms: i64,
+    ) -> Self {
+        let is_limited = workspace.limited_until_ms.is_some_and(|until_ms| now_ms < until_ms);
+        let status =
+            status.unwrap_or_else(|| not_running(workspace)).of_workspace(workspace.trouble, is_limited);
         let slack_app_id = status.slack_app_id.map(String::from);
         Self {
             id: workspace.name.as_str(),

@@ -8,6 +8,7 @@ use super::Backend;
 use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
+use crate::status::Trouble;
 use crate::store::{
     App, Inbox, Put, Store, StoreError, Taken, Transition, Workspace, WorkspaceSpec, Workspaces, Writer,
 };
@@ -80,6 +81,14 @@ impl Workspaces for Backend {
         now_ms: i64,
     ) -> Result<(), StoreError> {
         self.told(self.set_team(workspace, team_id, enterprise_id, now_ms)).await
+    }
+
+    async fn note_trouble(&self, workspace: WorkspaceId, trouble: Trouble) -> Result<bool, StoreError> {
+        self.told(self.set_trouble(workspace, trouble)).await
+    }
+
+    async fn note_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, StoreError> {
+        self.told(self.set_limit(workspace, until_ms)).await
     }
 
     async fn record(&self, transitions: &[Transition]) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ mod history;
 mod reading;
 mod rows;
 mod seating;
+mod trouble;
 mod workspaces;
 
 use super::{Backend, Connection, json_rows};

@@ -2,12 +2,13 @@
 
 use super::rows::{WorkspaceRow, bot_place, select_workspaces};
 use super::seating::{retire_if_empty, seat};
+use super::trouble::forgive;
 use super::{Backend, Connection, json_rows};
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::BotToken;
 use crate::store::fault::Fault;
 use crate::store::vault::Vault;
-use crate::store::{Change, Put, Secret, StoreError, Workspace, WorkspaceSpec};
+use crate::store::{Change, Desired, Put, Secret, StoreError, Workspace, WorkspaceSpec};
 
 impl Backend {
     pub(super) async fn list_workspaces(
@@ -69,6 +70,11 @@ impl Backend {
         }
         if let Some(before) = &before {
             retire_if_empty(tx.db(), before.app, now_ms).await?;
+            let goes_on = before.desired == Desired::Disconnected && spec.desired == Desired::Connected;
+            let has_new_bot = bot_changes && matches!(spec.bot_token, Secret::Set(_));
+            if goes_on || has_new_bot || seating.app != before.app {
+                forgive(tx.db(), id, now_ms).await?;
+            }
         }
         let workspace = find(tx.db(), name).await?.ok_or(sqlx::Error::RowNotFound)?;
         tx.commit().await?;
