@@ -94,6 +94,8 @@ pub struct Settings {
     pub handlers: Vec<String>,
     /// Sockets an app, 1 to 9.
     pub links: u8,
+    /// May webhooks lie in a private network, and be spoken to in the clear?
+    pub webhooks_allow_private: bool,
     /// A filter of `tracing-subscriber`.
     pub log: String,
     /// How log lines are written.
@@ -125,6 +127,7 @@ impl Settings {
             ack: if journal { ack } else { Ack::Unkept },
             handlers: layers.need("handlers", parse::NAMES, parse::names)?,
             links: layers.need("links", parse::LINKS, parse::links)?,
+            webhooks_allow_private: layers.need("webhooks_allow_private", parse::SWITCH, parse::switch)?,
             log: layers.need("log", parse::FILTER, parse::filter)?,
             log_format: layers.need("log_format", parse::LOG_FORMAT, parse::log_format)?,
         })

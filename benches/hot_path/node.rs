@@ -137,6 +137,7 @@ async fn run_node(
         links: 1,
         threads: std::thread::available_parallelism().unwrap().get().min(4),
         workspace: None,
+        webhooks_allow_private: true,
         metrics: Arc::new(Metrics::new().unwrap()),
     })
     .await

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use super::changes::{Changes, What};
 use super::intake::Counters;
 use crate::clock::Now;
 use crate::ids::AppId;
@@ -18,14 +19,18 @@ pub struct Entry {
     pub counters: Arc<Counters>,
     /// The tasks of its links. They may outlive the actor for a moment.
     pub(super) links: TaskTracker,
+    app: AppId,
+    changes: Arc<Changes>,
     status: watch::Sender<Status>,
 }
 
 impl Entry {
-    fn new(now: Now) -> Self {
+    fn new(app: AppId, changes: Arc<Changes>, now: Now) -> Self {
         Self {
             counters: Arc::default(),
             links: TaskTracker::new(),
+            app,
+            changes,
             status: watch::Sender::new(Status::off(now.wall_ms)),
         }
     }
@@ -37,11 +42,19 @@ impl Entry {
 
     /// Publishes a status, if it says something new.
     pub(super) fn publish(&self, status: Status) {
-        self.status.send_if_modified(|last| {
+        let is_news = self.status.send_if_modified(|last| {
             let news = *last != status;
             *last = status;
             news
         });
+        if is_news {
+            self.changes.mark(self.app, What::Status);
+        }
+    }
+
+    /// Something that is stored of the app's workspaces has changed.
+    pub(super) fn rows_changed(&self) {
+        self.changes.mark(self.app, What::Rows);
     }
 
     /// Publishes the end of a connection that nobody starts again.
@@ -57,33 +70,44 @@ impl Entry {
                 ..status.clone()
             };
         });
+        self.changes.mark(self.app, What::Status);
     }
 }
 
 /// Every app that has, or is about to have, a connection.
 #[derive(Debug, Default)]
-pub struct Directory(RwLock<HashMap<AppId, Arc<Entry>>>);
+pub struct Directory {
+    entries: RwLock<HashMap<AppId, Arc<Entry>>>,
+    changes: Arc<Changes>,
+}
 
 impl Directory {
     /// The entry of an app.
     pub fn get(&self, app: AppId) -> Option<Arc<Entry>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned()
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(&app).cloned()
     }
 
     /// The state of every app.
     pub fn states(&self) -> Vec<State> {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries.values().map(|entry| entry.status.borrow().state).collect()
+    }
+
+    /// What of all this has changed, and of what is stored.
+    pub(super) fn changes(&self) -> &Arc<Changes> {
+        &self.changes
     }
 
     /// The entry of an app, made if it is not there.
     pub(super) fn enter(&self, app: AppId, now: Now) -> Arc<Entry> {
-        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(entries.entry(app).or_insert_with(|| Arc::new(Entry::new(now))))
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let entry = || Arc::new(Entry::new(app, Arc::clone(&self.changes), now));
+        Arc::clone(entries.entry(app).or_insert_with(entry))
     }
 
     /// The app has no connection any more.
     pub(super) fn leave(&self, app: AppId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&app);
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&app);
+        self.changes.mark(app, What::Rows);
     }
 }

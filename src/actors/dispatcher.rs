@@ -13,6 +13,7 @@ use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::budget::{Budget, OVERHEAD, Share};
+use super::changes::Changes;
 use super::handler::Finished;
 use super::journal::{Committed, Marks};
 use super::lane::Lane;
@@ -71,6 +72,8 @@ pub(super) struct Parts {
     pub(super) budget: Arc<Budget>,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
+    /// Where changes of what is stored are told.
+    pub(super) changes: Arc<Changes>,
 }
 
 /// The bytes of a batch that is not kept, lent until the last of its events is handled.
@@ -132,7 +135,7 @@ impl Dispatcher {
         let settled = parts.marks.as_ref().map_or(Seq(0), |marks| Seq(marks.settled.load(Ordering::Acquire)));
         Self {
             lanes: parts.plugins.iter().enumerate().map(lane).collect(),
-            lifecycle: Rc::new(Lifecycle::new(parts.workspaces, parts.outside, parts.clock)),
+            lifecycle: Rc::new(Lifecycle::new(parts.workspaces, parts.outside, parts.clock, parts.changes)),
             notable: Vec::new(),
             noting: 0,
             store: parts.store,

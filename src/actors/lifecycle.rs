@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::changes::{Changes, What};
 use crate::clock::Clock;
 use crate::event::{Event, Kind};
 use crate::ids::{AppId, WorkspaceId};
@@ -33,6 +34,7 @@ pub(super) struct Lifecycle {
     outside: Arc<Outside>,
     clock: Clock,
     pace: Arc<Semaphore>,
+    changes: Arc<Changes>,
 }
 
 /// What Slack says of a workspace's bot token.
@@ -52,8 +54,13 @@ pub(super) fn concerns(event: &Event) -> bool {
 }
 
 impl Lifecycle {
-    pub(super) fn new(store: Arc<dyn Workspaces>, outside: Arc<Outside>, clock: Clock) -> Self {
-        Self { store, outside, clock, pace: Arc::new(Semaphore::new(ASKING)) }
+    pub(super) fn new(
+        store: Arc<dyn Workspaces>,
+        outside: Arc<Outside>,
+        clock: Clock,
+        changes: Arc<Changes>,
+    ) -> Self {
+        Self { store, outside, clock, pace: Arc::new(Semaphore::new(ASKING)), changes }
     }
 
     /// Takes an event up. Returns when what it says is stored, however long the database takes.
@@ -129,6 +136,7 @@ impl Lifecycle {
     async fn note(&self, (app, workspace): (AppId, WorkspaceId), trouble: Trouble) -> bool {
         let noted = until_written(|| self.store.note_trouble(workspace, trouble)).await;
         if noted {
+            self.changes.mark(app, What::Rows);
             self.tell(app, workspace, trouble.code).await;
         }
         noted
@@ -136,6 +144,7 @@ impl Lifecycle {
 
     async fn limit(&self, (app, workspace): (AppId, WorkspaceId), until_ms: i64) {
         if until_written(|| self.store.note_limit(workspace, until_ms)).await {
+            self.changes.mark(app, What::Rows);
             let code = Code::AppRateLimited;
             tracing::warn!(%app, %workspace, reason = code.as_str(), action = code.action(), "{}", code.message());
         }

@@ -1,6 +1,7 @@
 //! A node without a node behind it, and how tests ask it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -9,15 +10,16 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, web::Bytes};
 use async_trait::async_trait;
+use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 
 use super::{AdminToken, Check, Counters, Node, service};
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
-use crate::secret::{AppToken, BotToken};
+use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::{Status, Trouble};
 use crate::store::{
-    App as StoredApp, Change, Put, Secret, StoreError, TokenHint, Transition, Workspace, WorkspaceSpec,
-    Workspaces,
+    Absent, App as StoredApp, Change, Put, Secret, StoreError, TokenHint, Transition, Webhooks, Workspace,
+    WorkspaceSpec, Workspaces,
 };
 
 pub(super) const TOKEN: &str = "the-admin-token";
@@ -129,6 +131,29 @@ impl Node for FakeNode {
 
     fn default_links(&self) -> u8 {
         3
+    }
+
+    fn webhooks(&self) -> Arc<dyn Webhooks> {
+        Arc::new(Absent)
+    }
+
+    fn webhooks_changed(&self) {}
+
+    fn allows_private_webhooks(&self) -> bool {
+        false
+    }
+
+    fn is_public(&self, ip: IpAddr) -> bool {
+        !ip.is_loopback()
+    }
+
+    fn post_webhook<'a>(
+        &'a self,
+        _url: &'a str,
+        _secret: &'a WebhookSecret,
+        _body: &'a str,
+    ) -> LocalBoxFuture<'a, Result<u16, String>> {
+        Box::pin(async { Err("nothing is posted here".to_owned()) })
     }
 
     fn now_ms(&self) -> i64 {
@@ -304,6 +329,9 @@ impl Workspaces for FakeStore {
         _enterprise_id: Option<&str>,
         _now_ms: i64,
     ) -> Result<(), StoreError> {
+        Err(away())
+    }
+    async fn workspaces_of(&self, _: AppId) -> Result<Vec<Workspace>, StoreError> {
         Err(away())
     }
     async fn note_trouble(&self, _workspace: WorkspaceId, _trouble: Trouble) -> Result<bool, StoreError> {

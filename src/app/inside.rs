@@ -3,17 +3,21 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::actors::{Directory, Node};
+use futures_util::future::LocalBoxFuture;
+
+use crate::actors::{Directory, Node, Poster};
 use crate::admin::{self, Check, Counters};
 use crate::clock::Clock;
 use crate::ids::AppId;
+use crate::secret::WebhookSecret;
 use crate::status::{State, Status};
-use crate::store::{Absent, Store, Workspaces};
+use crate::store::{Absent, Store, Webhooks, Workspaces};
 use crate::telemetry::Metrics;
 
 /// What the admin API is answered from.
 pub(super) struct Inside {
     pub(super) directory: Arc<Directory>,
+    pub(super) poster: Poster,
     pub(super) stopping: AtomicBool,
     pub(super) links: u8,
     pub(super) metrics: Arc<Metrics>,
@@ -27,6 +31,7 @@ pub(super) struct Running {
     store: Arc<dyn Store>,
     app_changed: Box<dyn Fn(AppId) + Send + Sync>,
     journal_writes: Box<dyn Fn() -> bool + Send + Sync>,
+    webhooks_changed: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Running {
@@ -35,6 +40,7 @@ impl Running {
             store,
             app_changed: Box::new(node.app_changed()),
             journal_writes: Box::new(node.journal_writes()),
+            webhooks_changed: Box::new(node.webhooks_changed()),
         }
     }
 }
@@ -63,6 +69,41 @@ impl admin::Node for Inside {
             Some(running) => Arc::clone(&running.store) as Arc<dyn Workspaces>,
             None => Arc::new(Absent),
         }
+    }
+
+    fn webhooks(&self) -> Arc<dyn Webhooks> {
+        match self.running.get() {
+            Some(running) => Arc::clone(&running.store) as Arc<dyn Webhooks>,
+            None => Arc::new(Absent),
+        }
+    }
+
+    fn webhooks_changed(&self) {
+        if let Some(running) = self.running.get() {
+            (running.webhooks_changed)();
+        }
+    }
+
+    fn allows_private_webhooks(&self) -> bool {
+        self.poster.allow_private
+    }
+
+    fn post_webhook<'a>(
+        &'a self,
+        url: &'a str,
+        secret: &'a WebhookSecret,
+        body: &'a str,
+    ) -> LocalBoxFuture<'a, Result<u16, String>> {
+        let message_id = format!("msg_{:032x}", rand::random::<u128>());
+        Box::pin(async move {
+            let posted =
+                self.poster.post_once(url, secret, &message_id, self.clock.now().wall_ms, body).await;
+            posted.map_err(|error| error.to_string())
+        })
+    }
+
+    fn is_public(&self, ip: std::net::IpAddr) -> bool {
+        crate::actors::is_public(ip)
     }
 
     fn status(&self, app: AppId) -> Option<Status> {

@@ -91,6 +91,7 @@ impl Demo {
             links: 1,
             threads: threads(),
             workspace: None,
+            webhooks_allow_private: true,
             metrics: Arc::new(Metrics::new().map_err(Failure::setup)?),
         })
     }

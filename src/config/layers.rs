@@ -26,6 +26,7 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("journal", &["TAUTLINE_JOURNAL"]),
     ("handlers", &["TAUTLINE_HANDLERS"]),
     ("links", &["TAUTLINE_LINKS"]),
+    ("webhooks_allow_private", &["TAUTLINE_WEBHOOKS_ALLOW_PRIVATE"]),
     ("log", &["TAUTLINE_LOG"]),
     ("log_format", &["TAUTLINE_LOG_FORMAT"]),
 ];

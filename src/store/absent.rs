@@ -2,10 +2,13 @@
 
 use async_trait::async_trait;
 
-use crate::ids::{AppId, WorkspaceId, WorkspaceName};
-use crate::secret::{AppToken, BotToken};
+use crate::ids::{AppId, WebhookId, WorkspaceId, WorkspaceName};
+use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::Trouble;
-use crate::store::{App, Put, StoreError, Transition, Workspace, WorkspaceSpec, Workspaces};
+use crate::store::{
+    App, Memory, NewNotice, Notice, Put, Remember, Settled, StoreError, Transition, Webhook, WebhookSpec,
+    Webhooks, Workspace, WorkspaceSpec, Workspaces,
+};
 
 /// In the place of a store whose database does not answer yet.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +21,10 @@ fn away<T>() -> Result<T, StoreError> {
 #[async_trait]
 impl Workspaces for Absent {
     async fn workspaces(&self, _: Option<&WorkspaceName>, _: u32) -> Result<Vec<Workspace>, StoreError> {
+        away()
+    }
+
+    async fn workspaces_of(&self, _: AppId) -> Result<Vec<Workspace>, StoreError> {
         away()
     }
 
@@ -80,6 +87,54 @@ impl Workspaces for Absent {
     }
 
     async fn history(&self, _: AppId, _: u32) -> Result<Vec<Transition>, StoreError> {
+        away()
+    }
+}
+
+#[async_trait]
+impl Webhooks for Absent {
+    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError> {
+        away()
+    }
+
+    async fn webhook(&self, _: WebhookId) -> Result<Option<Webhook>, StoreError> {
+        away()
+    }
+
+    async fn add_webhook(&self, _: &WebhookSpec, _: &WebhookSecret, _: i64) -> Result<Webhook, StoreError> {
+        away()
+    }
+
+    async fn change_webhook(
+        &self,
+        _: WebhookId,
+        _: &WebhookSpec,
+        _: i64,
+    ) -> Result<Option<Webhook>, StoreError> {
+        away()
+    }
+
+    async fn remove_webhook(&self, _: WebhookId) -> Result<bool, StoreError> {
+        away()
+    }
+
+    async fn webhook_secret(&self, _: WebhookId) -> Result<Option<WebhookSecret>, StoreError> {
+        away()
+    }
+
+    async fn publish(&self, _: &[NewNotice], _: &[Remember], _: i64) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn next_notice(&self, _: WebhookId) -> Result<Option<Notice>, StoreError> {
+        away()
+    }
+
+    async fn settle_notice(&self, _: WebhookId, _: i64, _: &Settled, _: i64) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn memory(&self) -> Result<Memory, StoreError> {
         away()
     }
 }

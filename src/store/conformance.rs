@@ -2,6 +2,7 @@
 
 pub(in crate::store) mod apps;
 pub(in crate::store) mod events;
+pub(in crate::store) mod webhooks;
 pub(in crate::store) mod workspaces;
 
 use std::sync::Arc;
@@ -41,6 +42,11 @@ macro_rules! conformance {
             apps: a_slack_app_id_is_learnt_once_and_never_by_two_apps;
             apps: an_app_without_living_workspaces_is_none;
             apps: history_is_newest_first_and_keeps_a_thousand_an_app;
+            webhooks: a_webhook_is_made_changed_and_removed_and_its_secret_comes_back;
+            webhooks: a_notice_waits_for_every_webhook_that_wants_it_until_it_is_taken;
+            webhooks: a_notice_that_fails_is_due_later_and_one_that_is_given_up_is_shown;
+            webhooks: of_too_many_notices_the_oldest_are_given_up;
+            webhooks: what_was_told_is_remembered_over_a_reopening;
             events: events_come_back_as_they_went_in_odd_bytes_included;
             events: a_key_seen_before_is_a_duplicate_and_not_stored_again;
             events: duplicates_inside_a_group_are_found;

@@ -13,6 +13,7 @@ mod postgres;
 mod sqlite;
 mod types;
 mod vault;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub use open::{OpenOptions, Opened, exists, open, shown};
 pub use types::{
     App, Change, Desired, Put, Seat, Secret, Taken, TokenHint, Transition, Workspace, WorkspaceSpec, Writer,
 };
+pub use webhooks::{Memory, NewNotice, Notice, Remember, Settled, Webhook, WebhookSpec, Webhooks};
 
 /// Why the store could not do it. No variant carries a token or a payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +68,9 @@ pub trait Workspaces: Send + Sync + 'static {
         after: Option<&WorkspaceName>,
         limit: u32,
     ) -> Result<Vec<Workspace>, StoreError>;
+
+    /// The living workspaces of an app, in the order of their names.
+    async fn workspaces_of(&self, app: AppId) -> Result<Vec<Workspace>, StoreError>;
 
     /// One living workspace.
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError>;
@@ -174,7 +179,7 @@ pub trait Inbox: Send + Sync + 'static {
 
 /// The store.
 #[async_trait]
-pub trait Store: Workspaces + Inbox {
+pub trait Store: Workspaces + Inbox + Webhooks {
     /// Can it be read and written? For readiness.
     async fn ping(&self) -> Result<(), StoreError>;
 

@@ -84,6 +84,7 @@ fn options(site: &Site) -> Options {
         links: 1,
         threads: 1,
         workspace: None,
+        webhooks_allow_private: true,
         metrics: Arc::new(Metrics::new().unwrap()),
     }
 }

@@ -128,6 +128,7 @@ impl Stage {
             links: 1,
             threads: 2,
             workspace: None,
+            webhooks_allow_private: true,
             metrics: Arc::new(Metrics::new().expect("metrics")),
         };
         let threads = threads();

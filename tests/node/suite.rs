@@ -12,3 +12,4 @@ mod delivery;
 mod faults;
 mod refresh;
 mod uninstall;
+mod webhooks;

@@ -95,7 +95,8 @@ impl Connection {
         };
         ctx.spawn(writing.into_actor(self).map(move |(note, written), act, ctx| match (written, note) {
             (Ok(()), Note::Refused(token)) => act.tokens.is_noted(&token),
-            (Ok(()), Note::Promoted(_) | Note::AppId(_) | Note::Team(_) | Note::Trouble(..)) => {}
+            (Ok(()), Note::Promoted(_)) => {}
+            (Ok(()), Note::AppId(_) | Note::Team(_) | Note::Trouble(..)) => act.entry.rows_changed(),
             // Two rows for one installation: Slack would deal its events out between them.
             (Err(error @ StoreError::Conflict(_)), Note::AppId(_) | Note::Team(_)) => {
                 tracing::error!(app = %act.id, %error, "the app is installed twice");

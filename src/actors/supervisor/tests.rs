@@ -143,6 +143,9 @@ impl Workspaces for Apps {
         Ok(self.apps().await?.into_iter().find(|app| app.id == id))
     }
 
+    async fn workspaces_of(&self, _: AppId) -> Result<Vec<Workspace>, StoreError> {
+        Ok(Vec::new())
+    }
     async fn note_trouble(&self, _: WorkspaceId, _: Trouble) -> Result<bool, StoreError> {
         Ok(false)
     }

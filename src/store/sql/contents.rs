@@ -6,11 +6,12 @@ use async_trait::async_trait;
 
 use super::Backend;
 use crate::event::Event;
-use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
-use crate::secret::{AppToken, BotToken};
+use crate::ids::{AppId, Seq, WebhookId, WorkspaceId, WorkspaceName, WriterId};
+use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::Trouble;
 use crate::store::{
-    App, Inbox, Put, Store, StoreError, Taken, Transition, Workspace, WorkspaceSpec, Workspaces, Writer,
+    App, Inbox, Memory, NewNotice, Notice, Put, Remember, Settled, Store, StoreError, Taken, Transition,
+    Webhook, WebhookSpec, Webhooks, Workspace, WorkspaceSpec, Workspaces, Writer,
 };
 
 #[async_trait]
@@ -21,6 +22,10 @@ impl Workspaces for Backend {
         limit: u32,
     ) -> Result<Vec<Workspace>, StoreError> {
         self.told(self.list_workspaces(after, limit)).await
+    }
+
+    async fn workspaces_of(&self, app: AppId) -> Result<Vec<Workspace>, StoreError> {
+        self.told(self.list_workspaces_of(app)).await
     }
 
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError> {
@@ -137,6 +142,70 @@ impl Inbox for Backend {
 
     async fn keep_house(&self, now_ms: i64) -> Result<(), StoreError> {
         self.told(self.keep(now_ms)).await
+    }
+}
+
+#[async_trait]
+impl Webhooks for Backend {
+    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError> {
+        self.told(self.list_webhooks()).await
+    }
+
+    async fn webhook(&self, id: WebhookId) -> Result<Option<Webhook>, StoreError> {
+        self.told(self.find_webhook(id)).await
+    }
+
+    async fn add_webhook(
+        &self,
+        spec: &WebhookSpec,
+        secret: &WebhookSecret,
+        now_ms: i64,
+    ) -> Result<Webhook, StoreError> {
+        self.told(self.insert_webhook(spec, secret, now_ms)).await
+    }
+
+    async fn change_webhook(
+        &self,
+        id: WebhookId,
+        spec: &WebhookSpec,
+        now_ms: i64,
+    ) -> Result<Option<Webhook>, StoreError> {
+        self.told(self.update_webhook(id, spec, now_ms)).await
+    }
+
+    async fn remove_webhook(&self, id: WebhookId) -> Result<bool, StoreError> {
+        self.told(self.delete_webhook(id)).await
+    }
+
+    async fn webhook_secret(&self, id: WebhookId) -> Result<Option<WebhookSecret>, StoreError> {
+        self.told(self.read_webhook_secret(id)).await
+    }
+
+    async fn publish(
+        &self,
+        notices: &[NewNotice],
+        remember: &[Remember],
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.told(self.add_notices(notices, remember, now_ms)).await
+    }
+
+    async fn next_notice(&self, webhook: WebhookId) -> Result<Option<Notice>, StoreError> {
+        self.told(self.first_notice(webhook)).await
+    }
+
+    async fn settle_notice(
+        &self,
+        webhook: WebhookId,
+        notice: i64,
+        settled: &Settled,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.told(self.close_try(webhook, notice, settled, now_ms)).await
+    }
+
+    async fn memory(&self) -> Result<Memory, StoreError> {
+        self.told(self.read_told()).await
     }
 }
 

@@ -5,10 +5,12 @@
 mod apps;
 mod contents;
 mod history;
+mod notices;
 mod reading;
 mod rows;
 mod seating;
 mod trouble;
+mod webhooks;
 mod workspaces;
 
 use super::{Backend, Connection, json_rows};

@@ -150,7 +150,7 @@ impl TransitionRow {
             at_ms: self.at,
             from: state(&self.from_state)?,
             to: state(&self.to_state)?,
-            code: self.code.map(|text| code("transitions.code", &text)).transpose()?,
+            code: self.code.map(|text| code_of("transitions.code", &text)).transpose()?,
             generation: self.generation.map(|generation| Generation(generation.cast_unsigned())),
         })
     }
@@ -215,10 +215,11 @@ pub(super) fn trouble(text: Option<&str>, at_ms: Option<i64>) -> Result<Option<T
 }
 
 fn trouble_code(text: &str) -> Result<Code, Fault> {
-    code("workspaces.trouble", text)
+    code_of("workspaces.trouble", text)
 }
 
-fn code(column: &str, text: &str) -> Result<Code, Fault> {
+/// A code, as it is stored.
+pub(super) fn code_of(column: &str, text: &str) -> Result<Code, Fault> {
     let known = Code::ALL.iter().copied().find(|code| code.as_str() == text);
     known.ok_or_else(|| unknown(column, text))
 }

@@ -26,6 +26,15 @@ impl Backend {
         rows.into_iter().map(WorkspaceRow::into_workspace).collect()
     }
 
+    pub(super) async fn list_workspaces_of(&self, app: AppId) -> Result<Vec<Workspace>, Fault> {
+        let mut db = self.reader().await?;
+        let rows: Vec<WorkspaceRow> = sqlx::query_as(select_workspaces!("and w.app_id = $1 order by w.name"))
+            .bind(app.0)
+            .fetch_all(&mut *db)
+            .await?;
+        rows.into_iter().map(WorkspaceRow::into_workspace).collect()
+    }
+
     pub(super) async fn find_workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, Fault> {
         find(&mut *self.reader().await?, name).await
     }
