@@ -20,7 +20,7 @@ use actix_rt::task::JoinHandle;
 use actix_web::dev::ServerHandle;
 use url::Url;
 
-use crate::actors::{Directory, Node, StopReport};
+use crate::actors::{Directory, Node, Poster, StopReport};
 use crate::admin::{self, AdminToken, Facts};
 use crate::clock::Clock;
 use crate::config::{Ack, KeySource};
@@ -74,6 +74,8 @@ pub struct Options {
     pub workspace: Option<(AppToken, Option<BotToken>)>,
     /// Where metrics are counted and read.
     pub metrics: Arc<Metrics>,
+    /// May webhooks lie in a private network, and be spoken to in the clear?
+    pub webhooks_allow_private: bool,
 }
 
 /// Why a node does not start. One line each, for whoever started it.
@@ -136,8 +138,9 @@ impl App {
         let (listener, address) = listen(options.listen, LISTEN_SETTING)?;
         let metrics_listener =
             options.metrics_listen.map(|address| listen(address, METRICS_SETTING)).transpose()?;
-        let outside =
-            Outside { api: options.slack_api, tls: client_config(options.extra_ca_file.as_deref())? };
+        let tls = client_config(options.extra_ca_file.as_deref())?;
+        let outside = Outside { api: options.slack_api, tls: Arc::clone(&tls) };
+        let poster = Poster { tls, allow_private: options.webhooks_allow_private };
         let clock = Clock::start();
         let facts = Facts {
             name: beginning::name(),
@@ -146,6 +149,7 @@ impl App {
             ack: options.ack.as_str(),
         };
         let inside = Arc::new(Inside {
+            poster,
             directory: Arc::new(Directory::default()),
             stopping: AtomicBool::new(false),
             links: options.links,

@@ -30,6 +30,10 @@ number_id! {
     WorkspaceId, i64
 }
 number_id! {
+    /// Who is told of changes.
+    WebhookId, i64
+}
+number_id! {
     /// One process start that writes to the journal.
     WriterId, i64
 }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rand::Rng as _;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
@@ -63,6 +66,31 @@ secret! {
 secret! {
     /// The address Slack issues for one socket. Its ticket is a credential.
     TicketUrl
+}
+
+secret! {
+    /// What a webhook's notices are signed with: `whsec_` and base64 of 24 to 64 bytes, as Standard Webhooks has it.
+    WebhookSecret
+}
+
+impl WebhookSecret {
+    /// The secret, if `text` is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = BASE64.decode(text.strip_prefix("whsec_")?).ok()?;
+        (24..=64).contains(&bytes.len()).then(|| Self(text.into()))
+    }
+
+    /// A new one.
+    pub fn generate() -> Self {
+        let mut bytes = [0; 32];
+        rand::rng().fill_bytes(&mut bytes);
+        Self(format!("whsec_{}", BASE64.encode(bytes)).into())
+    }
+
+    /// The bytes that sign.
+    pub fn key(&self) -> Vec<u8> {
+        self.expose().strip_prefix("whsec_").and_then(|text| BASE64.decode(text).ok()).unwrap_or_default()
+    }
 }
 
 impl AppToken {
@@ -147,6 +175,18 @@ mod tests {
         let token = AppToken::parse("xapp-1-A0123-456-deadbeef").unwrap();
         assert_eq!(format!("{token:?}"), "AppToken(…)");
         assert_eq!(token.hint(), "beef");
+    }
+
+    #[test]
+    fn a_webhooks_secret_is_made_read_again_and_never_shown() {
+        let secret = WebhookSecret::generate();
+        assert_ne!(secret, WebhookSecret::generate());
+        assert_eq!(WebhookSecret::parse(secret.expose()), Some(secret.clone()));
+        assert_eq!(secret.key().len(), 32);
+        assert_eq!(format!("{secret:?}"), "WebhookSecret(…)");
+        for bad in ["", "whsec_", "whsec_c2hvcnQ=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!!"] {
+            assert_eq!(WebhookSecret::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The truth about a connection, in the words that the API, the log and the page share.
 
 pub mod feed;
+mod trouble;
 
 use serde::Serialize;
 
 use crate::ids::{Generation, WorkspaceId};
+
+pub use self::trouble::Trouble;
 
 /// Where a connection is in its life. The names are those of Slack's own SDK, plus `failed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -240,6 +243,10 @@ codes! {
     OperatorDisconnect "disconnect" Operator Operator "Somebody asked to be disconnected." "Connect when it is wanted again.";
     NewToken "new_token" Operator Operator "A new token was put in place." "Nothing.";
     Shutdown "shutdown" Operator Operator "This node is stopping." "Nothing.";
+    // What Slack says of one workspace; its app's connection may be well.
+    AppUninstalled "app_uninstalled" Slack Customer "The app was removed from the workspace." "Install the app again in the workspace and put its new bot token in place.";
+    BotTokenRevoked "bot_token_revoked" Slack Customer "The workspace's bot token was revoked, or Slack refuses it." "Install the app again in the workspace and put its new bot token in place.";
+    AppRateLimited "app_rate_limited" Slack Operator "Slack holds events of this workspace back: more than 30,000 within an hour." "Subscribe the app to fewer events; it passes by itself.";
 }
 
 impl Serialize for Code {

@@ -94,6 +94,8 @@ pub(super) struct Connection {
     opening: HashMap<Generation, SpawnHandle>,
     links: HashMap<Generation, Handle>,
     roster: Arc<Roster>,
+    /// The bot tokens the workspaces had when it was configured last, by when they were put in place; none before the first time.
+    bots: Option<HashMap<WorkspaceId, i64>>,
     timer: Option<(Duration, SpawnHandle)>,
     tripwire: Tripwire,
     duplicates: Recipient<Duplicate>,
@@ -128,6 +130,7 @@ impl Connection {
             opening: HashMap::new(),
             links: HashMap::new(),
             roster,
+            bots: None,
             timer: None,
             tripwire,
             duplicates,

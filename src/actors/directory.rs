@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use super::changes::{Changes, What};
 use super::intake::Counters;
 use crate::clock::Now;
 use crate::ids::AppId;
@@ -20,21 +21,23 @@ pub struct Entry {
     pub counters: Arc<Counters>,
     /// The tasks of its links. They may outlive the actor for a moment.
     pub(super) links: TaskTracker,
+    app: AppId,
+    changes: Arc<Changes>,
     status: watch::Sender<Status>,
     /// Sockets it may hold at one time; none while it is wanted off.
     sockets: AtomicU64,
-    app: AppId,
     feed: Arc<Feed>,
 }
 
 impl Entry {
-    fn new(app: AppId, feed: Arc<Feed>, now: Now) -> Self {
+    fn new(app: AppId, feed: Arc<Feed>, changes: Arc<Changes>, now: Now) -> Self {
         Self {
             counters: Arc::default(),
             links: TaskTracker::new(),
+            app,
+            changes,
             status: watch::Sender::new(Status::off(now.wall_ms)),
             sockets: AtomicU64::new(0),
-            app,
             feed,
         }
     }
@@ -47,13 +50,21 @@ impl Entry {
     /// Publishes a status, if it says something new.
     pub(super) fn publish(&self, status: Status) {
         let mut change = None;
-        self.status.send_if_modified(|last| {
+        let is_news = self.status.send_if_modified(|last| {
             let news = *last != status;
             change = StateChange::between(self.app, last, &status);
             *last = status;
             news
         });
         self.tell(change);
+        if is_news {
+            self.changes.mark(self.app, What::Status);
+        }
+    }
+
+    /// Something that is stored of the app's workspaces has changed.
+    pub(super) fn rows_changed(&self) {
+        self.changes.mark(self.app, What::Rows);
     }
 
     /// Publishes the end of a connection that nobody starts again.
@@ -73,6 +84,7 @@ impl Entry {
             *status = failed;
         });
         self.tell(change);
+        self.changes.mark(self.app, What::Status);
     }
 
     fn tell(&self, change: Option<StateChange>) {
@@ -89,6 +101,7 @@ pub struct Directory {
     /// Sockets that all of them may hold at one time.
     sockets: AtomicU64,
     feed: Arc<Feed>,
+    changes: Arc<Changes>,
 }
 
 impl Directory {
@@ -108,12 +121,16 @@ impl Directory {
         entries.values().map(|entry| entry.status.borrow().state).collect()
     }
 
+    /// What of all this has changed, and of what is stored.
+    pub(super) fn changes(&self) -> &Arc<Changes> {
+        &self.changes
+    }
+
     /// The entry of an app, made if it is not there.
     pub(super) fn enter(&self, app: AppId, now: Now) -> Arc<Entry> {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(
-            entries.entry(app).or_insert_with(|| Arc::new(Entry::new(app, Arc::clone(&self.feed), now))),
-        )
+        let entry = || Arc::new(Entry::new(app, Arc::clone(&self.feed), Arc::clone(&self.changes), now));
+        Arc::clone(entries.entry(app).or_insert_with(entry))
     }
 
     /// The app has no connection any more.
@@ -122,6 +139,7 @@ impl Directory {
         if let Some(entry) = gone {
             self.want(&entry, 0);
         }
+        self.changes.mark(app, What::Rows);
     }
 
     /// So many sockets may this app hold at one time from now on.

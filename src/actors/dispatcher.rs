@@ -2,6 +2,7 @@
 //! it reads back from the store, which is also how a start after a crash works: nothing depends on the memory.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{self, Poll};
@@ -12,9 +13,11 @@ use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::budget::{Budget, OVERHEAD, Share};
+use super::changes::Changes;
 use super::handler::Finished;
 use super::journal::{Committed, Marks};
 use super::lane::Lane;
+use super::lifecycle::{self, Lifecycle};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::handlers::Plugin;
@@ -69,6 +72,8 @@ pub(super) struct Parts {
     pub(super) budget: Arc<Budget>,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
+    /// Where changes of what is stored are told.
+    pub(super) changes: Arc<Changes>,
 }
 
 /// The bytes of a batch that is not kept, lent until the last of its events is handled.
@@ -84,6 +89,10 @@ pub(super) struct Dispatcher {
     marks: Option<Arc<Marks>>,
     clock: Clock,
     lanes: Vec<Lane>,
+    lifecycle: Rc<Lifecycle>,
+    /// Events that say something of their installation, not yet taken up, and how many are being.
+    notable: Vec<Arc<Event>>,
+    noting: usize,
     window: Window,
     /// Seqs for events that are not kept.
     seqs: SeqMaker,
@@ -126,6 +135,9 @@ impl Dispatcher {
         let settled = parts.marks.as_ref().map_or(Seq(0), |marks| Seq(marks.settled.load(Ordering::Acquire)));
         Self {
             lanes: parts.plugins.iter().enumerate().map(lane).collect(),
+            lifecycle: Rc::new(Lifecycle::new(parts.workspaces, parts.outside, parts.clock, parts.changes)),
+            notable: Vec::new(),
+            noting: 0,
             store: parts.store,
             marks: parts.marks,
             clock: parts.clock,
@@ -146,11 +158,15 @@ impl Dispatcher {
 
     /// Takes an event in; one that was here before is left alone.
     fn admit(&mut self, event: &Arc<Event>) {
-        let handlers = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
+        let is_notable = lifecycle::concerns(event);
+        let handlers = u32::try_from(self.lanes.len() + usize::from(is_notable)).unwrap_or(u32::MAX);
         if self.window.admit(event.seq, handlers) && handlers > 0 {
             self.bytes += weight(event);
             for lane in &mut self.lanes {
                 lane.push(Arc::clone(event));
+            }
+            if is_notable {
+                self.notable.push(Arc::clone(event));
             }
         }
     }
@@ -178,12 +194,30 @@ impl Dispatcher {
         for lane in &mut self.lanes {
             lane.pump();
         }
+        self.note(ctx);
         let settled = self.window.settled_to();
         if let Some(marks) = &self.marks {
             marks.settled.store(settled.0, Ordering::Release);
         }
         self.catch_up(ctx);
         self.end_if_drained();
+    }
+
+    /// Takes up what events say of their installations. Until that is stored they are not done.
+    fn note(&mut self, ctx: &mut Context<Self>) {
+        for event in std::mem::take(&mut self.notable) {
+            self.noting += 1;
+            let lifecycle = Rc::clone(&self.lifecycle);
+            let noting = async move {
+                lifecycle.take(&event).await;
+                event
+            };
+            ctx.spawn(noting.into_actor(self).map(|event, act, ctx| {
+                act.noting -= 1;
+                act.done(&event);
+                act.go_on(ctx);
+            }));
+        }
     }
 
     /// Reads a page from the store when there is more on disk than came here and room for it.
@@ -244,7 +278,9 @@ impl Dispatcher {
 
     fn end_if_drained(&mut self) {
         // Where nothing is kept, what is still on its way here counts too.
-        let idle = self.lanes.iter().all(Lane::is_idle) && (self.marks.is_some() || self.budget.taken() == 0);
+        let idle = self.noting == 0
+            && self.lanes.iter().all(Lane::is_idle)
+            && (self.marks.is_some() || self.budget.taken() == 0);
         if let Some(waiting) = self.drained.as_mut().filter(|_| idle) {
             // The answer is the end of the channel.
             waiting.clear();

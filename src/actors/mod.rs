@@ -4,6 +4,7 @@
 //! the disk goes through no mailbox: a link task hands batches to the journal's task and gets verdicts back.
 
 mod budget;
+mod changes;
 mod connection;
 mod directory;
 mod dispatcher;
@@ -13,6 +14,7 @@ mod intake;
 mod journal;
 mod lane;
 mod ledger;
+mod lifecycle;
 mod link;
 mod node;
 mod pacer;
@@ -21,9 +23,11 @@ mod roster;
 mod shared;
 mod supervisor;
 mod tripwire;
+mod webhooks;
 mod wire;
 
 pub use self::connection::Steered;
 pub use self::directory::{Directory, Entry};
 pub use self::intake::Counters;
 pub use self::node::{Node, NodeParts, StopReport};
+pub use self::webhooks::{PostError, Poster, is_public};

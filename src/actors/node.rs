@@ -17,6 +17,7 @@ use super::journal::{Journal, Marks};
 use super::pacer::Pacer;
 use super::shared::{Shared, keep_history};
 use super::supervisor::{AppChanged, SteerApp, StopAll, Supervisor};
+use super::webhooks::{self, Poster, Telling};
 use crate::clock::Clock;
 use crate::config::Ack;
 use crate::handlers::Registry;
@@ -58,6 +59,8 @@ pub struct NodeParts {
     pub directory: Arc<Directory>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// How notices are posted.
+    pub poster: Poster,
 }
 
 /// A running node.
@@ -65,6 +68,7 @@ pub struct Node {
     store: Arc<dyn Store>,
     supervisor: Addr<Supervisor>,
     dispatcher: Addr<Dispatcher>,
+    telling: Telling,
     marks: Option<Arc<Marks>>,
     /// None where nothing is kept, and once it has died.
     journal: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -93,8 +97,19 @@ impl StopReport {
 impl Node {
     /// Starts a node on threads of its own. To be called inside an actix system.
     pub fn start(parts: NodeParts) -> Self {
-        let NodeParts { store, writer, outside, clock, ack, handlers, opens, threads, directory, metrics } =
-            parts;
+        let NodeParts {
+            store,
+            writer,
+            outside,
+            clock,
+            ack,
+            handlers,
+            opens,
+            threads,
+            directory,
+            metrics,
+            poster,
+        } = parts;
         let outside = Arc::new(outside);
         let budget = Budget::new(IN_FLIGHT.0, IN_FLIGHT.1);
         let places = budget.most_envelopes() + 1;
@@ -113,6 +128,7 @@ impl Node {
             budget: Arc::clone(&budget),
             clock,
             metrics: Arc::clone(&metrics),
+            changes: Arc::clone(directory.changes()),
         };
         let dispatcher =
             Dispatcher::start_in_arbiter(&inner.handle(), move |_| Dispatcher::new(dispatcher_parts));
@@ -156,6 +172,12 @@ impl Node {
         });
         let mut arbiters: Vec<_> = (0..threads.max(1)).map(|_| Arbiter::new()).collect();
         let handles = arbiters.iter().map(Arbiter::handle).collect();
+        let telling = Telling::start(webhooks::Parts {
+            store: Arc::clone(&store),
+            directory: Arc::clone(&directory),
+            clock,
+            poster,
+        });
         let supervisor = {
             let directory = Arc::clone(&directory);
             Supervisor::start_in_arbiter(&inner.handle(), move |_| {
@@ -163,7 +185,7 @@ impl Node {
             })
         };
         arbiters.push(inner);
-        Self { store, supervisor, dispatcher, marks, journal, died: None, arbiters }
+        Self { store, supervisor, dispatcher, telling, marks, journal, died: None, arbiters }
     }
 
     /// Does the journal take writes? True where nothing is kept.
@@ -193,6 +215,12 @@ impl Node {
             }
             obeyed
         }
+    }
+
+    /// Says that the webhooks have changed.
+    pub fn webhooks_changed(&self) -> impl Fn() + Send + Sync + 'static {
+        let bell = self.telling.bell();
+        move || bell.send_modify(|rung| *rung = rung.wrapping_add(1))
     }
 
     /// Resolves with what has died of what must not: without the journal nothing may be acked, without the dispatcher nobody
@@ -228,6 +256,7 @@ impl Node {
     pub async fn stop(mut self, within: Duration) -> StopReport {
         let mut report = StopReport::default();
         let part = within / 4;
+        self.telling.stop();
         report.links_closed = timeout(part, self.supervisor.send(StopAll)).await.is_ok();
         report.handlers_done = timeout(part, self.dispatcher.send(Drain)).await.is_ok();
         report.journal_ended = match self.journal.take() {
@@ -241,6 +270,7 @@ impl Node {
         if timeout(part, self.store.close()).await.is_err() {
             tracing::warn!("the database does not close");
         }
+        self.telling.end();
         for arbiter in &self.arbiters {
             arbiter.stop();
         }

@@ -109,6 +109,8 @@ mod tests {
             name: WorkspaceName::parse("w").unwrap(),
             team_id: team.map(str::to_owned),
             enterprise_id: enterprise.map(str::to_owned),
+            bot_ms: None,
+            trouble: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use futures_util::future::join_all;
 
+use super::changes::What;
 use super::connection::{Configure, Connection, Duplicate, Halt, Parts, Steer, Steered, Stop};
 use super::directory::{Directory, Entry};
 use super::shared::Shared;
@@ -145,6 +146,7 @@ impl Supervisor {
         let row = async move { store.app(app).await };
         ctx.spawn(row.into_actor(self).map(move |row, act, ctx| {
             let again = act.looks.remove(&app).unwrap_or_default();
+            act.directory.changes().mark(app, What::Rows);
             match row {
                 _ if again => act.look_at(app, ctx),
                 Ok(Some(row)) => {

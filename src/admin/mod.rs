@@ -27,22 +27,26 @@ mod stream;
 mod testing;
 mod tokens;
 mod wait;
+mod webhooks;
 mod workspaces;
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
+use futures_util::future::LocalBoxFuture;
 use tokio::sync::watch;
 
 pub use self::auth::AdminToken;
 pub use self::server::{bind, bind_metrics, listen};
 use crate::ids::{AppId, Generation};
+use crate::secret::WebhookSecret;
 use crate::slack::web::Outside;
 use crate::status::feed::Feed;
 use crate::status::{Command, Status};
-use crate::store::{Accounts, Caller, Workspaces};
+use crate::store::{Accounts, Caller, Webhooks, Workspaces};
 use crate::telemetry::Totals;
 
 /// What the admin API needs of the node. Nothing here blocks: it is called on the threads that answer requests.
@@ -86,6 +90,26 @@ pub trait Node: Send + Sync + 'static {
 
     /// Sockets an app where its workspace does not say, 1 to 9.
     fn default_links(&self) -> u8;
+
+    /// Where the webhooks are.
+    fn webhooks(&self) -> Arc<dyn Webhooks>;
+
+    /// The store holds other webhooks: compare and act.
+    fn webhooks_changed(&self);
+
+    /// May a webhook lie in a private network, and be spoken to in the clear?
+    fn allows_private_webhooks(&self) -> bool;
+
+    /// Is this an address of the public internet?
+    fn is_public(&self, ip: IpAddr) -> bool;
+
+    /// Posts to a webhook at once: the status where it was taken, else why not.
+    fn post_webhook<'a>(
+        &'a self,
+        url: &'a str,
+        secret: &'a WebhookSecret,
+        body: &'a str,
+    ) -> LocalBoxFuture<'a, Result<u16, String>>;
 
     /// Milliseconds since 1970.
     fn now_ms(&self) -> i64;
@@ -163,6 +187,7 @@ pub fn service(
             .configure(manifest::routes)
             .configure(stats::routes)
             .configure(stream::routes)
+            .configure(webhooks::routes)
             .default_service(web::to(problem::not_found));
         let metrics = web::scope("/metrics")
             .wrap(from_fn(auth::demand))

@@ -1,6 +1,7 @@
 //! A node without a node behind it, and how tests ask it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -11,20 +12,21 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, web::Bytes};
 use async_trait::async_trait;
+use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{AdminToken, Check, Counters, Facts, Node, Steered, Steering, service};
 use crate::config::KeySource;
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
-use crate::secret::{AppToken, BotToken};
+use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::slack::tls::client_config;
 use crate::slack::web::Outside;
 use crate::status::feed::Feed;
-use crate::status::{Command, Status};
+use crate::status::{Command, Status, Trouble};
 use crate::store::{
     Absent, Accounts, App as StoredApp, Caller, Change, Desired, OpenOptions, Order, Place, Put, Seat, Seats,
-    Secret, Store, StoreError, TokenHint, Transition, When, Workspace, WorkspaceSpec, Workspaces,
+    Secret, Store, StoreError, TokenHint, Transition, Webhooks, When, Workspace, WorkspaceSpec, Workspaces,
 };
 use crate::telemetry::Totals;
 
@@ -245,6 +247,29 @@ impl Node for FakeNode {
         3
     }
 
+    fn webhooks(&self) -> Arc<dyn Webhooks> {
+        Arc::new(Absent)
+    }
+
+    fn webhooks_changed(&self) {}
+
+    fn allows_private_webhooks(&self) -> bool {
+        false
+    }
+
+    fn is_public(&self, ip: IpAddr) -> bool {
+        !ip.is_loopback()
+    }
+
+    fn post_webhook<'a>(
+        &'a self,
+        _url: &'a str,
+        _secret: &'a WebhookSecret,
+        _body: &'a str,
+    ) -> LocalBoxFuture<'a, Result<u16, String>> {
+        Box::pin(async { Err("nothing is posted here".to_owned()) })
+    }
+
     fn now_ms(&self) -> i64 {
         self.now_ms.load(Ordering::Relaxed)
     }
@@ -262,6 +287,12 @@ pub(super) struct FakeStore {
 }
 
 impl FakeStore {
+    /// Changes a row behind the API's back.
+    pub(super) fn change(&self, name: &str, change: impl FnOnce(&mut Workspace)) {
+        let mut rows = self.rows.lock().unwrap();
+        change(rows.values_mut().find(|row| row.name.as_str() == name).unwrap());
+    }
+
     /// From now on the database is away.
     pub(super) fn break_down(&self) {
         self.broken.store(true, Ordering::Relaxed);
@@ -334,6 +365,8 @@ impl FakeStore {
             ),
             version: old.as_ref().map_or(1, |old| old.version),
             created_ms: old.as_ref().map_or(now_ms, |old| old.created_ms),
+            trouble: None,
+            limited_until_ms: None,
             updated_ms: now_ms,
         };
         workspace.labels.sort_unstable();
@@ -467,6 +500,8 @@ impl Workspaces for FakeStore {
                 name: workspace.name.clone(),
                 team_id: workspace.team_id.clone(),
                 enterprise_id: workspace.enterprise_id.clone(),
+                bot_ms: None,
+                trouble: None,
             });
         }
         Ok(apps.into_values().take(limit as usize).collect())
@@ -533,6 +568,12 @@ impl Workspaces for FakeStore {
         _enterprise_id: Option<&str>,
         _now_ms: i64,
     ) -> Result<(), StoreError> {
+        Err(away())
+    }
+    async fn note_trouble(&self, _workspace: WorkspaceId, _trouble: Trouble) -> Result<bool, StoreError> {
+        Err(away())
+    }
+    async fn note_limit(&self, _workspace: WorkspaceId, _until_ms: i64) -> Result<bool, StoreError> {
         Err(away())
     }
     async fn record(&self, _transitions: &[Transition]) -> Result<(), StoreError> {

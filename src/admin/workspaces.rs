@@ -69,7 +69,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 async fn list(request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
     let page = Page::parse(request.query_string())?;
     let show = |workspace: &Workspace, filter: &filter::Filter| {
-        let status = seen(workspace, node.status(workspace.app));
+        let status = seen(workspace, node.status(workspace.app), node.now_ms());
         let meant = filter.admits(workspace, &status);
         meant.then(|| {
             serde_json::to_value(WorkspaceOut::new(workspace, status, node.counters(workspace.app)))
@@ -167,6 +167,6 @@ pub(super) fn unknown(name: &WorkspaceName) -> Problem {
 }
 
 fn show<'a>(node: &dyn Node, workspace: &'a Workspace) -> WorkspaceOut<'a> {
-    let status = seen(workspace, node.status(workspace.app));
+    let status = seen(workspace, node.status(workspace.app), node.now_ms());
     WorkspaceOut::new(workspace, status, node.counters(workspace.app))
 }

@@ -70,6 +70,7 @@ impl Beginning {
             threads: self.threads,
             directory: Arc::clone(&self.inside.directory),
             metrics: Arc::clone(&self.inside.metrics),
+            poster: self.inside.poster.clone(),
         });
         if self.inside.running.set(Running::of(&node, store)).is_err() {
             tracing::error!("the node was started twice");

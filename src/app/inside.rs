@@ -3,22 +3,25 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
-use crate::actors::{Directory, Node, Steered};
+use crate::actors::{Directory, Node, Poster, Steered};
 use crate::admin::{self, Check, Counters, Facts, Steering};
 use crate::clock::Clock;
 use crate::files::OpenFiles;
 use crate::ids::AppId;
+use crate::secret::WebhookSecret;
 use crate::slack::web::Outside;
 use crate::status::feed::Feed;
 use crate::status::{Command, State, Status};
-use crate::store::{Absent, Accounts, Caller, Store, Workspaces};
+use crate::store::{Absent, Accounts, Caller, Store, Webhooks, Workspaces};
 use crate::telemetry::{Metrics, Totals};
 
 /// What the admin API is answered from.
 pub(super) struct Inside {
     pub(super) directory: Arc<Directory>,
+    pub(super) poster: Poster,
     pub(super) stopping: AtomicBool,
     pub(super) links: u8,
     pub(super) facts: Facts,
@@ -35,6 +38,7 @@ pub(super) struct Running {
     app_changed: Box<dyn Fn(AppId) + Send + Sync>,
     steer: Box<dyn Fn(AppId, Command) -> oneshot::Receiver<Steered> + Send + Sync>,
     journal_writes: Box<dyn Fn() -> bool + Send + Sync>,
+    webhooks_changed: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Running {
@@ -44,6 +48,7 @@ impl Running {
             app_changed: Box::new(node.app_changed()),
             steer: Box::new(node.steer()),
             journal_writes: Box::new(node.journal_writes()),
+            webhooks_changed: Box::new(node.webhooks_changed()),
         }
     }
 }
@@ -79,6 +84,41 @@ impl admin::Node for Inside {
             Some(running) => Arc::clone(&running.store) as Arc<dyn Accounts>,
             None => Arc::new(Absent),
         }
+    }
+
+    fn webhooks(&self) -> Arc<dyn Webhooks> {
+        match self.running.get() {
+            Some(running) => Arc::clone(&running.store) as Arc<dyn Webhooks>,
+            None => Arc::new(Absent),
+        }
+    }
+
+    fn webhooks_changed(&self) {
+        if let Some(running) = self.running.get() {
+            (running.webhooks_changed)();
+        }
+    }
+
+    fn allows_private_webhooks(&self) -> bool {
+        self.poster.allow_private
+    }
+
+    fn post_webhook<'a>(
+        &'a self,
+        url: &'a str,
+        secret: &'a WebhookSecret,
+        body: &'a str,
+    ) -> LocalBoxFuture<'a, Result<u16, String>> {
+        let message_id = format!("msg_{:032x}", rand::random::<u128>());
+        Box::pin(async move {
+            let posted =
+                self.poster.post_once(url, secret, &message_id, self.clock.now().wall_ms, body).await;
+            posted.map_err(|error| error.to_string())
+        })
+    }
+
+    fn is_public(&self, ip: std::net::IpAddr) -> bool {
+        crate::actors::is_public(ip)
     }
 
     fn status(&self, app: AppId) -> Option<Status> {

@@ -76,5 +76,6 @@ pub(super) fn options(settings: &Settings, admin_token: &str) -> Result<Options,
         threads: threads(),
         workspace: settings.slack_app_token.clone().map(|app| (app, settings.slack_bot_token.clone())),
         metrics: Arc::new(Metrics::new().map_err(Failure::setup)?),
+        webhooks_allow_private: settings.webhooks_allow_private,
     })
 }

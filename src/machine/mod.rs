@@ -9,6 +9,7 @@ pub mod connection;
 pub mod dice;
 pub mod intensity;
 pub mod link;
+pub mod notice;
 pub mod pace;
 pub mod quiet;
 

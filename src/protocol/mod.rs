@@ -9,6 +9,7 @@ pub mod disconnect;
 pub mod envelope;
 pub mod frame;
 pub mod hello;
+pub mod lifecycle;
 mod peek;
 pub mod routing;
 mod scan;

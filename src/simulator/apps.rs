@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) record: Record,
     app_tokens: HashMap<String, usize>,
     bot_tokens: HashMap<String, (usize, String)>,
+    /// Bot tokens that are no good any more, and the error that says so.
+    revoked: HashMap<String, &'static str>,
     pub(super) tickets: HashMap<String, Ticket>,
     pub(super) responses: HashMap<String, ResponseUrl>,
     pub(super) faults: Faults,
@@ -113,6 +115,7 @@ impl State {
             record: Record { started_at_ms, ..Record::default() },
             app_tokens: HashMap::new(),
             bot_tokens: HashMap::new(),
+            revoked: HashMap::new(),
             tickets: HashMap::new(),
             responses: HashMap::new(),
             faults: Faults::default(),
@@ -214,6 +217,20 @@ impl State {
         let (index, team_id) = self.bot_tokens.get(token)?;
         let team = self.apps.get(*index)?.teams.iter().find(|team| team.team_id == *team_id)?;
         Some((*index, team.clone()))
+    }
+
+    /// The bot token of an app's team is no good from now on, as Slack has it when it tells so by an event.
+    pub(super) fn revoke_bot(&mut self, app: usize, team_id: &str, error: &'static str) {
+        let teams = self.apps.get(app).map(|app| app.teams.iter()).into_iter().flatten();
+        let token = teams.filter(|team| team.team_id == team_id).find_map(|team| team.bot_token.clone());
+        if let Some(token) = token {
+            self.revoked.insert(token, error);
+        }
+    }
+
+    /// The error by which a bot token is refused.
+    pub(super) fn refusal_of_bot(&self, team: &Team) -> Option<&'static str> {
+        self.revoked.get(team.bot_token.as_deref()?).copied()
     }
 
     fn add(&mut self, id: &str) -> usize {

@@ -186,6 +186,11 @@ impl Control {
                 Some(payload) => payload,
                 None => state.fill(index, template, &id, what.team_id.as_deref(), what.text.as_deref(), now),
             };
+            if let Some(error) = template.revokes_bot()
+                && let Some(team) = payload.get("team_id").and_then(Value::as_str)
+            {
+                state.revoke_bot(index, team, error);
+            }
             if let Some(bytes) = what.bytes {
                 pad(&mut payload, bytes);
             }

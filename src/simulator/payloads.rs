@@ -90,6 +90,25 @@ impl Template {
         }
     }
 
+    /// Slack sends it when a bot token has become no good; the error by which it is refused then.
+    pub(super) fn revokes_bot(self) -> Option<&'static str> {
+        match self {
+            Self::AppUninstalled => Some("account_inactive"),
+            Self::TokensRevoked => Some("token_revoked"),
+            Self::Message
+            | Self::AppMention
+            | Self::AppRateLimited
+            | Self::SlashCommand
+            | Self::BlockActions
+            | Self::ViewSubmission
+            | Self::ViewClosed
+            | Self::BlockSuggestion
+            | Self::Shortcut
+            | Self::MessageAction
+            | Self::UnknownType => None,
+        }
+    }
+
     /// Does its payload hold a `response_url`?
     pub(super) fn has_response_url(self) -> bool {
         matches!(self, Self::SlashCommand | Self::BlockActions | Self::MessageAction)

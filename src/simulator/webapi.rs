@@ -60,7 +60,12 @@ pub(super) async fn call(shared: &Shared, request: &Request) -> Answer {
     let now = shared.now();
     let fault = state.faults.take(caller.app(), now, |fault| faulty(fault, method));
     let (answer, result) = fault.unwrap_or_else(|| {
+        let refusal = match &caller {
+            Caller::Team(_, team) => state.refusal_of_bot(team),
+            Caller::App(_) | Caller::Unknown | Caller::Nobody => None,
+        };
         let reply = match method {
+            _ if let Some(error) = refusal => Err(error.into()),
             OPEN => open(&mut state, now, request, &caller),
             "auth.test" => auth_test(&state, &caller).map_err(Cow::from),
             "chat.postMessage" => post_message(&state, now, &caller, &args).map_err(Cow::from),

@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 
-use crate::ids::{AppId, WorkspaceId, WorkspaceName};
-use crate::secret::{AppToken, BotToken};
+use crate::ids::{AppId, WebhookId, WorkspaceId, WorkspaceName};
+use crate::secret::{AppToken, BotToken, WebhookSecret};
+use crate::status::Trouble;
 use crate::store::{
-    Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, NewToken, Order,
-    Place, Put, Reserved, Seats, StoreError, TokenDigest, TokenId, Transition, When, Workspace,
-    WorkspaceSpec, Workspaces,
+    Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, Memory,
+    NewNotice, NewToken, Notice, Order, Place, Put, Remember, Reserved, Seats, Settled, StoreError,
+    TokenDigest, TokenId, Transition, Webhook, WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec,
+    Workspaces,
 };
 
 /// In the place of a store whose database does not answer yet.
@@ -97,6 +99,14 @@ impl Workspaces for Absent {
         away()
     }
 
+    async fn note_trouble(&self, _: WorkspaceId, _: Trouble) -> Result<bool, StoreError> {
+        away()
+    }
+
+    async fn note_limit(&self, _: WorkspaceId, _: i64) -> Result<bool, StoreError> {
+        away()
+    }
+
     async fn record(&self, _: &[Transition]) -> Result<(), StoreError> {
         away()
     }
@@ -149,6 +159,54 @@ impl Accounts for Absent {
     }
 
     async fn release_answer(&self, _: AnswerPlace) -> Result<(), StoreError> {
+        away()
+    }
+}
+
+#[async_trait]
+impl Webhooks for Absent {
+    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError> {
+        away()
+    }
+
+    async fn webhook(&self, _: WebhookId) -> Result<Option<Webhook>, StoreError> {
+        away()
+    }
+
+    async fn add_webhook(&self, _: &WebhookSpec, _: &WebhookSecret, _: i64) -> Result<Webhook, StoreError> {
+        away()
+    }
+
+    async fn change_webhook(
+        &self,
+        _: WebhookId,
+        _: &WebhookSpec,
+        _: i64,
+    ) -> Result<Option<Webhook>, StoreError> {
+        away()
+    }
+
+    async fn remove_webhook(&self, _: WebhookId) -> Result<bool, StoreError> {
+        away()
+    }
+
+    async fn webhook_secret(&self, _: WebhookId) -> Result<Option<WebhookSecret>, StoreError> {
+        away()
+    }
+
+    async fn publish(&self, _: &[NewNotice], _: &[Remember], _: i64) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn next_notice(&self, _: WebhookId) -> Result<Option<Notice>, StoreError> {
+        away()
+    }
+
+    async fn settle_notice(&self, _: WebhookId, _: i64, _: &Settled, _: i64) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn memory(&self) -> Result<Memory, StoreError> {
         away()
     }
 }

@@ -6,6 +6,7 @@ pub(in crate::store) mod apps;
 pub(in crate::store) mod audit;
 pub(in crate::store) mod events;
 pub(in crate::store) mod keys;
+pub(in crate::store) mod webhooks;
 pub(in crate::store) mod workspaces;
 
 use std::sync::Arc;
@@ -44,6 +45,8 @@ macro_rules! conformance {
             workspaces: two_workspaces_of_one_app_and_team_are_a_conflict;
             workspaces: a_learnt_team_stays_until_another_is_learnt;
             workspaces: all_of_it_is_there_after_reopening;
+            workspaces: a_trouble_stays_until_something_that_mends_it_and_what_came_before_that_is_stale;
+            workspaces: a_trouble_and_a_limit_are_there_after_reopening;
             apps: a_token_already_known_seats_the_workspace_on_its_app;
             apps: a_second_token_of_the_same_slack_app_becomes_the_candidate;
             apps: a_new_token_of_a_workspaces_own_app_is_a_candidate_until_promoted_or_dropped;
@@ -57,6 +60,11 @@ macro_rules! conformance {
             apps: apps_come_in_pages_and_by_the_id_slack_gave_them;
             apps: history_is_newest_first_and_keeps_a_thousand_an_app;
             apps: history_goes_on_below_a_number_and_numbers_are_never_reused;
+            webhooks: a_webhook_is_made_changed_and_removed_and_its_secret_comes_back;
+            webhooks: a_notice_waits_for_every_webhook_that_wants_it_until_it_is_taken;
+            webhooks: a_notice_that_fails_is_due_later_and_one_that_is_given_up_is_shown;
+            webhooks: of_too_many_notices_the_oldest_are_given_up;
+            webhooks: what_was_told_is_remembered_over_a_reopening;
             events: events_come_back_as_they_went_in_odd_bytes_included;
             events: a_key_seen_before_is_a_duplicate_and_not_stored_again;
             events: duplicates_inside_a_group_are_found;

@@ -15,6 +15,7 @@ mod reseal;
 mod sqlite;
 mod types;
 mod vault;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
+use crate::status::Trouble;
 
 pub use absent::Absent;
 pub use accounts::{
@@ -36,6 +38,7 @@ pub use types::{
     App, By, Change, Desired, Order, Place, Put, Seat, Seats, Secret, Taken, TokenHint, Transition, When,
     Workspace, WorkspaceSpec, Writer,
 };
+pub use webhooks::{Memory, NewNotice, Notice, Remember, Settled, Webhook, WebhookSpec, Webhooks};
 
 /// Why the store could not do it. No variant carries a token or a payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -151,6 +154,13 @@ pub trait Workspaces: Send + Sync + 'static {
         now_ms: i64,
     ) -> Result<(), StoreError>;
 
+    /// Notes what keeps a living workspace down, unless what is noted already says more ([`Trouble::replaces`]) or something that
+    /// mends it came later: a new bot token, a change from wanted off to wanted on, another app. False when it was not noted.
+    async fn note_trouble(&self, workspace: WorkspaceId, trouble: Trouble) -> Result<bool, StoreError>;
+
+    /// Notes until when Slack holds a living workspace's events back. False when as much was known.
+    async fn note_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, StoreError>;
+
     /// Adds to the history, keeping the newest thousand rows an app.
     async fn record(&self, transitions: &[Transition]) -> Result<(), StoreError>;
 
@@ -204,7 +214,7 @@ pub trait Inbox: Send + Sync + 'static {
 
 /// The store.
 #[async_trait]
-pub trait Store: Workspaces + Inbox + Accounts {
+pub trait Store: Workspaces + Inbox + Accounts + Webhooks {
     /// The workspaces as this caller sees and changes them: what lies outside of their scope is not there.
     fn on_behalf(self: Arc<Self>, caller: Caller) -> Arc<dyn Workspaces>;
 

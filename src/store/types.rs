@@ -2,7 +2,7 @@
 
 use crate::ids::{AppId, Generation, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
-use crate::status::{Code, State};
+use crate::status::{Code, State, Trouble};
 use crate::store::StoreError;
 
 /// Should the workspace's app be online?
@@ -54,6 +54,10 @@ pub struct Workspace {
     pub bot_token: Option<TokenHint>,
     /// Rises with every change that a caller makes, not with what its connection learns.
     pub version: i64,
+    /// What keeps it down whatever its app's connection does.
+    pub trouble: Option<Trouble>,
+    /// Slack holds its events back until then, milliseconds since 1970; none when it never did.
+    pub limited_until_ms: Option<i64>,
     /// Milliseconds since 1970.
     pub created_ms: i64,
     /// Milliseconds since 1970.
@@ -247,6 +251,10 @@ pub struct Seat {
     pub team_id: Option<String>,
     /// Slack's id of the organisation, once known.
     pub enterprise_id: Option<String>,
+    /// When its bot token was put in place, milliseconds since 1970; none when it has none.
+    pub bot_ms: Option<i64>,
+    /// What keeps it down whatever the connection does.
+    pub trouble: Option<Code>,
 }
 
 /// One change of a connection's state, for the history.

@@ -51,8 +51,13 @@ impl Stage {
 
     /// A Slack with rules of its own.
     pub(crate) fn with_rules(change: impl FnOnce(&mut Rules)) -> Self {
+        Self::with_options(|options| change(&mut options.rules))
+    }
+
+    /// A Slack set up otherwise.
+    pub(crate) fn with_options(change: impl FnOnce(&mut simulator::Options)) -> Self {
         let mut options = simulator::Options::default();
-        change(&mut options.rules);
+        change(&mut options);
         let folder = tempfile::tempdir().expect("there is room for a database");
         Self {
             slack: Simulator::start(options).expect("a port is free"),
@@ -124,6 +129,7 @@ impl Stage {
             opens: tautline::machine::pace::Limits::default(),
             threads: 2,
             workspace: None,
+            webhooks_allow_private: true,
             metrics: Arc::new(Metrics::new().expect("metrics")),
         };
         let threads = threads();

@@ -173,12 +173,14 @@ fn send_for(stage: &Stage, customer: &Customer, team: &str) -> String {
 }
 
 async fn id_of(stage: &Stage, name: &str) -> WorkspaceId {
-    let mut db = stage.open_database().await;
-    let id = sqlx::query_scalar("select id from workspaces where name = $1 and deleted_at is null")
-        .bind(name)
-        .fetch_one(&mut db)
-        .await
-        .expect("the workspace is stored");
+    let mut db = stage.database.connect().await;
+    let id = sqlx::query_scalar(
+        "select cast(id as bigint) from workspaces where name = $1 and deleted_at is null",
+    )
+    .bind(name)
+    .fetch_one(&mut db)
+    .await
+    .expect("the workspace is stored");
     db.close().await.expect("the reader closes");
     WorkspaceId(id)
 }

@@ -18,3 +18,5 @@ mod refresh;
 mod shared;
 mod steering;
 mod truth;
+mod uninstall;
+mod webhooks;

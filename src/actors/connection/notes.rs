@@ -8,10 +8,10 @@ use actix::prelude::*;
 
 use super::{Connection, Duplicate};
 use crate::actors::intake::Learnt;
-use crate::ids::AppId;
+use crate::ids::{AppId, WorkspaceId};
 use crate::machine::connection::Input;
 use crate::secret::AppToken;
-use crate::status::Code;
+use crate::status::{Code, Trouble};
 use crate::store::{App, StoreError, Workspaces};
 
 /// The longest wait before a note is written again; the first is a second, and they double.
@@ -28,6 +28,8 @@ pub(super) enum Note {
     AppId(Box<str>),
     /// A workspace's team.
     Team(Learnt),
+    /// Slack refuses a workspace's bot token.
+    Trouble(WorkspaceId, Trouble),
 }
 
 impl Note {
@@ -37,6 +39,7 @@ impl Note {
             Self::Refused(_) => "the new token is refused",
             Self::AppId(_) => "the app's id is known",
             Self::Team(_) => "the workspace's team is known",
+            Self::Trouble(..) => "the workspace's bot token is refused",
         }
     }
 
@@ -49,6 +52,7 @@ impl Note {
                 let (team, enterprise) = (learnt.team_id.as_deref(), learnt.enterprise_id.as_deref());
                 store.learn_team(learnt.workspace, team, enterprise, now_ms).await
             }
+            Self::Trouble(workspace, trouble) => store.note_trouble(*workspace, *trouble).await.map(|_| ()),
         }
     }
 }
@@ -95,7 +99,8 @@ impl Connection {
         };
         ctx.spawn(writing.into_actor(self).map(move |(note, written, holder), act, ctx| match (written, note) {
             (Ok(()), Note::Refused(token)) => act.tokens.is_noted(&token),
-            (Ok(()), Note::Promoted(_) | Note::AppId(_) | Note::Team(_)) => {}
+            (Ok(()), Note::Promoted(_)) => {}
+            (Ok(()), Note::AppId(_) | Note::Team(_) | Note::Trouble(..)) => act.entry.rows_changed(),
             (Err(error @ StoreError::Conflict(_)), note @ Note::AppId(_)) => {
                 tracing::error!(app = %act.id, ?holder, %error, "the app is registered twice; the younger of the two fails");
                 act.is_registered_twice(holder, note, ctx);

@@ -12,7 +12,7 @@ use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::client_config;
 use crate::slack::web::Outside;
-use crate::status::{Command, State};
+use crate::status::{Command, State, Trouble};
 use crate::store::{
     Desired, Order, Place, Put, Seats, StoreError, Transition, When, Workspace, WorkspaceSpec, Workspaces,
 };
@@ -216,6 +216,12 @@ impl Workspaces for Apps {
         Ok(self.apps().await?.into_iter().find(|app| app.id == id))
     }
 
+    async fn note_trouble(&self, _: WorkspaceId, _: Trouble) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+    async fn note_limit(&self, _: WorkspaceId, _: i64) -> Result<bool, StoreError> {
+        Ok(false)
+    }
     async fn record(&self, _: &[Transition]) -> Result<(), StoreError> {
         Ok(())
     }

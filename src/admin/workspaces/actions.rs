@@ -74,7 +74,9 @@ async fn meant(node: &Access, filter: &Filter) -> Result<Vec<WorkspaceName>, Sto
         let rows = store.workspaces(order, after.as_ref(), STEP).await?;
         let Some(last) = rows.last() else { return Ok(names) };
         after = Some(order.place(last));
-        let meant = rows.into_iter().filter(|row| filter.admits(row, &seen(row, node.status(row.app))));
+        let meant = rows
+            .into_iter()
+            .filter(|row| filter.admits(row, &seen(row, node.status(row.app), node.now_ms())));
         names.extend(meant.map(|row| row.name));
     }
 }

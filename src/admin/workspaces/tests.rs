@@ -8,8 +8,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 
-use super::super::Counters;
 use super::super::testing::{Answer, FakeNode, ask, code};
+use super::super::{Counters, Node as _};
 use crate::ids::{AppId, Generation};
 use crate::status::{self, Health, LinkState, LinkStatus, State, Status};
 use crate::store::StoreError;
@@ -74,6 +74,30 @@ async fn a_running_workspace_shows_what_its_connection_says() {
         "generation": 7, "state": "draining", "host": "applink-3", "opened_at": opened, "num_connections": 1, "pong_ms": 12,
     });
     assert_eq!(shown["sockets"], json!([socket]));
+}
+
+#[actix_web::test]
+async fn what_slack_says_of_a_workspace_overrides_that_its_connection_is_ready() {
+    let node = FakeNode::new();
+    put(&node, ACME, &full()).await;
+    let ready = Status { state: State::Ready, health: Health::Ok, ..Status::off(2_000) };
+    node.statuses.lock().unwrap().insert(AppId(1), ready);
+    let now = node.now_ms();
+    node.store.change("acme", |row| row.limited_until_ms = Some(now + 1));
+    let shown = get(&node, ACME).await.json();
+    let told =
+        |shown: &Value| json!([shown["state"], shown["health"], shown["reason"]["code"], shown["warnings"]]);
+    assert_eq!(told(&shown), json!(["ready", "degraded", "app_rate_limited", ["app_rate_limited"]]));
+    node.store.change("acme", |row| row.limited_until_ms = Some(now));
+    assert_eq!(told(&get(&node, ACME).await.json()), json!(["ready", "ok", null, []]));
+
+    let trouble = status::Trouble { code: status::Code::AppUninstalled, since_ms: 1_000 };
+    node.store.change("acme", |row| row.trouble = Some(trouble));
+    let failed = json!(["failed", "down", "app_uninstalled", []]);
+    let shown = get(&node, ACME).await.json();
+    assert_eq!((told(&shown), &shown["since"]), (failed.clone(), &json!("1970-01-01T00:00:01.000Z")));
+    let listed = get(&node, "/api/v1/workspaces").await.json();
+    assert_eq!(told(&listed["data"][0]), failed);
 }
 
 #[actix_web::test]

@@ -1,6 +1,7 @@
 //! Promises about workspaces.
 
 use super::{Ground, app_token, bot_token, name, no_token, put, seated, spec};
+use crate::status::{Code, Trouble};
 use crate::store::{By, Change, Desired, Order, Seats, Secret, StoreError, TokenHint, When, WorkspaceSpec};
 
 pub(in crate::store) async fn a_workspace_is_created_updated_and_left_alone_by_the_same_body(
@@ -269,5 +270,69 @@ pub(in crate::store) async fn all_of_it_is_there_after_reopening(ground: &impl G
     assert_eq!(store.workspace(&name("acme")).await.unwrap().as_ref(), Some(&workspace));
     assert_eq!(store.bot_token(workspace.id).await.unwrap().unwrap().expose(), "xoxb-1-secret");
     assert_eq!(super::token_of(&*store, workspace.app).await.as_deref(), Some("xapp-1-A1-1-x"));
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_trouble_stays_until_something_that_mends_it_and_what_came_before_that_is_stale(
+    ground: &impl Ground,
+) {
+    const UNINSTALLED: Code = Code::AppUninstalled;
+    const REVOKED: Code = Code::BotTokenRevoked;
+    let store = ground.open().await;
+    let mut body = WorkspaceSpec { bot_token: bot_token("xoxb-1-first"), ..spec("xapp-1-A1-1-x") };
+    let id = put(&*store, "acme", &body, 100).await.workspace.id;
+    let note = async |code, since_ms| store.note_trouble(id, Trouble { code, since_ms }).await.unwrap();
+    let trouble = async || {
+        let workspace = store.workspace(&name("acme")).await.unwrap().unwrap();
+        let app = store.app(workspace.app).await.unwrap().unwrap();
+        assert_eq!(app.seats[0].trouble, workspace.trouble.map(|trouble| trouble.code));
+        workspace.trouble.map(|trouble| (trouble.code, trouble.since_ms))
+    };
+
+    assert!(!note(UNINSTALLED, 99).await, "older than the workspace");
+    assert_eq!(trouble().await, None);
+    assert!(note(REVOKED, 100).await);
+    assert!(!note(REVOKED, 110).await);
+    assert!(note(UNINSTALLED, 120).await);
+    assert!(!note(REVOKED, 130).await);
+    assert_eq!(trouble().await, Some((UNINSTALLED, 120)));
+
+    body.title = Some("Acme".into());
+    body.bot_token = Secret::Keep;
+    assert_eq!(put(&*store, "acme", &body, 200).await.change, Change::Updated);
+    assert_eq!(trouble().await, Some((UNINSTALLED, 120)), "another title mends nothing");
+
+    body.bot_token = bot_token("xoxb-1-second");
+    assert_eq!(put(&*store, "acme", &body, 300).await.workspace.trouble, None);
+    assert!(!note(UNINSTALLED, 299).await, "of the time before the new token");
+    assert!(note(UNINSTALLED, 301).await);
+    body.desired = Desired::Disconnected;
+    assert!(put(&*store, "acme", &body, 400).await.workspace.trouble.is_some());
+    body.desired = Desired::Connected;
+    assert_eq!(put(&*store, "acme", &body, 500).await.workspace.trouble, None);
+    assert!(note(REVOKED, 501).await);
+    body.app_token = app_token("xapp-1-A2-1-y");
+    assert_eq!(put(&*store, "acme", &body, 600).await.workspace.trouble, None, "another app's installation");
+
+    store.remove_workspace(&name("acme"), When::Always, 700).await.unwrap();
+    assert!(!note(UNINSTALLED, 800).await, "the workspace is gone");
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_trouble_and_a_limit_are_there_after_reopening(ground: &impl Ground) {
+    let store = ground.open().await;
+    let id = put(&*store, "acme", &spec("xapp-1-A1-1-x"), 1).await.workspace.id;
+    put(&*store, "other", &spec("xapp-1-A1-1-x"), 1).await;
+    let trouble = Trouble { code: Code::AppUninstalled, since_ms: 7 };
+    assert!(store.note_trouble(id, trouble).await.unwrap());
+    assert!(store.note_limit(id, 90).await.unwrap());
+    assert!(!store.note_limit(id, 90).await.unwrap());
+    assert!(!store.note_limit(id, 80).await.unwrap(), "a limit never shrinks");
+    store.close().await;
+    let store = ground.open().await;
+    let acme = store.workspace(&name("acme")).await.unwrap().unwrap();
+    assert_eq!((acme.trouble, acme.limited_until_ms), (Some(trouble), Some(90)));
+    let other = store.workspace(&name("other")).await.unwrap().unwrap();
+    assert_eq!((other.trouble, other.limited_until_ms), (None, None), "the others on the app notice nothing");
     store.close().await;
 }

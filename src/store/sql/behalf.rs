@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::Backend;
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
+use crate::status::Trouble;
 use crate::store::fault::Fault;
 use crate::store::{
     App, Caller, Label, Order, Place, Put, Seats, StoreError, Transition, When, Workspace, WorkspaceSpec,
@@ -148,6 +149,14 @@ impl Workspaces for OnBehalf {
         _: Option<&str>,
         _: i64,
     ) -> Result<(), StoreError> {
+        Self::not_for_callers()
+    }
+
+    async fn note_trouble(&self, _: WorkspaceId, _: Trouble) -> Result<bool, StoreError> {
+        Self::not_for_callers()
+    }
+
+    async fn note_limit(&self, _: WorkspaceId, _: i64) -> Result<bool, StoreError> {
         Self::not_for_callers()
     }
 

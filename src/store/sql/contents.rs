@@ -7,11 +7,13 @@ use async_trait::async_trait;
 use super::Backend;
 use super::behalf::OnBehalf;
 use crate::event::Event;
-use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
-use crate::secret::{AppToken, BotToken};
+use crate::ids::{AppId, Seq, WebhookId, WorkspaceId, WorkspaceName, WriterId};
+use crate::secret::{AppToken, BotToken, WebhookSecret};
+use crate::status::Trouble;
 use crate::store::{
-    App, Caller, Inbox, Order, Place, Put, Resealed, Resealing, Seats, Store, StoreError, Taken, Transition,
-    When, Workspace, WorkspaceSpec, Workspaces, Writer,
+    App, Caller, Inbox, Memory, NewNotice, Notice, Order, Place, Put, Remember, Resealed, Resealing, Seats,
+    Settled, Store, StoreError, Taken, Transition, Webhook, WebhookSpec, Webhooks, When, Workspace,
+    WorkspaceSpec, Workspaces, Writer,
 };
 
 #[async_trait]
@@ -103,6 +105,14 @@ impl Workspaces for Backend {
         self.told(self.set_team(workspace, team_id, enterprise_id, now_ms)).await
     }
 
+    async fn note_trouble(&self, workspace: WorkspaceId, trouble: Trouble) -> Result<bool, StoreError> {
+        self.told(self.set_trouble(workspace, trouble)).await
+    }
+
+    async fn note_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, StoreError> {
+        self.told(self.set_limit(workspace, until_ms)).await
+    }
+
     async fn record(&self, transitions: &[Transition]) -> Result<(), StoreError> {
         self.told(self.add_history(transitions)).await
     }
@@ -154,6 +164,70 @@ impl Inbox for Backend {
 
     async fn keep_house(&self, now_ms: i64) -> Result<(), StoreError> {
         self.told(self.keep(now_ms)).await
+    }
+}
+
+#[async_trait]
+impl Webhooks for Backend {
+    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError> {
+        self.told(self.list_webhooks()).await
+    }
+
+    async fn webhook(&self, id: WebhookId) -> Result<Option<Webhook>, StoreError> {
+        self.told(self.find_webhook(id)).await
+    }
+
+    async fn add_webhook(
+        &self,
+        spec: &WebhookSpec,
+        secret: &WebhookSecret,
+        now_ms: i64,
+    ) -> Result<Webhook, StoreError> {
+        self.told(self.insert_webhook(spec, secret, now_ms)).await
+    }
+
+    async fn change_webhook(
+        &self,
+        id: WebhookId,
+        spec: &WebhookSpec,
+        now_ms: i64,
+    ) -> Result<Option<Webhook>, StoreError> {
+        self.told(self.update_webhook(id, spec, now_ms)).await
+    }
+
+    async fn remove_webhook(&self, id: WebhookId) -> Result<bool, StoreError> {
+        self.told(self.delete_webhook(id)).await
+    }
+
+    async fn webhook_secret(&self, id: WebhookId) -> Result<Option<WebhookSecret>, StoreError> {
+        self.told(self.read_webhook_secret(id)).await
+    }
+
+    async fn publish(
+        &self,
+        notices: &[NewNotice],
+        remember: &[Remember],
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.told(self.add_notices(notices, remember, now_ms)).await
+    }
+
+    async fn next_notice(&self, webhook: WebhookId) -> Result<Option<Notice>, StoreError> {
+        self.told(self.first_notice(webhook)).await
+    }
+
+    async fn settle_notice(
+        &self,
+        webhook: WebhookId,
+        notice: i64,
+        settled: &Settled,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.told(self.close_try(webhook, notice, settled, now_ms)).await
+    }
+
+    async fn memory(&self) -> Result<Memory, StoreError> {
+        self.told(self.read_told()).await
     }
 }
 

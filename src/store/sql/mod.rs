@@ -9,11 +9,14 @@ mod audit;
 mod behalf;
 mod contents;
 mod history;
+mod notices;
 mod reading;
 mod reseal;
 mod rows;
 mod seating;
 mod tokens;
+mod trouble;
+mod webhooks;
 mod workspaces;
 
 use super::{Backend, Connection, json_rows};

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 
 use crate::ids::{AppId, Generation, WorkspaceId, WorkspaceName};
 use crate::secret::AppToken;
-use crate::status::{Code, State};
+use crate::status::{Code, State, Trouble};
 use crate::store::fault::Fault;
 use crate::store::vault::{Place, Vault};
 use crate::store::{App, Desired, Seat, StoreError, TokenHint, Transition, Workspace};
@@ -14,7 +14,7 @@ macro_rules! select_workspaces {
     ($($rest:literal),+ $(,)?) => {
         concat!(
             "select w.id, w.name, w.title, w.app_id, w.team_id, w.enterprise_id, w.desired, w.links, w.bot_hint, w.bot_at, ",
-            "w.version, w.created_at, w.updated_at, a.slack_app_id, a.token_hint, a.token_at, ",
+            "w.version, w.trouble, w.trouble_at, w.limited_until, w.created_at, w.updated_at, a.slack_app_id, a.token_hint, a.token_at, ",
             "(select ",
             json_rows!("l.key, l.value", "l.key"),
             " from workspace_labels l where l.workspace_id = w.id) as labels ",
@@ -30,7 +30,10 @@ macro_rules! select_apps {
         concat!(
             "select a.id, a.slack_app_id, a.token_sealed, a.candidate_sealed, ",
             "(select ",
-            json_rows!("w.id, w.name, w.team_id, w.enterprise_id, w.desired, w.links", "w.id"),
+            json_rows!(
+                "w.id, w.name, w.team_id, w.enterprise_id, w.desired, w.links, w.bot_at, w.trouble",
+                "w.id"
+            ),
             " from workspaces w where w.app_id = a.id and w.deleted_at is null) as seats ",
             "from apps a where a.deleted_at is null ",
             $rest
@@ -53,6 +56,9 @@ pub(super) struct WorkspaceRow {
     bot_hint: Option<String>,
     bot_at: Option<i64>,
     version: i64,
+    trouble: Option<String>,
+    trouble_at: Option<i64>,
+    limited_until: Option<i64>,
     created_at: i64,
     updated_at: i64,
     slack_app_id: Option<String>,
@@ -78,6 +84,8 @@ impl WorkspaceRow {
             app_token: token_hint(self.token_hint, self.token_at),
             bot_token: token_hint(self.bot_hint, self.bot_at),
             version: self.version,
+            trouble: trouble(self.trouble.as_deref(), self.trouble_at)?,
+            limited_until_ms: self.limited_until,
             created_ms: self.created_at,
             updated_ms: self.updated_at,
         })
@@ -94,7 +102,7 @@ pub(super) struct AppRow {
 }
 
 /// One workspace in [`AppRow::seats`].
-type SeatRow = (i64, String, Option<String>, Option<String>, String, u8);
+type SeatRow = (i64, String, Option<String>, Option<String>, String, u8, Option<i64>, Option<String>);
 
 impl AppRow {
     pub(super) fn into_app(self, vault: &Vault) -> Result<App, Fault> {
@@ -109,7 +117,7 @@ impl AppRow {
             desired: Desired::Disconnected,
             seats: Vec::with_capacity(seated.len()),
         };
-        for (id, workspace, team_id, enterprise_id, wanted, links) in seated {
+        for (id, workspace, team_id, enterprise_id, wanted, links, bot_ms, trouble) in seated {
             app.links = app.links.max(links);
             if desired(&wanted)? == Desired::Connected {
                 app.desired = Desired::Connected;
@@ -119,6 +127,8 @@ impl AppRow {
                 name: name(&workspace)?,
                 team_id,
                 enterprise_id,
+                bot_ms,
+                trouble: trouble.as_deref().map(trouble_code).transpose()?,
             });
         }
         Ok(app)
@@ -139,16 +149,12 @@ pub(super) struct TransitionRow {
 impl TransitionRow {
     /// Its number, and what it says.
     pub(super) fn into_transition(self) -> Result<(i64, Transition), Fault> {
-        let code = |text: String| {
-            let known = Code::ALL.iter().copied().find(|code| code.as_str() == text);
-            known.ok_or_else(|| unknown("transitions.code", &text))
-        };
         let transition = Transition {
             app: AppId(self.app_id),
             at_ms: self.at,
             from: state(&self.from_state)?,
             to: state(&self.to_state)?,
-            code: self.code.map(code).transpose()?,
+            code: self.code.map(|text| code_of("transitions.code", &text)).transpose()?,
             generation: self.generation.map(|generation| Generation(generation.cast_unsigned())),
         };
         Ok((self.n, transition))
@@ -205,6 +211,22 @@ fn state(text: &str) -> Result<State, Fault> {
         State::Failed,
     ];
     all.into_iter().find(|state| state.as_str() == text).ok_or_else(|| unknown("transitions.*_state", text))
+}
+
+/// What keeps a workspace down, as it is stored.
+pub(super) fn trouble(text: Option<&str>, at_ms: Option<i64>) -> Result<Option<Trouble>, Fault> {
+    let Some((text, since_ms)) = text.zip(at_ms) else { return Ok(None) };
+    Ok(Some(Trouble { code: trouble_code(text)?, since_ms }))
+}
+
+fn trouble_code(text: &str) -> Result<Code, Fault> {
+    code_of("workspaces.trouble", text)
+}
+
+/// A code, as it is stored.
+pub(super) fn code_of(column: &str, text: &str) -> Result<Code, Fault> {
+    let known = Code::ALL.iter().copied().find(|code| code.as_str() == text);
+    known.ok_or_else(|| unknown(column, text))
 }
 
 fn token_hint(hint: Option<String>, at: Option<i64>) -> Option<TokenHint> {

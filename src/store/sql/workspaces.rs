@@ -3,14 +3,15 @@
 use super::audit;
 use super::rows::{WorkspaceRow, bot_place, desired, select_workspaces};
 use super::seating::{retire_if_empty, seat};
+use super::trouble::forgive;
 use super::{Backend, Connection, json_rows};
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::BotToken;
 use crate::store::fault::Fault;
 use crate::store::vault::Vault;
 use crate::store::{
-    Action, By, Caller, Change, Changes, Deed, Label, Order, Place, Put, Seats, Secret, StoreError, When,
-    Workspace, WorkspaceSpec,
+    Action, By, Caller, Change, Changes, Deed, Desired, Label, Order, Place, Put, Seats, Secret, StoreError,
+    When, Workspace, WorkspaceSpec,
 };
 
 /// One page of workspaces: where it begins, and in which order.
@@ -131,6 +132,11 @@ impl Backend {
         }
         if let Some(before) = &before {
             retire_if_empty(tx.db(), before.app, now_ms).await?;
+            let goes_on = before.desired == Desired::Disconnected && spec.desired == Desired::Connected;
+            let has_new_bot = bot_changes && matches!(spec.bot_token, Secret::Set(_));
+            if goes_on || has_new_bot || seating.app != before.app {
+                forgive(tx.db(), id, now_ms).await?;
+            }
         }
         let workspace = find(tx.db(), name).await?.ok_or(sqlx::Error::RowNotFound)?;
         if let Some(by) = by {

@@ -1,0 +1,158 @@
+//! Posts what waits in the store. A task a webhook, so that each has one notice in flight and a slow one holds up no other; nothing
+//! waits for any of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::post::Poster;
+use crate::clock::Clock;
+use crate::ids::WebhookId;
+use crate::machine::dice::Dice;
+use crate::machine::notice::retry;
+use crate::store::{Notice, Settled, Store, StoreError};
+
+/// Between looks at a store that does not answer.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Another node of the same database may have made one: looked for every so often.
+const LOOK_FOR_NEW: Duration = Duration::from_secs(30);
+
+/// Keeps a task for every webhook there is.
+pub(super) async fn run(store: Arc<dyn Store>, clock: Clock, poster: Poster, mut bell: watch::Receiver<u64>) {
+    let mut tasks = Tasks(HashMap::new());
+    loop {
+        bell.borrow_and_update();
+        let wait = match store.webhooks().await {
+            Ok(webhooks) => {
+                tasks.0.retain(|_, task| !task.is_finished());
+                for webhook in webhooks {
+                    tasks.0.entry(webhook.id).or_insert_with(|| {
+                        let courier = Courier {
+                            id: webhook.id,
+                            store: Arc::clone(&store),
+                            clock,
+                            poster: poster.clone(),
+                            dice: Dice::new(rand::random()),
+                        };
+                        actix_rt::spawn(courier.run(bell.clone()))
+                    });
+                }
+                LOOK_FOR_NEW
+            }
+            Err(_) => LOOK_AGAIN,
+        };
+        tokio::select! {
+            rung = bell.changed() => if rung.is_err() { return },
+            () = sleep(wait) => {}
+        }
+    }
+}
+
+/// They end with whoever keeps them.
+struct Tasks(HashMap<WebhookId, JoinHandle<()>>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in self.0.values() {
+            task.abort();
+        }
+    }
+}
+
+struct Courier {
+    id: WebhookId,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    poster: Poster,
+    dice: Dice,
+}
+
+impl Courier {
+    /// Posts until the webhook is gone.
+    async fn run(mut self, mut bell: watch::Receiver<u64>) {
+        let client = self.poster.client();
+        loop {
+            bell.borrow_and_update();
+            let wait = match self.next().await {
+                Ok(Next::Gone) => return,
+                Ok(Next::Nothing) => LOOK_FOR_NEW,
+                Ok(Next::In(wait)) => wait.min(LOOK_FOR_NEW),
+                Ok(Next::Now(url, notice)) => {
+                    self.deliver(&client, &url, notice).await;
+                    continue;
+                }
+                Err(problem) => {
+                    tracing::debug!(webhook = %self.id, %problem, "notices wait: the store cannot be read");
+                    LOOK_AGAIN
+                }
+            };
+            tokio::select! {
+                rung = bell.changed() => if rung.is_err() { return },
+                () = sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn next(&self) -> Result<Next, StoreError> {
+        let Some(notice) = self.store.next_notice(self.id).await? else {
+            return Ok(if self.store.webhook(self.id).await?.is_some() { Next::Nothing } else { Next::Gone });
+        };
+        let wait_ms = notice.next_ms.saturating_sub(self.clock.now().wall_ms);
+        if wait_ms > 0 {
+            return Ok(Next::In(Duration::from_millis(wait_ms.unsigned_abs())));
+        }
+        let webhook = self.store.webhook(self.id).await?;
+        Ok(webhook.map_or(Next::Gone, |webhook| Next::Now(webhook.spec.url, notice)))
+    }
+
+    async fn deliver(&mut self, client: &awc::Client, url: &str, notice: Notice) {
+        let outcome = match self.store.webhook_secret(self.id).await {
+            Ok(Some(secret)) => {
+                let now_ms = self.clock.now().wall_ms;
+                let posting =
+                    self.poster.post(client, url, &secret, &notice.message_id, now_ms, &notice.body);
+                posting.await.map(|_| ()).map_err(|error| error.to_string())
+            }
+            Ok(None) => return,
+            Err(StoreError::Unavailable(_)) => return sleep(LOOK_AGAIN).await,
+            Err(error) => Err(error.to_string()),
+        };
+        let now_ms = self.clock.now().wall_ms;
+        let settled = match outcome {
+            Ok(()) => Settled::Taken,
+            Err(error) => {
+                let failed = notice.attempts.saturating_add(1);
+                let age =
+                    Duration::from_millis(now_ms.saturating_sub(notice.created_ms).max(0).unsigned_abs());
+                if let Some(wait) = retry::wait(failed, age, &mut self.dice) {
+                    tracing::warn!(webhook = %self.id, error, again_in = ?wait, "a notice was not taken");
+                    let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+                    Settled::Again(error, now_ms.saturating_add(wait_ms))
+                } else {
+                    tracing::error!(webhook = %self.id, error, failed, "a notice was not taken for a day and is given up");
+                    Settled::Dead(error)
+                }
+            }
+        };
+        // Until that is stored nothing else is posted: it would only be posted again.
+        while let Err(error) = self.store.settle_notice(self.id, notice.id, &settled, now_ms).await {
+            if !matches!(error, StoreError::Unavailable(_)) {
+                tracing::error!(webhook = %self.id, %error, "what became of a notice cannot be stored");
+                return sleep(LOOK_FOR_NEW).await;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+enum Next {
+    Gone,
+    Nothing,
+    In(Duration),
+    Now(String, Notice),
+}

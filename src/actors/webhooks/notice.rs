@@ -1,0 +1,59 @@
+//! What a notice says. Nothing secret is in it: names, ids, labels, states and reasons.
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::machine::notice::Topic;
+use crate::status::{Code, Reason, Status};
+use crate::store::Workspace;
+
+/// A notice about a workspace.
+pub(super) fn of_workspace(
+    topic: Topic,
+    workspace: &Workspace,
+    status: &Status,
+    code: Option<Code>,
+    since_ms: i64,
+    now_ms: i64,
+) -> String {
+    let labels: serde_json::Map<String, Value> =
+        workspace.labels.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    let data = json!({
+        "workspace": workspace.name.as_str(),
+        "name": workspace.title,
+        "app_id": workspace.slack_app_id.as_deref().or(status.slack_app_id.as_deref()),
+        "team_id": workspace.team_id,
+        "enterprise_id": workspace.enterprise_id,
+        "labels": labels,
+        "state": status.state,
+        "health": status.health,
+        "since": rfc3339(since_ms),
+        "reason": code.map(Reason::from),
+    });
+    envelope(topic.as_str(), now_ms, &data)
+}
+
+/// A notice about many workspaces.
+pub(super) fn of_incident(
+    topic: Topic,
+    since_ms: i64,
+    counts: (usize, usize, usize),
+    code: Option<Code>,
+    now_ms: i64,
+) -> String {
+    let (down, peak, wanted) = counts;
+    let data = json!({
+        "since": rfc3339(since_ms), "down": down, "peak": peak, "workspaces": wanted, "reason": code.map(Reason::from),
+    });
+    envelope(topic.as_str(), now_ms, &data)
+}
+
+fn envelope(topic: &str, now_ms: i64, data: &Value) -> String {
+    json!({ "type": topic, "timestamp": rfc3339(now_ms), "data": data }).to_string()
+}
+
+fn rfc3339(ms: i64) -> String {
+    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
+    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+}

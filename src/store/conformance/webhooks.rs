@@ -1,0 +1,145 @@
+//! Promises about webhooks and notices.
+
+use super::Ground;
+use crate::ids::{WebhookId, WorkspaceId};
+use crate::machine::notice::{Told, Topic};
+use crate::secret::WebhookSecret;
+use crate::status::Code;
+use crate::store::webhooks::{MOST_DEAD, MOST_WAITING};
+use crate::store::{Memory, NewNotice, Remember, Settled, Store, WebhookSpec};
+
+pub(in crate::store) async fn a_webhook_is_made_changed_and_removed_and_its_secret_comes_back(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let secret = WebhookSecret::generate();
+    let spec = WebhookSpec {
+        topics: vec![Topic::Failed, Topic::IncidentOpened],
+        label: Some(("tenant".into(), "42".into())),
+        ..spec()
+    };
+    let made = store.add_webhook(&spec, &secret, 7).await.unwrap();
+    assert_eq!((&made.spec, made.created_ms, made.waiting, made.dead), (&spec, 7, 0, 0));
+    assert_eq!(store.webhook_secret(made.id).await.unwrap(), Some(secret.clone()));
+    let spec = WebhookSpec { topics: Vec::new(), label: None, is_paused: true, ..spec };
+    let changed = store.change_webhook(made.id, &spec, 8).await.unwrap().unwrap();
+    assert_eq!((&changed.spec, changed.updated_ms), (&spec, 8));
+    store.close().await;
+
+    let store = ground.open().await;
+    assert_eq!(store.webhooks().await.unwrap(), [changed]);
+    assert_eq!(store.webhook_secret(made.id).await.unwrap(), Some(secret));
+    publish(&*store, &[notice("a", Topic::Ready)]).await;
+    assert!(store.remove_webhook(made.id).await.unwrap());
+    assert!(!store.remove_webhook(made.id).await.unwrap());
+    assert_eq!(store.webhook(made.id).await.unwrap(), None);
+    assert_eq!(store.webhook_secret(made.id).await.unwrap(), None);
+    assert_eq!(store.next_notice(made.id).await.unwrap(), None);
+    assert_eq!(store.change_webhook(made.id, &spec, 9).await.unwrap(), None);
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_notice_waits_for_every_webhook_that_wants_it_until_it_is_taken(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let all = add(&*store, spec()).await;
+    let failures = add(&*store, WebhookSpec { topics: vec![Topic::Failed], ..spec() }).await;
+    let label = Some(("tenant".to_owned(), "42".to_owned()));
+    let of_one = add(&*store, WebhookSpec { label, ..spec() }).await;
+    let mut labelled = notice("a", Topic::Ready);
+    labelled.labels = Some(vec![("plan".into(), "gold".into()), ("tenant".into(), "42".into())]);
+    let incident = NewNotice { labels: None, ..notice("c", Topic::IncidentOpened) };
+    publish(&*store, &[labelled, notice("b", Topic::Failed), incident]).await;
+    for (webhook, wanted) in [(all, vec!["a", "b", "c"]), (failures, vec!["b"]), (of_one, vec!["a", "c"])] {
+        assert_eq!(store.webhook(webhook).await.unwrap().unwrap().waiting, wanted.len() as u64);
+        for id in wanted {
+            let next = store.next_notice(webhook).await.unwrap().unwrap();
+            assert_eq!((&*next.message_id, &*next.body, next.attempts), (id, "{}", 0));
+            store.settle_notice(webhook, next.id, &Settled::Taken, 50).await.unwrap();
+        }
+        assert_eq!(store.next_notice(webhook).await.unwrap(), None);
+        let webhook = store.webhook(webhook).await.unwrap().unwrap();
+        assert_eq!((webhook.waiting, webhook.last_success_ms), (0, Some(50)));
+    }
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_notice_that_fails_is_due_later_and_one_that_is_given_up_is_shown(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let webhook = add(&*store, spec()).await;
+    publish(&*store, &[notice("a", Topic::Ready), notice("b", Topic::Ready)]).await;
+    let first = store.next_notice(webhook).await.unwrap().unwrap();
+    let again = Settled::Again("no answer".into(), 900);
+    store.settle_notice(webhook, first.id, &again, 200).await.unwrap();
+    let second = store.next_notice(webhook).await.unwrap().unwrap();
+    assert_eq!(&*second.message_id, "b", "the other is due earlier");
+    store.settle_notice(webhook, second.id, &Settled::Dead("gone".into()), 300).await.unwrap();
+    let next = store.next_notice(webhook).await.unwrap().unwrap();
+    assert_eq!((&*next.message_id, next.attempts, next.next_ms), ("a", 1, 900));
+    let shown = store.webhook(webhook).await.unwrap().unwrap();
+    assert_eq!((shown.waiting, shown.dead, shown.last_error), (1, 1, Some(("gone".into(), 300))));
+    let paused = WebhookSpec { is_paused: true, ..spec() };
+    store.change_webhook(webhook, &paused, 400).await.unwrap();
+    assert_eq!(store.next_notice(webhook).await.unwrap(), None);
+    store.close().await;
+}
+
+pub(in crate::store) async fn of_too_many_notices_the_oldest_are_given_up(ground: &impl Ground) {
+    let store = ground.open().await;
+    let webhook = add(&*store, spec()).await;
+    let most = usize::try_from(MOST_WAITING).unwrap();
+    let many: Vec<_> = (0..most + 5).map(|n| notice(&n.to_string(), Topic::Ready)).collect();
+    for some in many.chunks(5_000) {
+        publish(&*store, some).await;
+    }
+    let shown = store.webhook(webhook).await.unwrap().unwrap();
+    assert_eq!((shown.waiting, shown.dead), (MOST_WAITING.unsigned_abs(), 5));
+    assert_eq!(&*store.next_notice(webhook).await.unwrap().unwrap().message_id, "5");
+    publish(&*store, &many[..200]).await;
+    let shown = store.webhook(webhook).await.unwrap().unwrap();
+    assert_eq!((shown.waiting, shown.dead), (MOST_WAITING.unsigned_abs(), MOST_DEAD.unsigned_abs()));
+    store.close().await;
+}
+
+pub(in crate::store) async fn what_was_told_is_remembered_over_a_reopening(ground: &impl Ground) {
+    let store = ground.open().await;
+    assert_eq!(store.memory().await.unwrap(), Memory::default());
+    let [one, two, three] = [1, 2, 3].map(WorkspaceId);
+    let told = [
+        Remember::Told(one, Told::Ready),
+        Remember::Told(two, Told::Ready),
+        Remember::Told(three, Told::Degraded),
+        Remember::Incident(70, 9),
+        Remember::Told(one, Told::Failed(Code::AppUninstalled)),
+        Remember::Forget(two),
+    ];
+    store.publish(&[], &told, 100).await.unwrap();
+    store.close().await;
+    let store = ground.open().await;
+    let told = vec![(one, Told::Failed(Code::AppUninstalled)), (three, Told::Degraded)];
+    let memory = store.memory().await.unwrap();
+    assert_eq!(memory, Memory { told: told.clone(), incident: Some((70, 9)) });
+    store.publish(&[], &[Remember::NoIncident], 200).await.unwrap();
+    assert_eq!(store.memory().await.unwrap(), Memory { told, incident: None });
+    store.close().await;
+}
+
+fn spec() -> WebhookSpec {
+    let url = "https://hooks.example.com/tautline".to_owned();
+    WebhookSpec { url, topics: Vec::new(), label: None, is_paused: false }
+}
+
+async fn add(store: &dyn Store, spec: WebhookSpec) -> WebhookId {
+    store.add_webhook(&spec, &WebhookSecret::generate(), 1).await.unwrap().id
+}
+
+fn notice(id: &str, topic: Topic) -> NewNotice {
+    NewNotice { message_id: id.into(), topic, body: "{}".into(), labels: Some(Vec::new()) }
+}
+
+async fn publish(store: &dyn Store, notices: &[NewNotice]) {
+    store.publish(notices, &[], 100).await.unwrap();
+}

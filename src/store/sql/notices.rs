@@ -1,0 +1,199 @@
+//! What is still to be told, and what was.
+
+use super::rows::{code_of, unknown};
+use super::webhooks::topics;
+use super::{Backend, Connection};
+use crate::ids::{WebhookId, WorkspaceId};
+use crate::machine::notice::Told;
+use crate::status::Code;
+use crate::store::fault::Fault;
+use crate::store::webhooks::{MOST_DEAD, MOST_WAITING};
+use crate::store::{Memory, NewNotice, Notice, Remember, Settled, WebhookSpec};
+
+/// Under this id lies the open incident.
+const INCIDENT: i64 = 0;
+
+type SpecRow = (i64, String, Option<String>, Option<String>);
+
+impl Backend {
+    pub(super) async fn add_notices(
+        &self,
+        notices: &[NewNotice],
+        remember: &[Remember],
+        now_ms: i64,
+    ) -> Result<(), Fault> {
+        let mut tx = self.begin().await?;
+        let rows: Vec<SpecRow> =
+            sqlx::query_as("select id, topics, label_key, label_value from webhooks order by id")
+                .fetch_all(tx.db())
+                .await?;
+        for (id, names, key, value) in rows {
+            let topics = topics(&names);
+            // Topics that only another version knows are none of these, which is not the same as all.
+            if topics.is_empty() && !names.is_empty() {
+                continue;
+            }
+            let spec = WebhookSpec { url: String::new(), topics, label: key.zip(value), is_paused: false };
+            let mut is_full = false;
+            for notice in notices.iter().filter(|notice| spec.wants(notice.topic, notice.labels.as_deref())) {
+                insert(tx.db(), id, notice, now_ms).await?;
+                is_full = true;
+            }
+            if is_full {
+                keep_bounds(tx.db(), id).await?;
+            }
+        }
+        for one in remember {
+            note(tx.db(), *one, now_ms).await?;
+        }
+        tx.commit().await
+    }
+
+    pub(super) async fn first_notice(&self, webhook: WebhookId) -> Result<Option<Notice>, Fault> {
+        let mut db = self.reader().await?;
+        let row: Option<(i64, String, String, i64, i64, i64)> = sqlx::query_as(
+            "select n.id, n.message_id, n.body, n.attempts, n.next_at, n.created_at \
+             from notices n join webhooks w on w.id = n.webhook_id \
+             where n.webhook_id = $1 and n.dead = 0 and w.paused = 0 order by n.next_at, n.id limit 1",
+        )
+        .bind(webhook.0)
+        .fetch_optional(&mut *db)
+        .await?;
+        Ok(row.map(|(id, message_id, body, attempts, next_ms, created_ms)| Notice {
+            id,
+            message_id,
+            body,
+            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+            next_ms,
+            created_ms,
+        }))
+    }
+
+    pub(super) async fn close_try(
+        &self,
+        webhook: WebhookId,
+        notice: i64,
+        settled: &Settled,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
+        let mut tx = self.begin().await?;
+        let (error, next_ms, dead) = match settled {
+            Settled::Taken => {
+                sqlx::query("delete from notices where id = $1").bind(notice).execute(tx.db()).await?;
+                sqlx::query("update webhooks set last_success_at = $2 where id = $1")
+                    .bind(webhook.0)
+                    .bind(now_ms)
+                    .execute(tx.db())
+                    .await?;
+                return tx.commit().await;
+            }
+            Settled::Again(error, next_ms) => (error, *next_ms, 0_i64),
+            Settled::Dead(error) => (error, now_ms, 1),
+        };
+        sqlx::query(
+            "update notices set attempts = attempts + 1, next_at = $2, last_error = $3, dead = $4 where id = $1",
+        )
+        .bind(notice)
+        .bind(next_ms)
+        .bind(error)
+        .bind(dead)
+        .execute(tx.db())
+        .await?;
+        sqlx::query("update webhooks set last_error = $2, last_error_at = $3 where id = $1")
+            .bind(webhook.0)
+            .bind(error)
+            .bind(now_ms)
+            .execute(tx.db())
+            .await?;
+        keep_bounds(tx.db(), webhook.0).await?;
+        tx.commit().await
+    }
+
+    pub(super) async fn read_told(&self) -> Result<Memory, Fault> {
+        let mut db = self.reader().await?;
+        let rows: Vec<(i64, String, Option<String>, i64, i64)> =
+            sqlx::query_as("select workspace_id, what, code, at, peak from told order by workspace_id")
+                .fetch_all(&mut *db)
+                .await?;
+        let mut memory = Memory::default();
+        for (id, what, code, at, peak) in rows {
+            if id == INCIDENT {
+                memory.incident = Some((at, usize::try_from(peak).unwrap_or(usize::MAX)));
+                continue;
+            }
+            let code = code.map(|code| code_of("told.code", &code)).transpose()?;
+            let told = match (what.as_str(), code) {
+                ("ready", _) => Told::Ready,
+                ("degraded", _) => Told::Degraded,
+                ("failed", Some(code)) => Told::Failed(code),
+                _ => return Err(unknown("told.what", &what)),
+            };
+            memory.told.push((WorkspaceId(id), told));
+        }
+        Ok(memory)
+    }
+}
+
+async fn insert(db: &mut Connection, webhook: i64, notice: &NewNotice, now_ms: i64) -> Result<(), Fault> {
+    sqlx::query(
+        "insert into notices (webhook_id, message_id, topic, body, dead, attempts, next_at, created_at) \
+         values ($1, $2, $3, $4, 0, 0, $5, $5)",
+    )
+    .bind(webhook)
+    .bind(&notice.message_id)
+    .bind(notice.topic.as_str())
+    .bind(&notice.body)
+    .bind(now_ms)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Of too many that wait the oldest are given up; of too many that were given up the oldest go.
+async fn keep_bounds(db: &mut Connection, webhook: i64) -> Result<(), Fault> {
+    sqlx::query(
+        "update notices set dead = 1, last_error = 'too many notices wait for this webhook' \
+         where webhook_id = $1 and dead = 0 and id <= \
+         (select id from notices where webhook_id = $1 and dead = 0 order by id desc limit 1 offset $2)",
+    )
+    .bind(webhook)
+    .bind(MOST_WAITING)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "delete from notices where webhook_id = $1 and dead = 1 and id <= \
+         (select id from notices where webhook_id = $1 and dead = 1 order by id desc limit 1 offset $2)",
+    )
+    .bind(webhook)
+    .bind(MOST_DEAD)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn note(db: &mut Connection, remember: Remember, now_ms: i64) -> Result<(), Fault> {
+    let (id, row) = match remember {
+        Remember::Told(workspace, Told::Ready) => (workspace.0, Some(("ready", None, now_ms, 0))),
+        Remember::Told(workspace, Told::Degraded) => (workspace.0, Some(("degraded", None, now_ms, 0))),
+        Remember::Told(workspace, Told::Failed(code)) => {
+            (workspace.0, Some(("failed", Some(Code::as_str(code)), now_ms, 0)))
+        }
+        Remember::Forget(workspace) => (workspace.0, None),
+        Remember::Incident(since_ms, peak) => {
+            (INCIDENT, Some(("incident", None, since_ms, i64::try_from(peak).unwrap_or(i64::MAX))))
+        }
+        Remember::NoIncident => (INCIDENT, None),
+    };
+    sqlx::query("delete from told where workspace_id = $1").bind(id).execute(&mut *db).await?;
+    if let Some((what, code, at, peak)) = row {
+        sqlx::query("insert into told (workspace_id, what, code, at, peak) values ($1, $2, $3, $4, $5)")
+            .bind(id)
+            .bind(what)
+            .bind(code)
+            .bind(at)
+            .bind(peak)
+            .execute(db)
+            .await?;
+    }
+    Ok(())
+}

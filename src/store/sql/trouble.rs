@@ -1,0 +1,60 @@
+//! What keeps one workspace down, or slow, whatever its app's connection does.
+
+use super::rows::trouble;
+use super::{Backend, Connection};
+use crate::ids::WorkspaceId;
+use crate::status::Trouble;
+use crate::store::fault::Fault;
+
+impl Backend {
+    pub(super) async fn set_trouble(&self, workspace: WorkspaceId, new: Trouble) -> Result<bool, Fault> {
+        let mut tx = self.begin().await?;
+        let there: Option<(Option<String>, Option<i64>, i64)> = sqlx::query_as(
+            "select trouble, trouble_at, coalesce(forgiven_at, created_at) from workspaces \
+             where id = $1 and deleted_at is null",
+        )
+        .bind(workspace.0)
+        .fetch_optional(tx.db())
+        .await?;
+        let is_news = match there {
+            None => false,
+            Some((code, at_ms, forgiven_ms)) => {
+                new.since_ms >= forgiven_ms && new.replaces(trouble(code.as_deref(), at_ms)?)
+            }
+        };
+        if is_news {
+            sqlx::query("update workspaces set trouble = $2, trouble_at = $3 where id = $1")
+                .bind(workspace.0)
+                .bind(new.code.as_str())
+                .bind(new.since_ms)
+                .execute(tx.db())
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(is_news)
+    }
+
+    pub(super) async fn set_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, Fault> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(
+            "update workspaces set limited_until = $2 \
+             where id = $1 and deleted_at is null and coalesce(limited_until, 0) < $2",
+        )
+        .bind(workspace.0)
+        .bind(until_ms)
+        .execute(tx.db())
+        .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+}
+
+/// What was in the way is over; what Slack says later of earlier times too.
+pub(super) async fn forgive(db: &mut Connection, workspace: WorkspaceId, now_ms: i64) -> Result<(), Fault> {
+    sqlx::query("update workspaces set trouble = null, trouble_at = null, forgiven_at = $2 where id = $1")
+        .bind(workspace.0)
+        .bind(now_ms)
+        .execute(db)
+        .await?;
+    Ok(())
+}
