@@ -12,6 +12,7 @@ mod jobs;
 mod manifest;
 mod metrics;
 mod moment;
+mod openapi;
 mod probes;
 mod problem;
 mod query;
@@ -154,6 +155,7 @@ pub fn service(
             .app_data(jobs.clone())
             .app_data(trials.clone())
             .configure(probes::routes)
+            .configure(openapi::routes)
             .service(metrics)
             .service(api)
             .default_service(web::to(problem::not_found));

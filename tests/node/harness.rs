@@ -28,7 +28,7 @@ pub(crate) const PROMISED: Duration = Duration::from_secs(15);
 /// Far longer than anything else here takes, on a machine that has other things to do; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-const ADMIN_TOKEN: &str = "admin-token";
+pub(crate) const ADMIN_TOKEN: &str = "admin-token";
 
 /// A simulated Slack and the place for a database. Outlives the nodes that run on it.
 pub(crate) struct Stage {

@@ -7,6 +7,7 @@ pub(crate) mod process;
 
 mod admin;
 mod cli;
+mod contract;
 mod crash;
 mod delivery;
 mod faults;
