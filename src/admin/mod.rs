@@ -15,6 +15,7 @@ mod jobs;
 mod manifest;
 mod metrics;
 mod moment;
+mod openapi;
 mod paging;
 mod probes;
 mod problem;
@@ -201,6 +202,7 @@ pub fn service(
             .app_data(streams.clone())
             .app_data(trials.clone())
             .configure(probes::routes)
+            .configure(openapi::routes)
             .service(metrics)
             .service(api)
             .default_service(web::to(problem::not_found));

@@ -24,6 +24,9 @@ macro_rules! codes {
         }
 
         impl Code {
+            /// Every code.
+            #[cfg(test)]
+            pub(super) const ALL: &[Self] = &[$(Self::$name,)+];
 
             /// Its name in the API.
             pub(super) const fn as_str(self) -> &'static str {

@@ -28,7 +28,8 @@ pub(crate) const PROMISED: Duration = Duration::from_secs(15);
 /// Far longer than anything else here takes, on a machine that has other things to do; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) const ADMIN_TOKEN: &str = "admin-token";
+/// Too long to be guessed: wrong tokens from the same address do not make its bearer wait.
+pub(crate) const ADMIN_TOKEN: &str = "admin-token-that-nobody-guesses";
 
 /// A simulated Slack and the place for a database. Outlives the nodes that run on it.
 pub(crate) struct Stage {

@@ -9,6 +9,7 @@ mod access;
 mod admin;
 mod cli;
 mod client;
+mod contract;
 mod crash;
 mod delivery;
 mod faults;

@@ -13,7 +13,7 @@ use ring::hmac;
 use serde_json::{Value, json};
 use tautline::simulator::{NewApp, Outgoing, Team, Template};
 
-use super::harness::{Customer, Node, Stage, eventually};
+use super::harness::{ADMIN_TOKEN, Customer, Node, Stage, eventually};
 
 #[actix::test]
 async fn what_becomes_of_a_workspace_is_told_signed_and_without_a_secret() {
@@ -155,7 +155,7 @@ async fn a_webhook_is_tried_paused_and_removed_and_its_secret_is_shown_once() {
     ask(&node, "PATCH", &path, Some(&json!({ "paused": false }))).await;
     receiver.until("workspace.ready").await;
 
-    assert_eq!(node.ask("DELETE", &path, Some("admin-token"), None).await.status, 204);
+    assert_eq!(node.ask("DELETE", &path, Some(ADMIN_TOKEN), None).await.status, 204);
     assert_eq!(node.get(&path).await.status, 404);
     node.stop().await;
 }
@@ -263,7 +263,7 @@ impl Got {
 async fn subscribe(node: &Node, receiver: &Receiver, with: &Value) -> String {
     let mut body = with.clone();
     body["url"] = format!("http://{}/hook", receiver.address).into();
-    let answer = node.ask("POST", "/api/v1/webhooks", Some("admin-token"), Some(&body)).await;
+    let answer = node.ask("POST", "/api/v1/webhooks", Some(ADMIN_TOKEN), Some(&body)).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     answer.json()["secret"].as_str().unwrap().to_owned()
 }
@@ -274,7 +274,7 @@ async fn shown(node: &Node) -> Value {
 }
 
 async fn ask(node: &Node, method: &str, path: &str, body: Option<&Value>) -> Value {
-    let answer = node.ask(method, path, Some("admin-token"), body).await;
+    let answer = node.ask(method, path, Some(ADMIN_TOKEN), body).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }

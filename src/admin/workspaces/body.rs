@@ -20,7 +20,7 @@ const MAX_NAME: usize = 255;
 pub(super) const MAX_LABELS: usize = 32;
 const MAX_LABEL_KEY: usize = 63;
 pub(super) const MAX_LABEL_VALUE: usize = 255;
-const MAX_LINKS: u64 = 9;
+const MAX_LINKS: u8 = 9;
 
 /// A body of JSON, an object.
 pub(in crate::admin) async fn object(
@@ -151,11 +151,11 @@ pub(in crate::admin) fn desired(value: &Value) -> Result<Desired, String> {
     }
 }
 
+/// A number is a number however it is written: 2.0 is 2.
 pub(in crate::admin) fn links(value: &Value) -> Result<u8, String> {
-    let links = value.as_u64().filter(|links| (1..=MAX_LINKS).contains(links));
-    links
-        .and_then(|links| u8::try_from(links).ok())
-        .ok_or_else(|| format!("must be a number from 1 to {MAX_LINKS}"))
+    let is =
+        |links: &u8| value.as_f64().is_some_and(|given| (given - f64::from(*links)).abs() < f64::EPSILON);
+    (1..=MAX_LINKS).find(is).ok_or_else(|| format!("must be a number from 1 to {MAX_LINKS}"))
 }
 
 pub(in crate::admin) fn labels(value: &Value) -> Result<Vec<(String, String)>, String> {
