@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tautline::simulator::{Arm, Fault, Load};
-use tautline::status::{Code, State};
+use tautline::status::{Code, LinkState, Status};
 
 use super::harness::{Answer, Node, PROMISED, Stage};
 
@@ -114,13 +114,11 @@ async fn a_wait_ends_when_the_node_does() {
     let stage = Stage::new();
     let node = stage.node().await;
     let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
     stage.slack.arm(Some(&acme.app_id), Fault::ApiHang { method: None }).unwrap();
-    node.put("acme", &acme.body()).await;
-    node.until("acme", |status| status.state == State::Connecting, PROMISED).await;
-    let before = node.status("acme").await.borrow().clone();
-    let asked = actix_rt::spawn(node.post_apart("/api/v1/workspaces/acme/connect?wait=60s"));
-    // Told to connect, it asks Slack once more.
-    node.until("acme", |status| *status != before, PROMISED).await;
+    let asked = actix_rt::spawn(node.post_apart("/api/v1/workspaces/acme/reconnect?wait=60s"));
+    let asks = |status: &Status| status.links.iter().any(|link| link.state == LinkState::Opening);
+    node.until("acme", asks, PROMISED).await;
     node.stop_somehow().await;
     assert_eq!(asked.await.unwrap(), 202);
 }
