@@ -133,13 +133,16 @@ impl Watcher {
                 rows.entry(workspace.app).or_default().push(workspace);
             }
         }
+        // Nearly every app has one workspace, and there may be thousands.
+        rows.values_mut().for_each(Vec::shrink_to_fit);
         self.rows = rows;
         Ok(())
     }
 
     /// Reads what is stored of an app's workspaces; those that are there no more are gone, unless they moved.
     async fn read(&mut self, app: AppId) -> Result<(), StoreError> {
-        let rows = self.store.seated(app).await?;
+        let mut rows = self.store.seated(app).await?;
+        rows.shrink_to_fit();
         let is_there = |id: WorkspaceId| rows.iter().any(|workspace| workspace.id == id);
         let before = self.rows.get(&app).into_iter().flatten().map(|workspace| workspace.id);
         let left: Vec<_> = before.filter(|id| !is_there(*id)).collect();
