@@ -1,7 +1,7 @@
-//! From what is published of every workspace to notices in the store. What is stored of workspaces is kept here and read again only
-//! where it has changed; what connections say is looked at only where that has.
+//! From what is published of every workspace to notices in the store. What the rules need of stored workspaces is kept here and read
+//! again only where it has changed, the rest when it is told; what connections say is looked at only where that has changed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::actors::directory::Directory;
 use crate::clock::Clock;
 use crate::ids::{AppId, WorkspaceId};
 use crate::machine::notice::{Action, Input, Notices, Seen, Timing, Topic};
-use crate::status::{Health, Status};
+use crate::status::{Code, Health, Status, Trouble};
 use crate::store::{Desired, NewNotice, Order, Remember, Store, StoreError, Workspace};
 
 /// Between looks at a store that does not answer.
@@ -33,13 +33,44 @@ struct Watcher {
     clock: Clock,
     bell: Arc<watch::Sender<u64>>,
     rules: Notices,
-    rows: HashMap<AppId, Vec<Workspace>>,
+    rows: BTreeMap<(AppId, WorkspaceId), Row>,
     /// On which app each workspace was seen last.
-    seats: HashMap<WorkspaceId, AppId>,
+    seats: BTreeMap<WorkspaceId, AppId>,
     /// When to look at an app again though nobody says that it has changed: a limit ends.
     looks: BTreeSet<(Duration, AppId)>,
+    tells: VecDeque<Tell>,
     notices: Vec<NewNotice>,
     remember: Vec<Remember>,
+}
+
+/// What the rules need of a stored workspace: there may be thousands, for as long as the node lives.
+struct Row {
+    desired: Desired,
+    trouble: Option<Trouble>,
+    limited_until_ms: Option<i64>,
+    updated_ms: i64,
+}
+
+impl Row {
+    const fn of(workspace: &Workspace) -> Self {
+        Self {
+            desired: workspace.desired,
+            trouble: workspace.trouble,
+            limited_until_ms: workspace.limited_until_ms,
+            updated_ms: workspace.updated_ms,
+        }
+    }
+}
+
+/// A workspace's notice that has yet to be put in words, with what was seen when it was decided.
+struct Tell {
+    app: AppId,
+    workspace: WorkspaceId,
+    topic: Topic,
+    code: Option<Code>,
+    since_ms: i64,
+    status: Status,
+    now_ms: i64,
 }
 
 /// Watches for as long as it is polled.
@@ -65,9 +96,10 @@ pub(super) async fn run(
         clock,
         bell,
         rules,
-        rows: HashMap::new(),
-        seats: HashMap::new(),
+        rows: BTreeMap::new(),
+        seats: BTreeMap::new(),
         looks: BTreeSet::new(),
+        tells: VecDeque::new(),
         notices: Vec::new(),
         remember: Vec::new(),
     };
@@ -75,7 +107,7 @@ pub(super) async fn run(
         tracing::debug!(%error, "notices wait: the workspaces cannot be read");
         sleep(LOOK_AGAIN).await;
     }
-    let apps: Vec<AppId> = watcher.rows.keys().copied().collect();
+    let apps: BTreeSet<AppId> = watcher.rows.keys().map(|(app, _)| *app).collect();
     for app in apps {
         watcher.look(app);
     }
@@ -108,7 +140,7 @@ impl Watcher {
                 changed.entry(app).or_insert(What::Status);
             }
             for (app, what) in changed {
-                if (what == What::Rows || !self.rows.contains_key(&app))
+                if (what == What::Rows || self.of_app(app).next().is_none())
                     && let Err(error) = self.read(app).await
                 {
                     tracing::debug!(%app, %error, "notices wait: the app's workspaces cannot be read");
@@ -124,35 +156,32 @@ impl Watcher {
 
     async fn read_all(&mut self) -> Result<(), StoreError> {
         let (order, mut after) = (Order::default(), None);
-        let mut rows: HashMap<AppId, Vec<Workspace>> = HashMap::new();
+        let mut rows = BTreeMap::new();
         loop {
             let page = self.store.workspaces(order, after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some(order.place(last));
-            for workspace in page {
-                rows.entry(workspace.app).or_default().push(workspace);
-            }
+            rows.extend(page.iter().map(|workspace| ((workspace.app, workspace.id), Row::of(workspace))));
         }
-        // Nearly every app has one workspace, and there may be thousands.
-        rows.values_mut().for_each(Vec::shrink_to_fit);
         self.rows = rows;
         Ok(())
     }
 
+    fn of_app(&self, app: AppId) -> impl Iterator<Item = (WorkspaceId, &Row)> {
+        let all = (app, WorkspaceId(i64::MIN))..=(app, WorkspaceId(i64::MAX));
+        self.rows.range(all).map(|((_, workspace), row)| (*workspace, row))
+    }
+
     /// Reads what is stored of an app's workspaces; those that are there no more are gone, unless they moved.
     async fn read(&mut self, app: AppId) -> Result<(), StoreError> {
-        let mut rows = self.store.seated(app).await?;
-        rows.shrink_to_fit();
-        let is_there = |id: WorkspaceId| rows.iter().any(|workspace| workspace.id == id);
-        let before = self.rows.get(&app).into_iter().flatten().map(|workspace| workspace.id);
-        let left: Vec<_> = before.filter(|id| !is_there(*id)).collect();
-        if rows.is_empty() {
-            self.rows.remove(&app);
-        } else {
-            self.rows.insert(app, rows);
+        let rows = self.store.seated(app).await?;
+        let before: Vec<WorkspaceId> = self.of_app(app).map(|(id, _)| id).collect();
+        for id in &before {
+            self.rows.remove(&(app, *id));
         }
-        for id in left {
-            if self.seats.get(&id) == Some(&app) {
+        self.rows.extend(rows.iter().map(|workspace| ((app, workspace.id), Row::of(workspace))));
+        for id in before {
+            if !self.rows.contains_key(&(app, id)) && self.seats.get(&id) == Some(&app) {
                 self.seats.remove(&id);
                 self.give(Input::Gone(id));
             }
@@ -163,15 +192,16 @@ impl Watcher {
     /// Says what is seen of an app's workspaces now.
     fn look(&mut self, app: AppId) {
         let now = self.clock.now();
-        let mut seen = Vec::new();
-        for workspace in self.rows.get(&app).into_iter().flatten() {
-            if let Some(ends_ms) = workspace.limited_until_ms.filter(|until_ms| now.wall_ms < *until_ms) {
-                let wait = Duration::from_millis(ends_ms.saturating_sub(now.wall_ms).unsigned_abs());
-                self.looks.insert((now.mono.saturating_add(wait), app));
-            }
-            let is_wanted = workspace.desired == Desired::Connected;
-            let status = self.status(workspace, now.wall_ms);
-            seen.extend(Seen::of(&status, is_wanted).map(|seen| (workspace.id, seen)));
+        let (mut seen, mut ends) = (Vec::new(), None);
+        for (id, row) in self.of_app(app) {
+            let limited = row.limited_until_ms.filter(|until_ms| now.wall_ms < *until_ms);
+            ends = ends.into_iter().chain(limited).min();
+            let status = self.status(app, row, now.wall_ms);
+            seen.extend(Seen::of(&status, row.desired == Desired::Connected).map(|seen| (id, seen)));
+        }
+        if let Some(ends_ms) = ends {
+            let wait = Duration::from_millis(ends_ms.saturating_sub(now.wall_ms).unsigned_abs());
+            self.looks.insert((now.mono.saturating_add(wait), app));
         }
         for (id, seen) in seen {
             self.seats.insert(id, app);
@@ -179,16 +209,15 @@ impl Watcher {
         }
     }
 
-    fn status(&self, workspace: &Workspace, now_ms: i64) -> Status {
-        let is_limited = workspace.limited_until_ms.is_some_and(|until_ms| now_ms < until_ms);
-        let entry = self.directory.get(workspace.app);
+    fn status(&self, app: AppId, row: &Row, now_ms: i64) -> Status {
+        let is_limited = row.limited_until_ms.is_some_and(|until_ms| now_ms < until_ms);
+        let entry = self.directory.get(app);
         let mut status =
-            entry.map_or_else(|| Status::off(workspace.updated_ms), |entry| entry.status().borrow().clone());
-        if workspace.desired == Desired::Connected && status.health == Health::Off && status.reason.is_none()
-        {
+            entry.map_or_else(|| Status::off(row.updated_ms), |entry| entry.status().borrow().clone());
+        if row.desired == Desired::Connected && status.health == Health::Off && status.reason.is_none() {
             status.health = Health::Down;
         }
-        status.of_workspace(workspace.trouble, is_limited)
+        status.of_workspace(row.trouble, is_limited)
     }
 
     fn give(&mut self, input: Input) {
@@ -198,14 +227,16 @@ impl Watcher {
             match action {
                 Action::Tell { topic, workspace: id, code, since_ms, told } => {
                     self.remember.push(Remember::Told(id, told));
-                    let app = self.seats.get(&id).and_then(|app| self.rows.get(app));
-                    let row = app.into_iter().flatten().find(|workspace| workspace.id == id);
-                    if let Some(workspace) = row {
-                        let status = self.status(workspace, now.wall_ms);
-                        let body =
-                            notice::of_workspace(topic, workspace, &status, code, since_ms, now.wall_ms);
-                        let labels = Some(workspace.labels.clone());
-                        self.add(topic, body, labels);
+                    let app = self.seats.get(&id).copied();
+                    let row = app.and_then(|app| Some((app, self.rows.get(&(app, id))?)));
+                    if let Some((app, row)) = row {
+                        let (workspace, now_ms) = (id, now.wall_ms);
+                        let status = self.status(app, row, now_ms);
+                        self.tells.push_back(Tell { app, workspace, topic, code, since_ms, status, now_ms });
+                        if self.tells.len() > MOST_PENDING {
+                            self.tells.pop_front();
+                            lost();
+                        }
                     }
                 }
                 Action::Forget(id) => self.remember.push(Remember::Forget(id)),
@@ -220,7 +251,7 @@ impl Watcher {
                         down,
                         peak,
                         of = wanted,
-                        reason = code.map(crate::status::Code::as_str),
+                        reason = code.map(Code::as_str),
                         "{}",
                         topic.as_str()
                     );
@@ -233,20 +264,33 @@ impl Watcher {
 
     fn add(&mut self, topic: Topic, body: String, labels: Option<Vec<(String, String)>>) {
         if self.notices.len() >= MOST_PENDING {
-            tracing::error!("a notice is lost: the database has taken none for too long");
             self.notices.remove(0);
+            lost();
         }
         let message_id = format!("msg_{:032x}", rand::random::<u128>());
         self.notices.push(NewNotice { message_id, topic, body, labels });
     }
 
+    /// Puts in words what is to be told of workspaces; what waits stays in its place when the store does not answer.
+    async fn word(&mut self) -> Result<(), StoreError> {
+        while let Some(tell) = self.tells.front() {
+            let seated = self.store.seated(tell.app).await?;
+            let Some(tell) = self.tells.pop_front() else { break };
+            if let Some(workspace) = seated.iter().find(|workspace| workspace.id == tell.workspace) {
+                let Tell { topic, code, since_ms, status, now_ms, .. } = tell;
+                let body = notice::of_workspace(topic, workspace, &status, code, since_ms, now_ms);
+                self.add(topic, body, Some(workspace.labels.clone()));
+            }
+        }
+        Ok(())
+    }
+
     /// Writes what is to be told and remembered; false: not yet.
     async fn write(&mut self) -> bool {
-        if self.notices.is_empty() && self.remember.is_empty() {
+        if self.tells.is_empty() && self.notices.is_empty() && self.remember.is_empty() {
             return true;
         }
-        let now_ms = self.clock.now().wall_ms;
-        match self.store.publish(&self.notices, &self.remember, now_ms).await {
+        match self.publish().await {
             Ok(()) => {}
             Err(StoreError::Unavailable(problem)) => {
                 tracing::debug!(problem, "notices wait for the database");
@@ -260,11 +304,20 @@ impl Watcher {
             }
             Err(error) => tracing::error!(%error, notices = self.notices.len(), "notices are lost"),
         }
-        self.notices.clear();
-        self.remember.clear();
+        // A storm's room is given back.
+        (self.tells, self.notices, self.remember) = Default::default();
         self.bell.send_modify(|rung| *rung = rung.wrapping_add(1));
         true
     }
+
+    async fn publish(&mut self) -> Result<(), StoreError> {
+        self.word().await?;
+        self.store.publish(&self.notices, &self.remember, self.clock.now().wall_ms).await
+    }
+}
+
+fn lost() {
+    tracing::error!("a notice is lost: the database has taken none for too long");
 }
 
 /// The workspace it is about; none for incidents.
