@@ -91,8 +91,9 @@ pub(super) struct Connection {
     lost: Option<Code>,
     /// The address that was issued and is to be dialled now or never.
     issued: Option<(Generation, TicketUrl)>,
-    opening: HashMap<Generation, SpawnHandle>,
-    links: HashMap<Generation, Handle>,
+    /// Few at any time, in an actor of which there may be thousands.
+    opening: Vec<(Generation, SpawnHandle)>,
+    links: Vec<Handle>,
     roster: Arc<Roster>,
     /// The bot tokens the workspaces had when it was configured last, by when they were put in place; none before the first time.
     bots: Option<HashMap<WorkspaceId, i64>>,
@@ -111,7 +112,7 @@ impl Connection {
         let settings = Settings {
             links: app.links,
             slack_app_id: app.slack_app_id.as_deref().map(Into::into),
-            timing: Timing::default(),
+            timing: &Timing::NODE,
         };
         let seed = rand::random();
         let machine = Machine::new(shared.clock.now(), settings, seed, shared.generations.clone());
@@ -127,8 +128,8 @@ impl Connection {
             stopped: false,
             lost: None,
             issued: None,
-            opening: HashMap::new(),
-            links: HashMap::new(),
+            opening: Vec::new(),
+            links: Vec::new(),
             roster,
             bots: None,
             timer: None,
@@ -157,7 +158,7 @@ impl Connection {
             Action::Open { generation, token } => self.open(generation, token, ctx),
             Action::Dial(generation) => self.dial(generation, ctx),
             Action::Abandon(generation) => {
-                if let Some(opening) = self.opening.remove(&generation) {
+                if let Some(opening) = self.take_asking(generation) {
                     ctx.cancel_future(opening);
                 }
             }
@@ -198,8 +199,8 @@ impl Connection {
     }
 
     fn say(&self, generation: Generation, word: Word) {
-        if let Some(link) = self.links.get(&generation)
-            && link.words.try_send(word).is_err()
+        if let Some(link) = self.links.iter().find(|link| link.generation == generation)
+            && link.words.unbounded_send(word).is_err()
         {
             tracing::debug!(%generation, "the link has ended already");
         }

@@ -8,7 +8,7 @@ use super::dispatcher::Unkept;
 use super::intake::Turn;
 use super::journal::{Batch, Queue};
 use super::ledger::Ledger;
-use super::link::Word;
+use super::link::Words;
 use crate::clock::Now;
 
 /// Where events go and what an ack means.
@@ -28,7 +28,7 @@ impl Exit {
         &self,
         turn: Turn,
         ledger: &mut Ledger,
-        words: &mpsc::Sender<Word>,
+        words: &Words,
         now: Now,
     ) -> Vec<Utf8Bytes> {
         let Turn { events, acks, share, weight } = turn;

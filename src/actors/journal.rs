@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::budget::Share;
-use super::link::Word;
+use super::link::{Word, Words};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::ids::Seq;
@@ -46,7 +46,7 @@ pub(super) struct Batch {
     /// Its number in the link's ledger.
     pub(super) number: u64,
     /// The link.
-    pub(super) link: mpsc::Sender<Word>,
+    pub(super) link: Words,
 }
 
 /// A group that is on disk, on its way to the dispatcher.
@@ -247,7 +247,7 @@ impl Journal {
             let duplicates = verdicts.by_ref().take(length).filter(is_duplicate).count();
             self.metrics.duplicates.inc_by(duplicates as u64);
             let word = Word::Verdict { batch: number, duplicates };
-            if link.try_send(word).is_err() {
+            if link.unbounded_send(word).is_err() {
                 tracing::debug!(
                     "a link ended before its verdict; Slack sends the events again and they are recognised"
                 );

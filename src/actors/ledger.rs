@@ -18,7 +18,7 @@ pub(super) fn weight(bytes: usize) -> usize {
     bytes.min(HEAVIEST)
 }
 
-/// Batches of one link that may wait for verdicts: fewer than its queue of words has places, so that no verdict is lost.
+/// Batches of one link that may wait for verdicts, which bounds its queue of words too.
 pub(super) const MOST_BATCHES: usize = 480;
 
 /// Envelopes handed over together, acked together.
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_with_as_many_batches_as_verdicts_have_places_takes_nothing_more() {
+    fn a_link_with_as_many_batches_as_may_wait_for_verdicts_takes_nothing_more() {
         let mut ledger = Ledger::default();
         for _ in 0..MOST_BATCHES {
             assert!(ledger.is_open());

@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix::Recipient;
-use futures_util::Stream as _;
-use tokio::sync::{mpsc, oneshot};
+use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender};
+use futures_util::{Stream as _, StreamExt as _};
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
@@ -35,8 +36,9 @@ const TURN: usize = 64;
 /// An ack that goes out later is late: Slack has given up on it (docs: Events API, "Responding to events").
 const ACK_WITHIN: Duration = Duration::from_secs(3);
 
-/// Words that can wait for a link: a verdict for every batch its ledger can hold, and the few its connection says.
-pub(super) const WORDS: usize = 512;
+/// A link's queue of words. It needs no bound of its own: at most a verdict for every batch in the link's ledger waits in it, and the
+/// few words of its connection.
+pub(super) type Words = UnboundedSender<Word>;
 
 /// What a link is told.
 #[derive(Debug)]
@@ -85,9 +87,9 @@ pub(super) struct Parts {
     pub(super) intake: Intake,
     pub(super) exit: Exit,
     pub(super) connection: Recipient<Report>,
-    pub(super) words: mpsc::Receiver<Word>,
+    pub(super) words: UnboundedReceiver<Word>,
     /// The same queue's other end, for verdicts.
-    pub(super) own_words: mpsc::Sender<Word>,
+    pub(super) own_words: Words,
     /// Resolves when the connection's actor is gone.
     pub(super) connection_lives: oneshot::Receiver<()>,
     pub(super) counters: Arc<Counters>,
@@ -108,7 +110,7 @@ pub(super) fn run(address: TicketUrl, parts: Parts) -> impl Future<Output = Code
 
 /// A link whose socket has just been opened, or why there is none.
 async fn begin(address: TicketUrl, mut parts: Parts) -> Result<Box<Link>, Code> {
-    let mut machine = Machine::new(parts.clock.now(), Settings::default());
+    let mut machine = Machine::new(parts.clock.now(), &Settings::NODE);
     let socket = dialled(&address, &mut machine, &mut parts).await?;
     let mut link = Box::new(Link {
         machine,
@@ -140,7 +142,7 @@ async fn dialled(address: &TicketUrl, machine: &mut Machine, parts: &mut Parts) 
                 Ok(socket) => return Ok(socket),
                 Err(code) => Input::Broken(code),
             },
-            word = parts.words.recv() => match word {
+            word = parts.words.next() => match word {
                 Some(Word::Retire(within)) => Input::Retire { within },
                 Some(Word::Stop) => Input::Stop,
                 // Nothing was handed over yet, and the queue's other end is ours.
@@ -215,7 +217,7 @@ impl Link {
     }
 
     fn take_words(&mut self, cx: &mut Context<'_>, now: Now) {
-        while let Poll::Ready(word) = self.parts.words.poll_recv(cx) {
+        while let Poll::Ready(word) = self.parts.words.poll_next_unpin(cx) {
             match word {
                 Some(Word::Verdict { batch, duplicates }) => {
                     self.acknowledge(batch, duplicates, now);

@@ -88,7 +88,7 @@ impl Fleet {
         let now = Now { mono: SECOND * 3600, wall_ms: 1_700_000_000_000 };
         let generations = Generations::default();
         let connection = |seed: usize| {
-            let settings = Settings { links: 1, slack_app_id: None, timing: Timing::default() };
+            let settings = Settings { links: 1, slack_app_id: None, timing: &Timing::NODE };
             Connection::new(now, settings, seed as u64, generations.clone())
         };
         let mut fleet = Self {

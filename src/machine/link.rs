@@ -66,22 +66,21 @@ pub struct Settings {
     pub close: Duration,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            dial: Duration::from_secs(10),
-            hello: Duration::from_secs(10),
-            ping: Duration::from_secs(10),
-            silence: Duration::from_secs(30),
-            clock_gap: Duration::from_secs(5),
-            wake_answer: Duration::from_secs(5),
-            announced_end: Duration::from_secs(10),
-            overstay: Duration::from_mins(1),
-            settle: Duration::from_millis(2500),
-            last_call: Duration::from_secs(1),
-            close: Duration::from_secs(1),
-        }
-    }
+impl Settings {
+    /// The times of a node. Shared by all its links: there may be thousands.
+    pub const NODE: Self = Self {
+        dial: Duration::from_secs(10),
+        hello: Duration::from_secs(10),
+        ping: Duration::from_secs(10),
+        silence: Duration::from_secs(30),
+        clock_gap: Duration::from_secs(5),
+        wake_answer: Duration::from_secs(5),
+        announced_end: Duration::from_secs(10),
+        overstay: Duration::from_mins(1),
+        settle: Duration::from_millis(2500),
+        last_call: Duration::from_secs(1),
+        close: Duration::from_secs(1),
+    };
 }
 
 /// What happened to the socket.
@@ -150,7 +149,7 @@ pub enum Told {
 /// One socket's life.
 #[derive(Debug)]
 pub struct Link {
-    settings: Settings,
+    settings: &'static Settings,
     phase: Phase,
     pulse: Pulse,
     in_flight: usize,
@@ -182,7 +181,7 @@ struct Pulse {
 
 impl Link {
     /// A link whose dial begins now.
-    pub fn new(now: Now, settings: Settings) -> Self {
+    pub fn new(now: Now, settings: &'static Settings) -> Self {
         let until = now.mono.saturating_add(settings.dial);
         Self {
             settings,

@@ -19,7 +19,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::incident::Incident;
@@ -157,7 +157,7 @@ pub enum Action {
 pub struct Notices {
     timing: Timing,
     now: Now,
-    workspaces: HashMap<WorkspaceId, One>,
+    workspaces: BTreeMap<WorkspaceId, One>,
     /// When something is due for whom.
     dues: BTreeSet<(Duration, WorkspaceId)>,
     /// Who went down lately and is down still.

@@ -105,7 +105,7 @@ enum Event {
 impl World {
     /// Started, and ready.
     fn start(links: u8) -> Self {
-        let settings = connection::Settings { links, slack_app_id: None, timing: Timing::default() };
+        let settings = connection::Settings { links, slack_app_id: None, timing: &Timing::NODE };
         let now = Now { mono: HOUR, wall_ms: 1_700_000_000_000 };
         let mut world = Self {
             connection: Connection::new(now, settings, 7, Generations::default()),
@@ -139,7 +139,7 @@ impl World {
                 }
                 connection::Action::Dial(generation) => {
                     self.dialled += 1;
-                    self.sockets.insert(generation, Link::new(self.now, link::Settings::default()));
+                    self.sockets.insert(generation, Link::new(self.now, &link::Settings::NODE));
                     self.most_at_once = self.most_at_once.max(self.sockets.len());
                     self.send(SECOND / 10, Event::Link(generation, link::Input::Dialed));
                     if !self.mute {

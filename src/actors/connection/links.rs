@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
-use tokio::sync::{mpsc, oneshot};
+use futures_channel::mpsc;
+use tokio::sync::oneshot;
 
 use super::{Connection, workspace};
 use crate::actors::intake::Intake;
-use crate::actors::link::{self, WORDS, Word};
+use crate::actors::link::{self, Words};
 use crate::ids::Generation;
 use crate::machine::connection::{Input, OpenFailure, Which};
 use crate::protocol::class::Class;
@@ -19,7 +20,8 @@ use crate::status::{Code, Source};
 
 /// A link, as its connection holds it.
 pub(super) struct Handle {
-    pub(super) words: mpsc::Sender<Word>,
+    pub(super) generation: Generation,
+    pub(super) words: Words,
     /// Is hello in?
     is_up: bool,
     /// Has Slack announced its end?
@@ -36,7 +38,7 @@ impl Connection {
         };
         let (web, pacer) = (Rc::clone(&self.web), Arc::clone(&self.shared.pacer));
         // A successor must be up before Slack closes its predecessor, so it does not queue behind those that are down anyway.
-        let succeeds = self.links.values().any(|link| link.is_up);
+        let succeeds = self.links.iter().any(|link| link.is_up);
         let app = self.id;
         let asking = async move {
             let turn = if succeeds { pacer.jump(app) } else { pacer.turn(app).await };
@@ -46,7 +48,18 @@ impl Connection {
         };
         let asking =
             asking.into_actor(self).map(move |answer, act, ctx| act.on_answer(generation, answer, ctx));
-        self.opening.insert(generation, ctx.spawn(asking));
+        self.opening.reserve_exact(1);
+        self.opening.push((generation, ctx.spawn(asking)));
+    }
+
+    /// Nobody waits for this link's address any more.
+    pub(super) fn take_asking(&mut self, generation: Generation) -> Option<SpawnHandle> {
+        let at = self.opening.iter().position(|(asking, _)| *asking == generation)?;
+        Some(self.opening.swap_remove(at).1)
+    }
+
+    fn link(&mut self, generation: Generation) -> Option<&mut Handle> {
+        self.links.iter_mut().find(|link| link.generation == generation)
     }
 
     fn on_answer(
@@ -55,7 +68,7 @@ impl Connection {
         answer: Result<TicketUrl, OpenFailure>,
         ctx: &mut Context<Self>,
     ) {
-        self.opening.remove(&generation);
+        self.take_asking(generation);
         self.shared.metrics.open(answer.as_ref().err().map(|failure| failure.code));
         match answer {
             Ok(address) => {
@@ -71,7 +84,7 @@ impl Connection {
         let Some((_, address)) = self.issued.take_if(|(issued, _)| *issued == generation) else {
             return self.feed(Input::LinkDown(generation, Code::DialFailed), ctx);
         };
-        let (own_words, words) = mpsc::channel(WORDS);
+        let (own_words, words) = mpsc::unbounded();
         let (alive, connection_lives) = oneshot::channel();
         let shared = &self.shared;
         let intake = Intake::new(
@@ -94,10 +107,14 @@ impl Connection {
             counters: Arc::clone(&self.entry.counters),
             metrics: Arc::clone(&shared.metrics),
         };
-        self.links.insert(
+        self.links.reserve_exact(1);
+        self.links.push(Handle {
             generation,
-            Handle { words: own_words, is_up: false, is_announced: false, _alive: alive },
-        );
+            words: own_words,
+            is_up: false,
+            is_announced: false,
+            _alive: alive,
+        });
         let task = self.entry.links.spawn_local(link::run(address, parts));
         let end = task.into_actor(self).map(move |end, act, ctx| {
             let code = end.unwrap_or_else(|_| {
@@ -112,7 +129,7 @@ impl Connection {
 
     /// Counts a link, and why it was needed when it is not the first.
     pub(super) fn came_up(&mut self, generation: Generation, hello: &Hello) {
-        if let Some(link) = self.links.get_mut(&generation) {
+        if let Some(link) = self.link(generation) {
             link.is_up = true;
         }
         if let Some(code) = self.lost.take() {
@@ -125,14 +142,15 @@ impl Connection {
 
     pub(super) fn is_announced(&mut self, generation: Generation, code: Code) {
         self.lost = Some(code);
-        if let Some(link) = self.links.get_mut(&generation) {
+        if let Some(link) = self.link(generation) {
             link.is_announced = true;
         }
         tracing::info!(workspace = workspace(&self.app), %generation, reason = code.as_str(), "link is about to end");
     }
 
     fn went_down(&mut self, generation: Generation, code: Code) {
-        if let Some(link) = self.links.remove(&generation).filter(|link| link.is_up) {
+        let at = self.links.iter().position(|link| link.generation == generation);
+        if let Some(link) = at.map(|at| self.links.swap_remove(at)).filter(|link| link.is_up) {
             if !link.is_announced && code.source() != Source::Operator {
                 self.lost = Some(code);
             }

@@ -3,6 +3,8 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
+use futures_channel::mpsc::UnboundedReceiver;
+use futures_util::StreamExt as _;
 
 use super::*;
 use crate::actors::budget::Budget;
@@ -154,12 +156,12 @@ struct Bench {
 }
 
 struct LinkEnd {
-    words: mpsc::Receiver<Word>,
+    words: UnboundedReceiver<Word>,
 }
 
 impl LinkEnd {
     async fn verdict(&mut self) -> (u64, usize) {
-        match self.words.recv().await {
+        match self.words.next().await {
             Some(Word::Verdict { batch, duplicates }) => (batch, duplicates),
             other => panic!("no verdict but {other:?}"),
         }
@@ -189,7 +191,7 @@ impl Bench {
     }
 
     fn push(&self, names: &[&str]) -> LinkEnd {
-        let (link, words) = mpsc::channel(8);
+        let (link, words) = futures_channel::mpsc::unbounded();
         let events = names.iter().map(|name| event(name)).collect();
         assert!(self.queue.push(Batch { events, share: Share::of(&Budget::new(0, 0)), number: 0, link }));
         LinkEnd { words }

@@ -45,7 +45,7 @@ impl Connection {
     /// The token in force is another: there is none to go back to, so every link is replaced.
     fn replace_token(&mut self) {
         self.no_token = None;
-        self.tries = Tries::new(&self.settings.timing);
+        self.tries = Tries::new(self.settings.timing);
         self.stop_opening(Which::InForce);
         let was_halted = self.halt.take().is_some();
         if self.on && (was_halted || self.slots.any(Slot::is_serving)) {
@@ -83,7 +83,7 @@ impl Connection {
     fn new_candidate(&mut self, patient: bool) {
         self.rejected = None;
         self.stop_opening(Which::Candidate);
-        self.candidate = Some(Candidate { tries: Tries::new(&self.settings.timing), patient });
+        self.candidate = Some(Box::new(Candidate { tries: Tries::new(self.settings.timing), patient }));
         if patient {
             return;
         }

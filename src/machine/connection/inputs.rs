@@ -326,7 +326,7 @@ impl Connection {
                 if !self.slots.any(Slot::is_serving) {
                     self.cause = Some(code);
                 }
-                if let Some(Candidate { tries, .. }) = &mut self.candidate {
+                if let Some(Candidate { tries, .. }) = self.candidate.as_deref_mut() {
                     tries.fail(Failure { now, began, kind, retry_after }, &mut self.dice);
                 }
             }

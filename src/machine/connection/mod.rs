@@ -62,7 +62,7 @@ pub struct Settings {
     /// Slack's id of the app, once known. A link whose hello names another app is refused.
     pub slack_app_id: Option<Box<str>>,
     /// The times it keeps.
-    pub timing: Timing,
+    pub timing: &'static Timing,
 }
 
 /// The times a connection keeps. A test may shorten them.
@@ -99,9 +99,12 @@ pub struct Timing {
     pub census: Duration,
 }
 
-impl Default for Timing {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
+impl Timing {
+    /// The times of a node. Shared by all its connections: there may be thousands.
+    pub const NODE: Self = {
+        const fn seconds(seconds: u64) -> Duration {
+            Duration::from_secs(seconds)
+        }
         Self {
             backoff_first: seconds(1),
             backoff_cap: seconds(12),
@@ -117,7 +120,7 @@ impl Default for Timing {
             oversize_shown: seconds(60 * 60),
             census: seconds(5 * 60),
         }
-    }
+    };
 }
 
 /// What happened. A word about a link the connection doesn't hold any more changes nothing.
@@ -254,7 +257,7 @@ pub struct Connection {
     halt: Option<Halt>,
     /// Why there is no usable token in force.
     no_token: Option<Code>,
-    candidate: Option<Candidate>,
+    candidate: Option<Box<Candidate>>,
     /// Why the last candidate was no good.
     rejected: Option<Code>,
     /// Slack's id of the app was not known when the connection began.
@@ -293,7 +296,7 @@ enum Probe {
 impl Connection {
     /// A connection that is off, whose token is taken to be there unless [`Input::Configure`] says otherwise.
     pub fn new(now: Now, settings: Settings, seed: u64, generations: Generations) -> Self {
-        let tries = Tries::new(&settings.timing);
+        let tries = Tries::new(settings.timing);
         let mut connection = Self {
             settings,
             generations,

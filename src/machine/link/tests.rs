@@ -485,7 +485,7 @@ impl Socket {
 
     fn dialing() -> Self {
         let now = Now { mono: Duration::ZERO, wall_ms: 1_700_000_000_000 };
-        Self { link: Link::new(now, Settings::default()), now }
+        Self { link: Link::new(now, &Settings::NODE), now }
     }
 
     fn live() -> Self {

@@ -333,7 +333,7 @@ fn a_mismatch_is_not_softened_by_a_later_error_that_a_probe_could_mend() {
 
 #[test]
 fn the_app_id_of_the_first_hello_is_learnt_once_and_binds_the_next() {
-    let mut world = World::with(Settings { links: 1, slack_app_id: None, timing: Timing::default() });
+    let mut world = World::with(Settings { links: 1, slack_app_id: None, timing: &Timing::NODE });
     world.give(Input::Connect(Code::OperatorConnect));
     world.run(SECOND);
     assert!(world.did(&Action::LearnAppId("A1".into())));

@@ -56,7 +56,7 @@ struct World {
 impl World {
     /// A connection that is off.
     fn off(links: u8) -> Self {
-        Self::with(Settings { links, slack_app_id: Some("A1".into()), timing: Timing::default() })
+        Self::with(Settings { links, slack_app_id: Some("A1".into()), timing: &Timing::NODE })
     }
 
     fn with(settings: Settings) -> Self {

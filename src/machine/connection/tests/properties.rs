@@ -38,7 +38,7 @@ proptest! {
     ) {
         let mut now = Now { mono: HOUR, wall_ms: 1_700_000_000_000 };
         let slack_app_id = known.then(|| "A1".into());
-        let settings = Settings { links, slack_app_id, timing: Timing::default() };
+        let settings = Settings { links, slack_app_id, timing: &Timing::NODE };
         let mut connection = Connection::new(now, settings, seed, Generations::default());
         let mut shell = Shell { wanted: usize::from(links.clamp(1, 9)), ..Shell::default() };
         for (draft, wait, jump) in drafts {
@@ -70,7 +70,7 @@ proptest! {
         drafts in prop::collection::vec(step(), 0..60),
     ) {
         let mut now = Now { mono: HOUR, wall_ms: 1_700_000_000_000 };
-        let settings = Settings { links, slack_app_id: None, timing: Timing::default() };
+        let settings = Settings { links, slack_app_id: None, timing: &Timing::NODE };
         let mut connection = Connection::new(now, settings, seed, Generations::default());
         let mut shell = Shell { wanted: usize::from(links), ..Shell::default() };
         for (draft, wait, _) in drafts {

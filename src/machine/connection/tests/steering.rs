@@ -125,7 +125,7 @@ fn halted_every_link_is_stopped_and_only_connect_or_a_new_token_starts_again() {
 
 #[test]
 fn an_app_id_that_another_app_has_is_asked_for_again_when_told_to_connect() {
-    let mut world = World::with(Settings { links: 1, slack_app_id: None, timing: Timing::default() });
+    let mut world = World::with(Settings { links: 1, slack_app_id: None, timing: &Timing::NODE });
     world.give(Input::Connect(Code::OperatorConnect));
     world.run(SECOND);
     world.give(Input::Halt(Code::DuplicateInstallation));
