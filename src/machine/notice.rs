@@ -7,6 +7,7 @@
 //! | well again after a told trouble, and stays so for a while | `workspace.recovered`; the while doubles with each told trouble of the last hour |
 //! | well for the first time since it was wanted on | `workspace.ready` |
 //! | more than a tenth of the workspaces and at least five go down within a minute | one `incident.opened` in the place of their notices |
+//! | in an incident, `failed` for three minutes | by itself: a person must act whatever becomes of the others |
 //! | most of these are back | `incident.closed`; those that are not are told by the rules above |
 //!
 //! A trouble ends when all has been well for a while, so what flaps is one trouble. What was told outlives the process: it is given
@@ -210,6 +211,8 @@ impl Notices {
             }
             self.plan(workspace);
         }
+        // Those that left it may have been the last.
+        self.plan_incident();
     }
 
     /// The next thing to do. To be polled until none.

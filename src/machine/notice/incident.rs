@@ -57,6 +57,11 @@ impl Notices {
         if let Some(at) = one.down_at.take() {
             self.recent.remove(&(at, workspace));
         }
+        self.leaves_incident(workspace);
+    }
+
+    pub(super) fn leaves_incident(&mut self, workspace: WorkspaceId) {
+        let Some(one) = self.workspaces.get_mut(&workspace) else { return };
         if std::mem::take(&mut one.in_incident)
             && let Some(incident) = &mut self.incident
         {

@@ -87,6 +87,10 @@ impl Notices {
             (Seen::Well, Some(Told::Degraded | Told::Failed(_))) => {
                 Some((one.at.saturating_add(settle), Next::Tell(Topic::Recovered, Told::Ready)))
             }
+            // Who waits for the person's act that a failure needs would keep an incident open for ever.
+            (Seen::Failed(_), _) if one.in_incident => {
+                Some((one.at.saturating_add(timing.patience), Next::Leave))
+            }
             _ if one.in_incident => None,
             (Seen::Failed(code), Some(Told::Failed(told))) if told == code => None,
             (Seen::Failed(code), _) => {
@@ -106,6 +110,10 @@ impl Notices {
                 self.dues.insert((at, workspace));
             }
             Some((_, Next::Settled)) => one.trouble_at = None,
+            Some((_, Next::Leave)) => {
+                self.leaves_incident(workspace);
+                self.plan(workspace);
+            }
             Some((_, Next::Tell(topic, told))) => {
                 one.told = Some(told);
                 match told {
@@ -140,4 +148,6 @@ enum Next {
     Tell(Topic, Told),
     /// The trouble, of which nothing was told, is over.
     Settled,
+    /// What has failed in an incident counts by itself from now on.
+    Leave,
 }

@@ -129,7 +129,7 @@ fn hundreds_that_go_down_at_once_are_one_incident_that_closes_when_most_are_back
             world.saw(one, trouble);
         }
         assert_eq!(world.told(), [(0, "incident.opened")]);
-        world.run(30 * MINUTE);
+        world.run(if trouble == LOST { 30 * MINUTE } else { 2 * MINUTE });
         assert_eq!(world.told(), [], "their own notices are held back");
         for one in 1..=600 {
             world.saw(one, Seen::Well);
@@ -142,6 +142,26 @@ fn hundreds_that_go_down_at_once_are_one_incident_that_closes_when_most_are_back
         assert_eq!(told.len(), 100);
         assert!(told.iter().all(|(one, _)| (601..=700).contains(one)), "{told:?}");
     }
+}
+
+#[test]
+fn what_fails_in_an_incident_and_stays_so_is_told_by_itself_and_keeps_no_incident_open() {
+    let mut world = World::ready(100);
+    for workspace in 1..=33 {
+        world.saw(workspace, REFUSED);
+    }
+    world.run(179 * SECOND);
+    assert_eq!(world.told(), [(0, "incident.opened")]);
+    world.run(SECOND);
+    let mut told = world.told();
+    told.sort_unstable();
+    let failed: Vec<_> = (1..=33).map(|workspace| (workspace, "workspace.failed")).collect();
+    assert_eq!(told, failed);
+    world.run(10 * SECOND);
+    assert_eq!(world.told(), [(0, "incident.closed")]);
+    world.saw(50, LOST);
+    world.run(3 * MINUTE);
+    assert_eq!(world.told(), [(50, "workspace.degraded")], "later trouble is told");
 }
 
 #[test]
