@@ -268,34 +268,9 @@ pub(super) fn segment(text: &str) -> Result<&str, Failure> {
     plain.then_some(text).ok_or_else(|| Failure::Setup(format!("{text:?} is no id")))
 }
 
-/// A time as `10s`, `500ms`, `5m` or `2h`; a bare number is seconds.
-pub(super) fn span(text: &str) -> Result<Duration, String> {
-    let parts = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("", 1_000)];
-    let (number, ms) = parts
-        .into_iter()
-        .find_map(|(unit, ms)| Some((text.strip_suffix(unit)?, ms)))
-        .unwrap_or((text, 1_000));
-    let number: Option<u64> =
-        number.bytes().all(|b| b.is_ascii_digit()).then(|| number.parse().ok()).flatten();
-    let ms = number.and_then(|number| number.checked_mul(ms));
-    ms.map(Duration::from_millis).ok_or_else(|| "a time is like 500ms, 10s, 5m or 2h".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_is_a_number_and_a_unit() {
-        for (text, ms) in
-            [("500ms", 500), ("10s", 10_000), ("10", 10_000), ("5m", 300_000), ("2h", 7_200_000)]
-        {
-            assert_eq!(span(text), Ok(Duration::from_millis(ms)), "{text}");
-        }
-        for text in ["", "s", "-1s", "1.5s", "10 s", "1d", "99999999999999999999h", "9999999999999999999m"] {
-            assert!(span(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn an_id_is_one_segment_of_a_path() {

@@ -6,6 +6,7 @@ mod client;
 mod demo;
 mod job;
 mod key;
+mod log;
 mod serve;
 mod settings;
 mod simulate;
@@ -49,6 +50,8 @@ enum Command {
     Job(job::Job),
     /// The audit log of a running node
     Audit(audit::Audit),
+    /// Which lines a running node writes
+    Log(log::Log),
 }
 
 /// How a command ended badly.
@@ -89,6 +92,7 @@ pub fn run() -> ExitCode {
         Command::Webhook(webhook) => webhook.run(),
         Command::Job(job) => job.run(),
         Command::Audit(audit) => audit.run(),
+        Command::Log(log) => log.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

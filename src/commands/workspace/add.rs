@@ -9,9 +9,10 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::super::Failure;
-use super::super::client::{NodeArgs, Question, span};
+use super::super::client::{NodeArgs, Question};
 use super::steer::settled;
 use super::{path, show};
+use crate::clock::span;
 use crate::store::Label;
 
 #[derive(Debug, Args)]

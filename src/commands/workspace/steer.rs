@@ -7,11 +7,12 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::super::client::{Asked, NodeArgs, Question, span};
+use super::super::client::{Asked, NodeArgs, Question};
 use super::super::job;
 use super::super::table::{show_json, show_line, text};
 use super::filter::Filter;
 use super::{ALL, path, show};
+use crate::clock::span;
 
 #[derive(Debug, Args)]
 pub(super) struct Steer {
