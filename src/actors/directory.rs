@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::changes::{Changes, What};
 use super::intake::Counters;
+use super::names::Names;
 use crate::clock::Now;
 use crate::ids::AppId;
 use crate::status::feed::{Feed, News, StateChange};
@@ -102,6 +103,7 @@ pub struct Directory {
     sockets: AtomicU64,
     feed: Arc<Feed>,
     changes: Arc<Changes>,
+    names: Arc<Names>,
 }
 
 impl Directory {
@@ -126,6 +128,11 @@ impl Directory {
         &self.changes
     }
 
+    /// What they and their workspaces are called in the log.
+    pub(super) fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
     /// The entry of an app, made if it is not there.
     pub(super) fn enter(&self, app: AppId, now: Now) -> Arc<Entry> {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
@@ -139,6 +146,7 @@ impl Directory {
         if let Some(entry) = gone {
             self.want(&entry, 0);
         }
+        self.names.forget(app);
         self.changes.mark(app, What::Rows);
     }
 

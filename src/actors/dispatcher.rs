@@ -18,6 +18,7 @@ use super::handler::Finished;
 use super::journal::{Committed, Marks};
 use super::lane::Lane;
 use super::lifecycle::{self, Lifecycle};
+use super::names::Names;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::handlers::Plugin;
@@ -74,6 +75,8 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     /// Where changes of what is stored are told.
     pub(super) changes: Arc<Changes>,
+    /// What whom an event is of is called in the log.
+    pub(super) names: Arc<Names>,
 }
 
 /// The bytes of a batch that is not kept, lent until the last of its events is handled.
@@ -130,12 +133,19 @@ impl Dispatcher {
                 workspaces: Arc::clone(&parts.workspaces),
                 finished: finished.clone(),
                 clock: parts.clock,
+                names: Arc::clone(&parts.names),
             })
         };
         let settled = parts.marks.as_ref().map_or(Seq(0), |marks| Seq(marks.settled.load(Ordering::Acquire)));
         Self {
             lanes: parts.plugins.iter().enumerate().map(lane).collect(),
-            lifecycle: Rc::new(Lifecycle::new(parts.workspaces, parts.outside, parts.clock, parts.changes)),
+            lifecycle: Rc::new(Lifecycle::new(
+                parts.workspaces,
+                parts.outside,
+                parts.clock,
+                parts.changes,
+                parts.names,
+            )),
             notable: Vec::new(),
             noting: 0,
             store: parts.store,

@@ -129,6 +129,7 @@ impl Node {
             clock,
             metrics: Arc::clone(&metrics),
             changes: Arc::clone(directory.changes()),
+            names: Arc::clone(directory.names()),
         };
         let dispatcher =
             Dispatcher::start_in_arbiter(&inner.handle(), move |_| Dispatcher::new(dispatcher_parts));
@@ -142,6 +143,7 @@ impl Node {
                     Arc::clone(marks),
                     places,
                     Arc::clone(&metrics),
+                    Arc::clone(directory.names()),
                 );
                 let (stop, stopped) = oneshot::channel();
                 let receiver = dispatcher.clone();
@@ -169,6 +171,7 @@ impl Node {
             identities: Arc::new(Semaphore::new(IDENTITIES)),
             history,
             metrics,
+            names: Arc::clone(directory.names()),
         });
         let mut arbiters: Vec<_> = (0..threads.max(1)).map(|_| Arbiter::new()).collect();
         let handles = arbiters.iter().map(Arbiter::handle).collect();

@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Connection, workspace};
+use super::Connection;
 use crate::actors::intake::Intake;
 use crate::actors::link::{self, WORDS, Word};
+use crate::actors::names::say;
 use crate::ids::Generation;
 use crate::machine::connection::{Input, OpenFailure, Which};
 use crate::protocol::class::Class;
@@ -101,7 +102,7 @@ impl Connection {
         let task = self.entry.links.spawn_local(link::run(address, parts));
         let end = task.into_actor(self).map(move |end, act, ctx| {
             let code = end.unwrap_or_else(|_| {
-                tracing::error!(app = %act.id, %generation, "a link panicked; it is replaced");
+                say!(error, act.who(), generation = generation.0, "a link panicked; it is replaced");
                 Code::ConnectionLost
             });
             act.went_down(generation, code);
@@ -120,7 +121,14 @@ impl Connection {
             self.shared.metrics.reconnect(code);
         }
         let host = hello.host.as_deref();
-        tracing::info!(workspace = workspace(&self.app), %generation, host, sockets = hello.num_connections, "link is up");
+        say!(
+            info,
+            self.who(),
+            generation = generation.0,
+            host,
+            sockets = hello.num_connections,
+            "link is up"
+        );
     }
 
     pub(super) fn is_announced(&mut self, generation: Generation, code: Code) {
@@ -128,7 +136,7 @@ impl Connection {
         if let Some(link) = self.links.get_mut(&generation) {
             link.is_announced = true;
         }
-        tracing::info!(workspace = workspace(&self.app), %generation, reason = code.as_str(), "link is about to end");
+        say!(info, self.who(), generation = generation.0, reason = code.as_str(), "link is about to end");
     }
 
     fn went_down(&mut self, generation: Generation, code: Code) {
@@ -136,7 +144,7 @@ impl Connection {
             if !link.is_announced && code.source() != Source::Operator {
                 self.lost = Some(code);
             }
-            tracing::info!(workspace = workspace(&self.app), %generation, reason = code.as_str(), "link ended");
+            say!(info, self.who(), generation = generation.0, reason = code.as_str(), "link ended");
         }
     }
 }
