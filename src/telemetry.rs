@@ -4,10 +4,12 @@ mod histogram;
 mod log;
 mod metrics;
 mod names;
+mod seen;
 
 pub use self::histogram::Histogram;
 pub use self::log::{BadFilter, LogControl, LogFilter, start_log};
 pub use self::metrics::{HandlerMetrics, Metrics, Totals};
+pub use self::seen::{Opens, Pool, Snapshot};
 
 /// Why there is no telemetry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

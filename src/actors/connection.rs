@@ -270,7 +270,10 @@ impl Handler<Report> for Connection {
                 self.is_announced(generation, code);
                 Input::LinkDraining(generation, code, within)
             }
-            News::RoundTrip(pong) => Input::LinkPong(generation, pong),
+            News::RoundTrip(pong) => {
+                self.shared.metrics.pong_seconds.took(pong.median);
+                Input::LinkPong(generation, pong)
+            }
             News::Learnt(learnt) => return self.learn_team(learnt, ctx),
         };
         self.feed(input, ctx);

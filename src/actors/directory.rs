@@ -123,6 +123,12 @@ impl Directory {
         entries.values().map(|entry| entry.status.borrow().state).collect()
     }
 
+    /// The latest status of every app.
+    pub fn statuses(&self) -> Vec<Status> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().map(|entry| entry.status.borrow().clone()).collect()
+    }
+
     /// What of all this has changed, and of what is stored.
     pub(super) fn changes(&self) -> &Arc<Changes> {
         &self.changes

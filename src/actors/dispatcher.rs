@@ -104,6 +104,7 @@ pub(super) struct Dispatcher {
     /// Batches that are not kept, by the seqs of their last events.
     loans: VecDeque<Loan>,
     budget: Arc<Budget>,
+    metrics: Arc<Metrics>,
     inboxes: Option<(mpsc::Receiver<Finished>, mpsc::Receiver<Unkept>)>,
     behind: Behind,
     /// Who waits for the end, once the end has begun.
@@ -156,6 +157,7 @@ impl Dispatcher {
             bytes: 0,
             loans: VecDeque::new(),
             budget: parts.budget,
+            metrics: parts.metrics,
             inboxes: Some((inbox, parts.unkept)),
             behind: Behind::Yes,
             drained: None,
@@ -270,6 +272,7 @@ impl Dispatcher {
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
+        self.metrics.events_waiting.set(i64::try_from(self.window.undone()).unwrap_or(i64::MAX));
         for lane in &mut self.lanes {
             lane.revive();
         }

@@ -26,7 +26,7 @@ use crate::machine::pace::Limits;
 use crate::slack::web::Outside;
 use crate::status::Command;
 use crate::store::{Inbox, Store, Workspaces, Writer};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Opens};
 
 /// Bytes of envelopes that may wait in memory, all links together, and what is kept for those that Slack does not send twice.
 const IN_FLIGHT: (usize, usize) = (64 << 20, 4 << 20);
@@ -69,6 +69,8 @@ pub struct Node {
     supervisor: Addr<Supervisor>,
     dispatcher: Addr<Dispatcher>,
     telling: Telling,
+    pacer: Arc<Pacer>,
+    budget: Arc<Budget>,
     marks: Option<Arc<Marks>>,
     /// None where nothing is kept, and once it has died.
     journal: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -165,12 +167,12 @@ impl Node {
             store: Arc::clone(&store) as Arc<dyn Workspaces>,
             outside,
             generations: Generations::default(),
-            budget,
+            budget: Arc::clone(&budget),
             exit,
-            pacer,
+            pacer: Arc::clone(&pacer),
             identities: Arc::new(Semaphore::new(IDENTITIES)),
             history,
-            metrics,
+            metrics: Arc::clone(&metrics),
             names: Arc::clone(directory.names()),
         });
         let mut arbiters: Vec<_> = (0..threads.max(1)).map(|_| Arbiter::new()).collect();
@@ -180,6 +182,7 @@ impl Node {
             directory: Arc::clone(&directory),
             clock,
             poster,
+            metrics,
         });
         let supervisor = {
             let directory = Arc::clone(&directory);
@@ -188,13 +191,19 @@ impl Node {
             })
         };
         arbiters.push(inner);
-        Self { store, supervisor, dispatcher, telling, marks, journal, died: None, arbiters }
+        Self { store, supervisor, dispatcher, telling, pacer, budget, marks, journal, died: None, arbiters }
     }
 
     /// Does the journal take writes? True where nothing is kept.
     pub fn journal_writes(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let marks = self.marks.clone();
         move || marks.as_ref().is_none_or(|marks| !marks.is_stuck())
+    }
+
+    /// The queue before `apps.connections.open`, and what envelopes in memory weigh, bytes.
+    pub fn load(&self) -> impl Fn() -> (Opens, usize) + Send + Sync + 'static {
+        let (pacer, budget) = (Arc::clone(&self.pacer), Arc::clone(&self.budget));
+        move || (pacer.opens(), budget.taken())
     }
 
     /// Tells the supervisor to compare an app with its row.

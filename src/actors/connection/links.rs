@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +22,8 @@ use crate::status::{Code, Source};
 /// A link, as its connection holds it.
 pub(super) struct Handle {
     pub(super) words: mpsc::Sender<Word>,
+    /// Since when it is dialled, by the monotonic clock.
+    dialled: Duration,
     /// Is hello in?
     is_up: bool,
     /// Has Slack announced its end?
@@ -97,7 +100,13 @@ impl Connection {
         };
         self.links.insert(
             generation,
-            Handle { words: own_words, is_up: false, is_announced: false, _alive: alive },
+            Handle {
+                words: own_words,
+                dialled: shared.clock.mono(),
+                is_up: false,
+                is_announced: false,
+                _alive: alive,
+            },
         );
         let task = self.entry.links.spawn_local(link::run(address, parts));
         let end = task.into_actor(self).map(move |end, act, ctx| {
@@ -115,6 +124,8 @@ impl Connection {
     pub(super) fn came_up(&mut self, generation: Generation, hello: &Hello) {
         if let Some(link) = self.links.get_mut(&generation) {
             link.is_up = true;
+            let took = self.shared.clock.mono().saturating_sub(link.dialled);
+            self.shared.metrics.hello_seconds.took(took);
         }
         if let Some(code) = self.lost.take() {
             self.entry.counters.reconnects.fetch_add(1, Ordering::Relaxed);
