@@ -129,6 +129,12 @@ impl Directory {
         entries.values().map(|entry| entry.status.borrow().clone()).collect()
     }
 
+    /// Links whose tasks have not ended, closing ones included.
+    pub(super) fn links(&self) -> usize {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().map(|entry| entry.links.len()).sum()
+    }
+
     /// What of all this has changed, and of what is stored.
     pub(super) fn changes(&self) -> &Arc<Changes> {
         &self.changes

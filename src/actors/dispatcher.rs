@@ -59,6 +59,11 @@ impl Message for Committed {
 #[rtype(result = "()")]
 pub(super) struct Drain;
 
+/// How many events are not done?
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub(super) struct Left;
+
 /// What the dispatcher is made of.
 pub(super) struct Parts {
     pub(super) store: Arc<dyn Inbox>,
@@ -378,6 +383,14 @@ const TOGETHER: usize = 64;
 fn poll_all<T>(queue: &mut mpsc::Receiver<T>, cx: &mut task::Context<'_>) -> Poll<Option<Vec<T>>> {
     let mut all = Vec::new();
     queue.poll_recv_many(cx, &mut all, TOGETHER).map(|taken| (taken > 0).then_some(all))
+}
+
+impl Handler<Left> for Dispatcher {
+    type Result = usize;
+
+    fn handle(&mut self, _: Left, _: &mut Self::Context) -> usize {
+        self.window.undone()
+    }
 }
 
 impl Handler<Drain> for Dispatcher {

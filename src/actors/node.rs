@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::budget::Budget;
 use super::connection::{Steer, Steered};
 use super::directory::Directory;
-use super::dispatcher::{self, Dispatcher, Drain};
+use super::dispatcher::{self, Dispatcher, Drain, Left};
 use super::exit::Exit;
 use super::journal::{Journal, Marks};
 use super::pacer::Pacer;
@@ -69,6 +69,7 @@ pub struct Node {
     supervisor: Addr<Supervisor>,
     dispatcher: Addr<Dispatcher>,
     telling: Telling,
+    directory: Arc<Directory>,
     pacer: Arc<Pacer>,
     budget: Arc<Budget>,
     marks: Option<Arc<Marks>>,
@@ -87,6 +88,10 @@ pub struct StopReport {
     pub handlers_done: bool,
     /// The journal wrote what it had and noted its end.
     pub journal_ended: bool,
+    /// Links that were cut before they were done.
+    pub links_left: usize,
+    /// Events that handlers had taken in hand or were about to, and are not done with. What is kept on disk the next start handles.
+    pub events_left: usize,
 }
 
 impl StopReport {
@@ -184,14 +189,24 @@ impl Node {
             poster,
             metrics,
         });
-        let supervisor = {
-            let directory = Arc::clone(&directory);
-            Supervisor::start_in_arbiter(&inner.handle(), move |_| {
-                Supervisor::new(shared, directory, handles)
-            })
-        };
+        let known = Arc::clone(&directory);
+        let supervisor =
+            Supervisor::start_in_arbiter(&inner.handle(), move |_| Supervisor::new(shared, known, handles));
         arbiters.push(inner);
-        Self { store, supervisor, dispatcher, telling, pacer, budget, marks, journal, died: None, arbiters }
+        let died = None;
+        Self {
+            store,
+            supervisor,
+            dispatcher,
+            telling,
+            directory,
+            pacer,
+            budget,
+            marks,
+            journal,
+            died,
+            arbiters,
+        }
     }
 
     /// Does the journal take writes? True where nothing is kept.
@@ -270,7 +285,10 @@ impl Node {
         let part = within / 4;
         self.telling.stop();
         report.links_closed = timeout(part, self.supervisor.send(StopAll)).await.is_ok();
+        report.links_left = self.directory.links();
         report.handlers_done = timeout(part, self.dispatcher.send(Drain)).await.is_ok();
+        let left = timeout(Duration::from_secs(1), self.dispatcher.send(Left)).await;
+        report.events_left = left.ok().and_then(Result::ok).unwrap_or_default();
         report.journal_ended = match self.journal.take() {
             Some((stop, task)) => {
                 drop(stop);
