@@ -2,7 +2,7 @@
 //!
 //! Start: the store (lock, key, settings), the addresses, the way to Slack; all that can be refused comes before anything is begun.
 //! Then the node (journal, dispatcher, handlers, supervisor) and the API that users see. A database server that does not answer is
-//! waited for, the API up meanwhile. Stop: readiness turns red, links wait for
+//! waited for, the API up meanwhile. Stop: readiness turns red and streams end, links wait for
 //! their verdicts and close, handlers finish what they have begun, the journal notes what is done, the address goes last so that a
 //! watcher sees the end.
 
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
 use actix_web::dev::ServerHandle;
+use futures_util::future::join_all;
 use url::Url;
 
 use crate::actors::{Directory, Node, Poster, StopReport};
@@ -248,11 +249,14 @@ impl App {
         };
         let report = match node {
             Some(node) => node.stop(STOP_WITHIN).await,
-            None => StopReport { links_closed: true, handlers_done: true, journal_ended: true },
+            None => StopReport {
+                links_closed: true,
+                handlers_done: true,
+                journal_ended: true,
+                ..StopReport::default()
+            },
         };
-        for server in self.servers {
-            server.stop(true).await;
-        }
+        join_all(self.servers.iter().map(|server| server.stop(true))).await;
         report
     }
 }

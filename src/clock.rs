@@ -50,3 +50,34 @@ impl Clock {
         tokio::time::Instant::from_std(self.base + mono)
     }
 }
+
+/// A length of time as people write it: `500ms`, `10s`, `5m`, `2h`; a bare number is seconds. An error says how.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("", 1_000)];
+    let mut found = units.into_iter().filter_map(|(unit, ms)| Some((text.strip_suffix(unit)?, ms)));
+    let ms = found.next().and_then(|(number, ms)| {
+        let number =
+            number.bytes().all(|b| b.is_ascii_digit()).then(|| number.parse::<u64>().ok()).flatten()?;
+        number.checked_mul(ms)
+    });
+    ms.map(Duration::from_millis).ok_or_else(|| "a time is like 500ms, 10s, 5m or 2h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_a_number_and_a_unit() {
+        let spans =
+            [("500ms", 500), ("10s", 10_000), ("10", 10_000), ("5m", 300_000), ("2h", 7_200_000), ("0", 0)];
+        for (text, ms) in spans {
+            assert_eq!(span(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in
+            ["", "s", "-1s", "+1s", "1.5s", "10 s", "1d", "99999999999999999999h", "9999999999999999999m"]
+        {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+}

@@ -20,6 +20,7 @@ use self::notes::Note;
 use self::tokens::Tokens;
 use super::directory::Entry;
 use super::link::{News, Report, Word};
+use super::names::{Who, say};
 use super::roster::Roster;
 use super::shared::Shared;
 use super::tripwire::Tripwire;
@@ -149,6 +150,25 @@ impl Connection {
         self.arm(ctx);
     }
 
+    /// Whom its lines in the log are about.
+    fn who(&self) -> Who {
+        self.shared.names.app(self.id)
+    }
+
+    /// Says a change of state aloud: once, at the level of who has to care.
+    fn announce(&self, from: State, to: State, code: Option<Code>, generation: Option<Generation>) {
+        let (who, reason) = (self.who(), code.map(Code::as_str));
+        let generation = generation.map(|generation| generation.0);
+        match (to, code) {
+            (State::Failed, Some(code)) => {
+                say!(error, who, generation, reason, action = code.action(), "{}", code.message());
+            }
+            (State::Reconnecting, Some(code)) => say!(warn, who, generation, reason, "{}", code.message()),
+            (State::Ready | State::Disconnected, _) => say!(info, who, generation, reason, "{}", to.as_str()),
+            _ => say!(debug, who, generation, from = from.as_str(), to = to.as_str(), reason, "state"),
+        }
+    }
+
     fn publish(&self) {
         self.entry.publish(Status { duplicates: self.second_seats.clone(), ..self.machine.status() });
     }
@@ -166,7 +186,10 @@ impl Connection {
             Action::Retire(generation, within) => self.say(generation, Word::Retire(within)),
             Action::Promote => self.promote(ctx),
             Action::DropCandidate(code) => self.drop_candidate(code, ctx),
-            Action::LearnAppId(id) => self.note(Note::AppId(id), ctx),
+            Action::LearnAppId(id) => {
+                self.shared.names.is_called(self.id, &id);
+                self.note(Note::AppId(id), ctx);
+            }
             Action::Count => {
                 let events = self.entry.counters.events.load(Ordering::Relaxed);
                 self.feed(Input::Counted(events), ctx);
@@ -174,7 +197,7 @@ impl Connection {
             Action::Changed { from, to, code, generation } => {
                 let at_ms = self.shared.clock.now().wall_ms;
                 self.shared.tell_history(Transition { app: self.id, at_ms, from, to, code, generation });
-                announce(&self.app, from, to, code);
+                self.announce(from, to, code, generation);
             }
         }
     }
@@ -202,7 +225,7 @@ impl Connection {
         if let Some(link) = self.links.iter().find(|link| link.generation == generation)
             && link.words.unbounded_send(word).is_err()
         {
-            tracing::debug!(%generation, "the link has ended already");
+            say!(debug, self.who(), generation = generation.0, "the link has ended already");
         }
     }
 
@@ -215,7 +238,7 @@ impl Connection {
         });
         let (token, candidate) = self.tokens.compare(&app);
         if token == Token::Unreadable || candidate == Token::Unreadable {
-            tracing::error!(app = %self.id, "a stored token cannot be read with this node's key");
+            say!(error, self.who(), "a stored token cannot be read with this node's key");
         }
         let (on, links) = (app.desired == Desired::Connected, app.links);
         self.app = app;
@@ -248,7 +271,10 @@ impl Handler<Report> for Connection {
                 self.is_announced(generation, code);
                 Input::LinkDraining(generation, code, within)
             }
-            News::RoundTrip(pong) => Input::LinkPong(generation, pong),
+            News::RoundTrip(pong) => {
+                self.shared.metrics.pong_seconds.took(pong.median);
+                Input::LinkPong(generation, pong)
+            }
             News::Learnt(learnt) => return self.learn_team(learnt, ctx),
         };
         self.feed(input, ctx);
@@ -300,30 +326,5 @@ impl Handler<Stop> for Connection {
         self.stopped = true;
         self.feed(Input::Disconnect(code), ctx);
         self.tripwire.disarm();
-    }
-}
-
-/// By what an app is named in the log: the first workspace on it.
-fn workspace(app: &App) -> &str {
-    app.seats.first().map_or("none", |seat| seat.name.as_str())
-}
-
-/// Says a change of state aloud: once, at the level of who has to care.
-fn announce(app: &App, from: State, to: State, code: Option<Code>) {
-    let workspace = workspace(app);
-    let reason = code.map(Code::as_str);
-    match (to, code) {
-        (State::Failed, Some(code)) => {
-            tracing::error!(workspace, app = %app.id, reason, action = code.action(), "{}", code.message());
-        }
-        (State::Reconnecting, Some(code)) => {
-            tracing::warn!(workspace, app = %app.id, reason, "{}", code.message());
-        }
-        (State::Ready | State::Disconnected, _) => {
-            tracing::info!(workspace, app = %app.id, reason, "{}", to.as_str());
-        }
-        _ => {
-            tracing::debug!(workspace, app = %app.id, from = from.as_str(), to = to.as_str(), reason, "state");
-        }
     }
 }

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::changes::{Changes, What};
 use super::intake::Counters;
+use super::names::Names;
 use crate::clock::Now;
 use crate::ids::AppId;
 use crate::status::feed::{Feed, News, StateChange};
@@ -102,6 +103,7 @@ pub struct Directory {
     sockets: AtomicU64,
     feed: Arc<Feed>,
     changes: Arc<Changes>,
+    names: Arc<Names>,
 }
 
 impl Directory {
@@ -121,9 +123,26 @@ impl Directory {
         entries.values().map(|entry| entry.status.borrow().state).collect()
     }
 
+    /// The latest status of every app.
+    pub fn statuses(&self) -> Vec<Status> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().map(|entry| entry.status.borrow().clone()).collect()
+    }
+
+    /// Links whose tasks have not ended, closing ones included.
+    pub(super) fn links(&self) -> usize {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().map(|entry| entry.links.len()).sum()
+    }
+
     /// What of all this has changed, and of what is stored.
     pub(super) fn changes(&self) -> &Arc<Changes> {
         &self.changes
+    }
+
+    /// What they and their workspaces are called in the log.
+    pub(super) fn names(&self) -> &Arc<Names> {
+        &self.names
     }
 
     /// The entry of an app, made if it is not there.
@@ -139,6 +158,7 @@ impl Directory {
         if let Some(entry) = gone {
             self.want(&entry, 0);
         }
+        self.names.forget(app);
         self.changes.mark(app, What::Rows);
     }
 

@@ -18,6 +18,7 @@ use super::handler::Finished;
 use super::journal::{Committed, Marks};
 use super::lane::Lane;
 use super::lifecycle::{self, Lifecycle};
+use super::names::Names;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::handlers::Plugin;
@@ -58,6 +59,11 @@ impl Message for Committed {
 #[rtype(result = "()")]
 pub(super) struct Drain;
 
+/// How many events are not done?
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub(super) struct Left;
+
 /// What the dispatcher is made of.
 pub(super) struct Parts {
     pub(super) store: Arc<dyn Inbox>,
@@ -74,6 +80,8 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     /// Where changes of what is stored are told.
     pub(super) changes: Arc<Changes>,
+    /// What whom an event is of is called in the log.
+    pub(super) names: Arc<Names>,
 }
 
 /// The bytes of a batch that is not kept, lent until the last of its events is handled.
@@ -101,6 +109,7 @@ pub(super) struct Dispatcher {
     /// Batches that are not kept, by the seqs of their last events.
     loans: VecDeque<Loan>,
     budget: Arc<Budget>,
+    metrics: Arc<Metrics>,
     inboxes: Option<(mpsc::Receiver<Finished>, mpsc::Receiver<Unkept>)>,
     behind: Behind,
     /// Who waits for the end, once the end has begun.
@@ -130,12 +139,19 @@ impl Dispatcher {
                 workspaces: Arc::clone(&parts.workspaces),
                 finished: finished.clone(),
                 clock: parts.clock,
+                names: Arc::clone(&parts.names),
             })
         };
         let settled = parts.marks.as_ref().map_or(Seq(0), |marks| Seq(marks.settled.load(Ordering::Acquire)));
         Self {
             lanes: parts.plugins.iter().enumerate().map(lane).collect(),
-            lifecycle: Rc::new(Lifecycle::new(parts.workspaces, parts.outside, parts.clock, parts.changes)),
+            lifecycle: Rc::new(Lifecycle::new(
+                parts.workspaces,
+                parts.outside,
+                parts.clock,
+                parts.changes,
+                parts.names,
+            )),
             notable: Vec::new(),
             noting: 0,
             store: parts.store,
@@ -146,6 +162,7 @@ impl Dispatcher {
             bytes: 0,
             loans: VecDeque::new(),
             budget: parts.budget,
+            metrics: parts.metrics,
             inboxes: Some((inbox, parts.unkept)),
             behind: Behind::Yes,
             drained: None,
@@ -260,6 +277,7 @@ impl Dispatcher {
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
+        self.metrics.events_waiting.set(i64::try_from(self.window.undone()).unwrap_or(i64::MAX));
         for lane in &mut self.lanes {
             lane.revive();
         }
@@ -365,6 +383,14 @@ const TOGETHER: usize = 64;
 fn poll_all<T>(queue: &mut mpsc::Receiver<T>, cx: &mut task::Context<'_>) -> Poll<Option<Vec<T>>> {
     let mut all = Vec::new();
     queue.poll_recv_many(cx, &mut all, TOGETHER).map(|taken| (taken > 0).then_some(all))
+}
+
+impl Handler<Left> for Dispatcher {
+    type Result = usize;
+
+    fn handle(&mut self, _: Left, _: &mut Self::Context) -> usize {
+        self.window.undone()
+    }
 }
 
 impl Handler<Drain> for Dispatcher {

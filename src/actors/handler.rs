@@ -13,10 +13,11 @@ use futures_util::{FutureExt as _, StreamExt as _, poll};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::names::{Names, say};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::handlers::{Context as HandlerContext, Delivery, Handler as Plug, Outcome, Plugin};
-use crate::ids::Seq;
+use crate::ids::{AppId, Seq, WorkspaceId};
 use crate::slack::web::{Outside, WebApi};
 use crate::store::Workspaces;
 use crate::telemetry::HandlerMetrics;
@@ -46,6 +47,8 @@ pub(super) struct Parts {
     pub(super) finished: mpsc::Sender<Finished>,
     pub(super) clock: Clock,
     pub(super) metrics: HandlerMetrics,
+    /// What whom an event is of is called in the log.
+    pub(super) names: Arc<Names>,
 }
 
 /// The actor of one handler.
@@ -178,7 +181,8 @@ async fn begin<'a>(
     running: &Running<'a>,
     untold: &mut Untold,
 ) {
-    let judge = Judge { parts, seq: event.seq, started: parts.clock.mono() };
+    let place = (event.app, event.workspace);
+    let judge = Judge { parts, seq: event.seq, place, started: parts.clock.mono() };
     let delivery = Delivery { event, attempt: 1 };
     let Ok(handling) = std::panic::catch_unwind(AssertUnwindSafe(|| plug.handle(delivery))) else {
         untold.add(judge.judge(End::Panicked));
@@ -213,31 +217,33 @@ enum End {
 struct Judge<'a> {
     parts: &'a Parts,
     seq: Seq,
+    /// Whose the event is.
+    place: (AppId, Option<WorkspaceId>),
     started: Duration,
 }
 
 impl Judge<'_> {
     fn judge(self, end: End) -> Seq {
-        let Self { parts: Parts { plugin, clock, metrics, .. }, seq, started } = self;
+        let Self { parts: Parts { plugin, clock, metrics, names, .. }, seq, place, started } = self;
         let handler = &plugin.name;
         metrics.seconds.took(clock.mono().saturating_sub(started));
         match end {
             End::Of(Outcome::Done) => metrics.done.inc(),
             End::Of(Outcome::Retry { .. }) => {
                 metrics.retry.inc();
-                tracing::warn!(handler, %seq, "the handler could not handle the event");
+                say!(warn, names.seat(place.0, place.1), handler, %seq, "the handler could not handle the event");
             }
             End::Of(Outcome::Reject { reason }) => {
                 metrics.reject.inc();
-                tracing::warn!(handler, %seq, reason, "the handler refuses the event");
+                say!(warn, names.seat(place.0, place.1), handler, %seq, reason, "the handler refuses the event");
             }
             End::Panicked => {
                 metrics.panic.inc();
-                tracing::error!(handler, %seq, "the handler panicked on the event; it goes on with others");
+                say!(error, names.seat(place.0, place.1), handler, %seq, "the handler panicked on the event; it goes on with others");
             }
             End::TooSlow(within) => {
                 metrics.timeout.inc();
-                tracing::warn!(handler, %seq, seconds = within.as_secs(), "the handler took too long and was stopped");
+                say!(warn, names.seat(place.0, place.1), handler, %seq, seconds = within.as_secs(), "the handler took too long and was stopped");
             }
         }
         seq

@@ -61,6 +61,11 @@ pub(super) struct Intake {
 }
 
 impl Intake {
+    /// Whose sockets it reads.
+    pub(super) const fn app(&self) -> AppId {
+        self.app
+    }
+
     /// The intake of one link of an app.
     pub(super) fn new(
         app: AppId,

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::budget::Share;
 use super::link::{Word, Words};
+use super::names::{Names, say};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::ids::Seq;
@@ -118,6 +119,7 @@ pub(super) struct Journal {
     marks: Arc<Marks>,
     last_fresh: Seq,
     metrics: Arc<Metrics>,
+    names: Arc<Names>,
 }
 
 impl Journal {
@@ -129,10 +131,12 @@ impl Journal {
         marks: Arc<Marks>,
         places: usize,
         metrics: Arc<Metrics>,
+        names: Arc<Names>,
     ) -> (Self, Queue) {
         let (sender, queue) = mpsc::channel(places);
         let seqs = SeqMaker::new(writer.number, writer.last);
-        let journal = Self { store, clock, writer, seqs, queue, marks, last_fresh: writer.last, metrics };
+        let journal =
+            Self { store, clock, writer, seqs, queue, marks, last_fresh: writer.last, metrics, names };
         (journal, Queue(sender))
     }
 
@@ -303,7 +307,8 @@ impl Journal {
     }
 
     async fn put_aside(&self, event: &Event, problem: &str) {
-        tracing::error!(seq = %event.seq, app = %event.app, id = %event.slack_id, problem, "an event that no database takes is put aside");
+        let who = self.names.seat(event.app, event.workspace);
+        say!(error, &who, seq = %event.seq, id = %event.slack_id, problem, "an event that no database takes is put aside");
         self.metrics.quarantined.inc();
         let now = self.clock.now().wall_ms;
         let aside = self
@@ -312,7 +317,7 @@ impl Journal {
             })
             .await;
         if let Err(problem) = aside {
-            tracing::error!(seq = %event.seq, problem, "the event could not even be put aside; it is acked and lost");
+            say!(error, &who, seq = %event.seq, problem, "the event could not even be put aside; it is acked and lost");
         }
     }
 

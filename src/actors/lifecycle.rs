@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::changes::{Changes, What};
+use super::names::{Names, say};
 use crate::clock::Clock;
 use crate::event::{Event, Kind};
 use crate::ids::{AppId, WorkspaceId};
@@ -35,6 +36,7 @@ pub(super) struct Lifecycle {
     clock: Clock,
     pace: Arc<Semaphore>,
     changes: Arc<Changes>,
+    names: Arc<Names>,
 }
 
 /// What Slack says of a workspace's bot token.
@@ -59,15 +61,21 @@ impl Lifecycle {
         outside: Arc<Outside>,
         clock: Clock,
         changes: Arc<Changes>,
+        names: Arc<Names>,
     ) -> Self {
-        Self { store, outside, clock, pace: Arc::new(Semaphore::new(ASKING)), changes }
+        Self { store, outside, clock, pace: Arc::new(Semaphore::new(ASKING)), changes, names }
     }
 
     /// Takes an event up. Returns when what it says is stored, however long the database takes.
     pub(super) async fn take(&self, event: &Event) {
         let Some(news) = lifecycle::read(&event.kind_type, &event.payload) else { return };
         let Some(workspace) = event.workspace else {
-            tracing::warn!(app = %event.app, event = &*event.kind_type, "an event about an installation that no workspace here stands for");
+            say!(
+                warn,
+                self.names.seat(event.app, None),
+                event = &*event.kind_type,
+                "an event about an installation that no workspace here stands for"
+            );
             return;
         };
         let place = (event.app, workspace);
@@ -107,7 +115,11 @@ impl Lifecycle {
                 self.note(place, Trouble { code: Code::BotTokenRevoked, since_ms }).await;
             }
             Asked::Fine | Asked::NoToken | Asked::Unknown => {
-                tracing::info!(workspace = %place.1, "a bot token was revoked, but not the stored one");
+                say!(
+                    info,
+                    self.names.seat(place.0, Some(place.1)),
+                    "a bot token was revoked, but not the stored one"
+                );
             }
         }
     }
@@ -134,7 +146,8 @@ impl Lifecycle {
 
     /// Notes a trouble; false when it is no news.
     async fn note(&self, (app, workspace): (AppId, WorkspaceId), trouble: Trouble) -> bool {
-        let noted = until_written(|| self.store.note_trouble(workspace, trouble)).await;
+        let noted =
+            self.until_written((app, workspace), || self.store.note_trouble(workspace, trouble)).await;
         if noted {
             self.changes.mark(app, What::Rows);
             self.tell(app, workspace, trouble.code).await;
@@ -143,40 +156,51 @@ impl Lifecycle {
     }
 
     async fn limit(&self, (app, workspace): (AppId, WorkspaceId), until_ms: i64) {
-        if until_written(|| self.store.note_limit(workspace, until_ms)).await {
+        if self.until_written((app, workspace), || self.store.note_limit(workspace, until_ms)).await {
             self.changes.mark(app, What::Rows);
             let code = Code::AppRateLimited;
-            tracing::warn!(%app, %workspace, reason = code.as_str(), action = code.action(), "{}", code.message());
+            say!(
+                warn,
+                self.names.seat(app, Some(workspace)),
+                reason = code.as_str(),
+                action = code.action(),
+                "{}",
+                code.message()
+            );
         }
     }
 
     async fn tell(&self, app: AppId, workspace: WorkspaceId, code: Code) {
         let seats = self.store.app(app).await.ok().flatten().map(|app| app.seats).unwrap_or_default();
-        let name =
-            seats.iter().find(|seat| seat.workspace == workspace).map_or("?", |seat| seat.name.as_str());
-        tracing::error!(workspace = name, %app, reason = code.as_str(), action = code.action(), "{}", code.message());
+        let who = self.names.seat(app, Some(workspace));
+        say!(error, who, reason = code.as_str(), action = code.action(), "{}", code.message());
         if !seats.is_empty() && seats.iter().all(|seat| seat.trouble == Some(Code::AppUninstalled)) {
-            tracing::warn!(
-                %app,
+            say!(
+                warn,
+                self.names.app(app),
                 "every workspace of the app has removed it; its socket stays, for Slack keeps it. Remove the workspaces to close it"
             );
         }
     }
-}
 
-/// Writes, as often as it takes. False also where the database will never take it.
-async fn until_written<F: Future<Output = Result<bool, StoreError>>>(write: impl Fn() -> F) -> bool {
-    loop {
-        match write().await {
-            Ok(noted) => return noted,
-            Err(StoreError::Unavailable(problem)) => {
-                tracing::debug!(problem, "what an event says of its installation waits for the database");
-                tokio::time::sleep(TRY_AGAIN).await;
-            }
-            Err(error) => {
-                tracing::error!(%error, "what an event says of its installation cannot be stored");
+    /// Writes, as often as it takes. False also where the database will never take it.
+    async fn until_written<F: Future<Output = Result<bool, StoreError>>>(
+        &self,
+        (app, workspace): (AppId, WorkspaceId),
+        write: impl Fn() -> F,
+    ) -> bool {
+        loop {
+            let error = match write().await {
+                Ok(noted) => return noted,
+                Err(error) => error,
+            };
+            let who = self.names.seat(app, Some(workspace));
+            let StoreError::Unavailable(problem) = error else {
+                say!(error, who, %error, "what an event says of its installation cannot be stored");
                 return false;
-            }
+            };
+            say!(debug, who, problem, "what an event says of its installation waits for the database");
+            tokio::time::sleep(TRY_AGAIN).await;
         }
     }
 }

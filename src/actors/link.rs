@@ -339,7 +339,7 @@ impl Link {
     fn report(&mut self, news: News) {
         let report = Report { generation: self.parts.generation, news };
         if self.parts.connection.try_send(report).is_err() {
-            tracing::warn!(generation = %self.parts.generation, "the connection does not listen; its link ends");
+            tracing::warn!(app = %self.parts.intake.app(), generation = self.parts.generation.0, "the connection does not listen; its link ends");
             self.feed(self.parts.clock.now(), Input::Stop);
         }
     }

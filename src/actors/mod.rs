@@ -16,6 +16,7 @@ mod lane;
 mod ledger;
 mod lifecycle;
 mod link;
+mod names;
 mod node;
 mod pacer;
 mod parting;

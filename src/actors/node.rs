@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::budget::Budget;
 use super::connection::{Steer, Steered};
 use super::directory::Directory;
-use super::dispatcher::{self, Dispatcher, Drain};
+use super::dispatcher::{self, Dispatcher, Drain, Left};
 use super::exit::Exit;
 use super::journal::{Journal, Marks};
 use super::pacer::Pacer;
@@ -26,7 +26,7 @@ use crate::machine::pace::Limits;
 use crate::slack::web::Outside;
 use crate::status::Command;
 use crate::store::{Inbox, Store, Workspaces, Writer};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Opens};
 
 /// Bytes of envelopes that may wait in memory, all links together, and what is kept for those that Slack does not send twice.
 const IN_FLIGHT: (usize, usize) = (64 << 20, 4 << 20);
@@ -69,6 +69,9 @@ pub struct Node {
     supervisor: Addr<Supervisor>,
     dispatcher: Addr<Dispatcher>,
     telling: Telling,
+    directory: Arc<Directory>,
+    pacer: Arc<Pacer>,
+    budget: Arc<Budget>,
     marks: Option<Arc<Marks>>,
     /// None where nothing is kept, and once it has died.
     journal: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -85,6 +88,10 @@ pub struct StopReport {
     pub handlers_done: bool,
     /// The journal wrote what it had and noted its end.
     pub journal_ended: bool,
+    /// Links that were cut before they were done.
+    pub links_left: usize,
+    /// Events that handlers had taken in hand or were about to, and are not done with. What is kept on disk the next start handles.
+    pub events_left: usize,
 }
 
 impl StopReport {
@@ -129,6 +136,7 @@ impl Node {
             clock,
             metrics: Arc::clone(&metrics),
             changes: Arc::clone(directory.changes()),
+            names: Arc::clone(directory.names()),
         };
         let dispatcher =
             Dispatcher::start_in_arbiter(&inner.handle(), move |_| Dispatcher::new(dispatcher_parts));
@@ -142,6 +150,7 @@ impl Node {
                     Arc::clone(marks),
                     places,
                     Arc::clone(&metrics),
+                    Arc::clone(directory.names()),
                 );
                 let (stop, stopped) = oneshot::channel();
                 let receiver = dispatcher.clone();
@@ -163,12 +172,13 @@ impl Node {
             store: Arc::clone(&store) as Arc<dyn Workspaces>,
             outside,
             generations: Generations::default(),
-            budget,
+            budget: Arc::clone(&budget),
             exit,
-            pacer,
+            pacer: Arc::clone(&pacer),
             identities: Arc::new(Semaphore::new(IDENTITIES)),
             history,
-            metrics,
+            metrics: Arc::clone(&metrics),
+            names: Arc::clone(directory.names()),
         });
         let mut arbiters: Vec<_> = (0..threads.max(1)).map(|_| Arbiter::new()).collect();
         let handles = arbiters.iter().map(Arbiter::handle).collect();
@@ -177,21 +187,38 @@ impl Node {
             directory: Arc::clone(&directory),
             clock,
             poster,
+            metrics,
         });
-        let supervisor = {
-            let directory = Arc::clone(&directory);
-            Supervisor::start_in_arbiter(&inner.handle(), move |_| {
-                Supervisor::new(shared, directory, handles)
-            })
-        };
+        let known = Arc::clone(&directory);
+        let supervisor =
+            Supervisor::start_in_arbiter(&inner.handle(), move |_| Supervisor::new(shared, known, handles));
         arbiters.push(inner);
-        Self { store, supervisor, dispatcher, telling, marks, journal, died: None, arbiters }
+        let died = None;
+        Self {
+            store,
+            supervisor,
+            dispatcher,
+            telling,
+            directory,
+            pacer,
+            budget,
+            marks,
+            journal,
+            died,
+            arbiters,
+        }
     }
 
     /// Does the journal take writes? True where nothing is kept.
     pub fn journal_writes(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let marks = self.marks.clone();
         move || marks.as_ref().is_none_or(|marks| !marks.is_stuck())
+    }
+
+    /// The queue before `apps.connections.open`, and what envelopes in memory weigh, bytes.
+    pub fn load(&self) -> impl Fn() -> (Opens, usize) + Send + Sync + 'static {
+        let (pacer, budget) = (Arc::clone(&self.pacer), Arc::clone(&self.budget));
+        move || (pacer.opens(), budget.taken())
     }
 
     /// Tells the supervisor to compare an app with its row.
@@ -258,7 +285,10 @@ impl Node {
         let part = within / 4;
         self.telling.stop();
         report.links_closed = timeout(part, self.supervisor.send(StopAll)).await.is_ok();
+        report.links_left = self.directory.links();
         report.handlers_done = timeout(part, self.dispatcher.send(Drain)).await.is_ok();
+        let left = timeout(Duration::from_secs(1), self.dispatcher.send(Left)).await;
+        report.events_left = left.ok().and_then(Result::ok).unwrap_or_default();
         report.journal_ended = match self.journal.take() {
             Some((stop, task)) => {
                 drop(stop);

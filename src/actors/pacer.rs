@@ -10,6 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::clock::Clock;
 use crate::ids::AppId;
 use crate::machine::pace::{Limits, Pace, Ticket};
+use crate::telemetry::Opens;
 
 /// The queue.
 pub(super) struct Pacer {
@@ -93,6 +94,12 @@ impl Pacer {
         done
     }
 
+    /// The queue now.
+    pub(super) fn opens(&self) -> Opens {
+        let (waiting, in_flight, pace) = self.lock().pace.figures(self.clock.mono());
+        Opens { waiting, in_flight, pace }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,11 +136,13 @@ mod tests {
         assert!(
             futures_util::poll!(&mut second).is_pending() && futures_util::poll!(&mut third).is_pending()
         );
+        assert_eq!(pacer.opens(), Opens { waiting: 2, in_flight: 1, pace: 1.0 });
         drop(second);
         assert!(futures_util::poll!(&mut third).is_pending());
         first.end(false);
         third.await.end(false);
         assert!(pacer.lock().waiting.is_empty());
+        assert_eq!(pacer.opens(), Opens::default());
     }
 
     #[actix::test]

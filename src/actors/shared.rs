@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::budget::Budget;
 use super::exit::Exit;
+use super::names::Names;
 use super::pacer::Pacer;
 use crate::clock::Clock;
 use crate::ids::Generations;
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) identities: Arc<Semaphore>,
     pub(super) history: mpsc::Sender<Transition>,
     pub(super) metrics: Arc<Metrics>,
+    /// What they are called in the log.
+    pub(super) names: Arc<Names>,
 }
 
 impl Shared {

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use super::changes::What;
 use super::connection::{Configure, Connection, Duplicate, Halt, Parts, Steer, Steered, Stop};
 use super::directory::{Directory, Entry};
+use super::names::say;
 use super::shared::Shared;
 use super::tripwire::{Died, Tripwire};
 use crate::files::OpenFiles;
@@ -155,7 +156,7 @@ impl Supervisor {
                 }
                 Ok(None) => act.remove(app),
                 Err(error) => {
-                    tracing::error!(%app, %error, "the app cannot be read; trying again");
+                    say!(error, act.directory.names().app(app), %error, "the app cannot be read; trying again");
                     ctx.run_later(LOOK_AGAIN, move |act, ctx| act.look_at(app, ctx));
                 }
             }
@@ -168,6 +169,7 @@ impl Supervisor {
             return;
         }
         let id = app.id;
+        self.directory.names().put(&app);
         let now = self.shared.clock.now();
         let child = self.children.entry(id).or_insert_with(|| Child {
             entry: self.directory.enter(id, now),
@@ -311,7 +313,12 @@ impl Handler<Died> for Supervisor {
         child.life = Life::Over;
         match child.intensity.crashed(self.shared.clock.now()) {
             Verdict::Restart(pause) => {
-                tracing::error!(%app, seconds = pause.as_secs(), "the connection crashed; it is started again");
+                say!(
+                    error,
+                    self.directory.names().app(app),
+                    seconds = pause.as_secs(),
+                    "the connection crashed; it is started again"
+                );
                 child.life = Life::Pausing;
                 let links = child.entry.links.clone();
                 links.close();
@@ -326,7 +333,11 @@ impl Handler<Died> for Supervisor {
                 });
             }
             Verdict::GiveUp => {
-                tracing::error!(%app, "the connection crashed too often; it stays down until somebody connects it");
+                say!(
+                    error,
+                    self.directory.names().app(app),
+                    "the connection crashed too often; it stays down until somebody connects it"
+                );
                 child.entry.publish_failure(Code::Crashed, self.shared.clock.now());
             }
         }
@@ -340,7 +351,11 @@ impl Handler<Duplicate> for Supervisor {
         if let Some(Child { life: Life::Running(actor), .. }) = self.children.get(&app)
             && actor.try_send(Halt(Code::DuplicateInstallation)).is_err()
         {
-            tracing::warn!(%app, "the app is installed twice, and its connection does not listen; it will be told again");
+            say!(
+                warn,
+                self.directory.names().app(app),
+                "the app is installed twice, and its connection does not listen; it will be told again"
+            );
         }
     }
 }

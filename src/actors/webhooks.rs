@@ -17,6 +17,7 @@ pub use self::post::{PostError, Poster};
 use super::directory::Directory;
 use crate::clock::Clock;
 use crate::store::Store;
+use crate::telemetry::Metrics;
 
 /// What it is made of.
 pub(super) struct Parts {
@@ -24,6 +25,7 @@ pub(super) struct Parts {
     pub(super) directory: Arc<Directory>,
     pub(super) clock: Clock,
     pub(super) poster: Poster,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// The tasks that tell, on a thread of their own.
@@ -40,7 +42,7 @@ impl Telling {
         let arbiter = Arbiter::new();
         let bell = Arc::new(watch::Sender::new(0));
         let stop = watch::Sender::new(false);
-        let Parts { store, directory, clock, poster } = parts;
+        let Parts { store, directory, clock, poster, metrics } = parts;
         let watching = watcher::run(Arc::clone(&store), directory, clock, Arc::clone(&bell));
         let mut stopped = stop.subscribe();
         arbiter.spawn(async move {
@@ -49,7 +51,7 @@ impl Telling {
                 _ = stopped.wait_for(|stopped| *stopped) => {}
             }
         });
-        let posting = courier::run(store, clock, poster, bell.subscribe());
+        let posting = courier::run(store, clock, poster, metrics, bell.subscribe());
         let mut stopped = stop.subscribe();
         arbiter.spawn(async move {
             tokio::select! {

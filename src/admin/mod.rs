@@ -12,6 +12,7 @@ mod audit;
 mod auth;
 mod idempotency;
 mod jobs;
+mod log;
 mod manifest;
 mod metrics;
 mod moment;
@@ -185,6 +186,7 @@ pub fn service(
             .configure(audit::routes)
             .configure(apps::routes)
             .configure(jobs::routes)
+            .configure(log::routes)
             .configure(manifest::routes)
             .configure(stats::routes)
             .configure(stream::routes)

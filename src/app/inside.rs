@@ -16,7 +16,7 @@ use crate::slack::web::Outside;
 use crate::status::feed::Feed;
 use crate::status::{Command, State, Status};
 use crate::store::{Absent, Accounts, Caller, Store, Webhooks, Workspaces};
-use crate::telemetry::{Metrics, Totals};
+use crate::telemetry::{Metrics, Opens, Snapshot, Totals};
 
 /// What the admin API is answered from.
 pub(super) struct Inside {
@@ -39,6 +39,7 @@ pub(super) struct Running {
     steer: Box<dyn Fn(AppId, Command) -> oneshot::Receiver<Steered> + Send + Sync>,
     journal_writes: Box<dyn Fn() -> bool + Send + Sync>,
     webhooks_changed: Box<dyn Fn() + Send + Sync>,
+    load: Box<dyn Fn() -> (Opens, usize) + Send + Sync>,
 }
 
 impl Running {
@@ -49,6 +50,7 @@ impl Running {
             steer: Box::new(node.steer()),
             journal_writes: Box::new(node.journal_writes()),
             webhooks_changed: Box::new(node.webhooks_changed()),
+            load: Box::new(node.load()),
         }
     }
 }
@@ -179,7 +181,15 @@ impl admin::Node for Inside {
     }
 
     fn metrics(&self) -> String {
-        self.metrics.connections(&self.directory.states());
+        let running = self.running.get();
+        let (opens, in_memory) = running.map(|running| (running.load)()).unwrap_or_default();
+        self.metrics.show(&Snapshot {
+            statuses: self.directory.statuses(),
+            opens,
+            is_database_up: self.check_database().is_ok() && self.check_journal().is_ok(),
+            pool: running.map(|running| running.store.pool()).unwrap_or_default(),
+            in_memory,
+        });
         self.metrics.render()
     }
 

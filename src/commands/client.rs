@@ -1,6 +1,5 @@
 //! A running node, as the commands that speak to one reach it: over its HTTP API.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,13 +10,18 @@ use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use url::Url;
+use url::form_urlencoded::Serializer;
 
 use super::Failure;
+use super::table::plain;
 use crate::slack::tls::client_config;
 
 const TOKEN: &str = "TAUTLINE_ADMIN_TOKEN";
+/// How long an answer may take beside what the node is asked to wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_ANSWER: usize = 8 << 20;
+/// The largest page of a list that a node gives.
+const PAGE: usize = 200;
 
 /// Which node is asked, and how its answer is shown.
 #[derive(Clone, Debug, Args)]
@@ -43,6 +47,30 @@ pub(super) struct Asked {
     token: SecretString,
 }
 
+/// One question.
+pub(super) struct Question<'a> {
+    method: Method,
+    path: &'a str,
+    query: Vec<(&'static str, String)>,
+    body: Body<'a>,
+    /// Only where nothing is there yet.
+    is_new: bool,
+    within: Duration,
+}
+
+enum Body<'a> {
+    None,
+    Json(&'a Value),
+    Bytes(&'static str, Vec<u8>),
+}
+
+/// What a node says when it does as asked.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// Null where there is no body.
+    pub(super) body: Value,
+}
+
 impl NodeArgs {
     /// Runs what asks a node.
     pub(super) fn run<T>(self, ask: impl AsyncFnOnce(&Asked) -> Result<T, Failure>) -> Result<T, Failure> {
@@ -60,58 +88,108 @@ impl NodeArgs {
     }
 }
 
+impl<'a> Question<'a> {
+    pub(super) const fn new(method: Method, path: &'a str) -> Self {
+        Self { method, path, query: Vec::new(), body: Body::None, is_new: false, within: PATIENCE }
+    }
+
+    /// With these parameters.
+    pub(super) fn query(mut self, query: &[(&'static str, String)]) -> Self {
+        self.query.extend_from_slice(query);
+        self
+    }
+
+    pub(super) fn json(mut self, body: &'a Value) -> Self {
+        self.body = Body::Json(body);
+        self
+    }
+
+    pub(super) fn bytes(mut self, content_type: &'static str, bytes: Vec<u8>) -> Self {
+        self.body = Body::Bytes(content_type, bytes);
+        self
+    }
+
+    /// Refused where something is there already.
+    pub(super) const fn only_new(mut self) -> Self {
+        self.is_new = true;
+        self
+    }
+
+    /// The answer may come when what was asked for is so, after this at most.
+    pub(super) fn wait(mut self, wait: Option<Duration>) -> Self {
+        if let Some(wait) = wait {
+            self.query.push(("wait", format!("{}ms", wait.as_millis())));
+            self.within = PATIENCE + wait;
+        }
+        self
+    }
+
+    /// The node has this much to do.
+    pub(super) const fn within(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+}
+
 impl Asked {
     /// Are answers shown as they are?
-    pub(super) fn json(&self) -> bool {
+    pub(super) const fn json(&self) -> bool {
         self.args.json
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.ask(Method::GET, path, None).await
+        Ok(self.ask(Question::new(Method::GET, path)).await?.body)
     }
 
-    /// All pages of a list.
-    pub(super) async fn list(&self, path: &str) -> Result<Vec<Value>, Failure> {
-        let mut all = Vec::new();
-        let mut next = Some(format!("{path}?limit=200"));
-        while let Some(page) = next {
-            let mut answer = self.get(&page).await?;
-            match answer.get_mut("data").map(Value::take) {
-                Some(Value::Array(data)) => all.extend(data),
-                _ => return Err(Failure::Broken("the node's answer is no list".into())),
-            }
-            let cursor = answer.get("next_cursor").and_then(Value::as_str);
-            next = cursor.map(|cursor| format!("{path}?limit=200&cursor={cursor}"));
-        }
-        Ok(all)
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        Ok(self.ask(Question::new(Method::POST, path).json(body)).await?.body)
     }
 
-    /// Asks; null where the answer has no body. A `POST` whose answer was lost is sent once more, and done once.
-    pub(super) async fn ask(
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.ask(Question::new(Method::DELETE, path)).await.map(drop)
+    }
+
+    /// A list that has one page alone.
+    pub(super) async fn short_list(&self, path: &str) -> Result<Vec<Value>, Failure> {
+        data(&mut self.get(path).await?)
+    }
+
+    /// A list from its first page on: all of it, or as many as are wanted.
+    pub(super) async fn list(
         &self,
-        method: Method,
         path: &str,
-        body: Option<&Value>,
-    ) -> Result<Value, Failure> {
-        let url = self.args.node.join(path).map_err(Failure::setup)?;
+        query: &[(&'static str, String)],
+        most: Option<usize>,
+    ) -> Result<Vec<Value>, Failure> {
+        let mut all = Vec::new();
+        let mut cursor = None;
+        loop {
+            let wanted = most.map_or(PAGE, |most| most.saturating_sub(all.len()).min(PAGE));
+            if wanted == 0 {
+                return Ok(all);
+            }
+            let page = [("limit", wanted.to_string())];
+            let question = Question::new(Method::GET, path).query(query).query(&page);
+            let question = question.query(cursor.take().map(|cursor| ("cursor", cursor)).as_slice());
+            let mut answer = self.ask(question).await?.body;
+            all.extend(data(&mut answer)?);
+            match answer.get("next_cursor").and_then(Value::as_str) {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// Asks. A `POST` whose answer was lost is sent once more, and done once.
+    pub(super) async fn ask(&self, question: Question<'_>) -> Result<Answer, Failure> {
+        let mut url = self.args.node.join(question.path).map_err(Failure::setup)?;
+        if !question.query.is_empty() {
+            url.set_query(Some(&Serializer::new(String::new()).extend_pairs(&question.query).finish()));
+        }
         let key = format!("{:032x}", rand::random::<u128>());
-        let send = async || {
-            let mut request = self
-                .client
-                .request(method.clone(), url.as_str())
-                .bearer_auth(self.token.expose_secret())
-                .insert_header(("idempotency-key", key.as_str()));
-            if let Some(reason) = &self.args.reason {
-                request = request.insert_header(("x-reason", reason.as_str()));
-            }
-            match body {
-                Some(body) => request.send_json(body).await,
-                None => request.send().await,
-            }
-        };
-        let mut answer = send().await;
-        if method == Method::POST && matches!(answer, Err(SendRequestError::Response(_))) {
-            answer = send().await;
+        let mut answer = self.send(&question, &url, &key).await;
+        if question.method == Method::POST && matches!(answer, Err(SendRequestError::Response(_))) {
+            answer = self.send(&question, &url, &key).await;
         }
         let mut answer = answer.map_err(|error| {
             Failure::Broken(format!("the node at {} cannot be asked: {error}", self.args.node))
@@ -121,15 +199,52 @@ impl Asked {
         let bytes =
             bytes.map_err(|error| Failure::Broken(format!("the node's answer broke off: {error}")))?;
         if status == StatusCode::NO_CONTENT {
-            return Ok(Value::Null);
+            return Ok(Answer { status, body: Value::Null });
         }
-        let value: Value = serde_json::from_slice(&bytes).map_err(|_| {
+        let body: Value = serde_json::from_slice(&bytes).map_err(|_| {
             Failure::Broken(format!(
                 "what answers at {} is no Tautline node (status {status})",
                 self.args.node
             ))
         })?;
-        if status.is_success() { Ok(value) } else { Err(refusal(status, &value)) }
+        if status.is_success() { Ok(Answer { status, body }) } else { Err(refusal(status, &body)) }
+    }
+
+    async fn send(
+        &self,
+        question: &Question<'_>,
+        url: &Url,
+        key: &str,
+    ) -> Result<
+        awc::ClientResponse<impl futures_util::Stream<Item = Result<bytes::Bytes, awc::error::PayloadError>>>,
+        SendRequestError,
+    > {
+        let mut request = self
+            .client
+            .request(question.method.clone(), url.as_str())
+            .timeout(question.within)
+            .bearer_auth(self.token.expose_secret())
+            .insert_header(("idempotency-key", key));
+        if question.is_new {
+            request = request.insert_header(("if-none-match", "*"));
+        }
+        if let Some(reason) = &self.args.reason {
+            request = request.insert_header(("x-reason", reason.as_str()));
+        }
+        match &question.body {
+            Body::None => request.send().await,
+            Body::Json(body) => request.send_json(body).await,
+            Body::Bytes(kind, bytes) => {
+                request.insert_header(("content-type", *kind)).send_body(bytes.clone()).await
+            }
+        }
+    }
+}
+
+fn data(answer: &mut Value) -> Result<Vec<Value>, Failure> {
+    match answer.get_mut("data").map(Value::take) {
+        Some(Value::Array(data)) => Ok(data),
+        _ => Err(Failure::Broken("the node's answer is no list".into())),
     }
 }
 
@@ -146,67 +261,22 @@ fn refusal(status: StatusCode, problem: &Value) -> Failure {
     }
 }
 
-/// The text of a field, as a person reads it.
-pub(super) fn text(value: &Value, pointer: &str) -> String {
-    match value.pointer(pointer) {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => plain(text),
-        Some(other) => plain(&other.to_string()),
-    }
-}
-
-/// What comes from elsewhere must not steer the terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-/// Shows JSON as it is.
-#[expect(clippy::print_stdout, reason = "a command speaks to its user")]
-pub(super) fn show_json(value: &Value) {
-    println!("{value:#}");
-}
-
-/// Shows rows below their headings, each column as wide as it must be.
-#[expect(clippy::print_stdout, reason = "a command speaks to its user")]
-pub(super) fn show_table(headings: &[&str], rows: &[Vec<String>]) {
-    print!("{}", table(headings, rows));
-}
-
-fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |at: usize, heading: &str| {
-        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
-        cells.chain([heading.chars().count()]).max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = headings.iter().enumerate().map(|(at, heading)| width(at, heading)).collect();
-    let headings = headings.iter().map(|heading| (*heading).to_owned()).collect();
-    let mut text = String::new();
-    for row in [&headings].into_iter().chain(rows) {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let _written = write!(line, "{cell:width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+/// A text as one segment of a path.
+pub(super) fn segment(text: &str) -> Result<&str, Failure> {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    let plain = plain && !text.is_empty() && text != "." && text != "..";
+    plain.then_some(text).ok_or_else(|| Failure::Setup(format!("{text:?} is no id")))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn a_table_is_as_wide_as_it_must_be_and_ends_no_line_with_blanks() {
-        let rows = vec![vec!["acme".to_owned(), "ready".to_owned()], vec!["é".to_owned(), "-".to_owned()]];
-        assert_eq!(table(&["ID", "STATE"], &rows), "ID    STATE\nacme  ready\né     -\n");
-    }
-
-    #[test]
-    fn what_a_node_says_cannot_steer_the_terminal() {
-        assert_eq!(text(&json!({"a": "x\u{1b}[2Jy"}), "/a"), "x?[2Jy");
-        assert_eq!(text(&json!({"a": null}), "/a"), "-");
-        assert_eq!(text(&json!({"a": {"b": 3}}), "/a/b"), "3");
+    fn an_id_is_one_segment_of_a_path() {
+        assert!(segment("acme.inc-1").is_ok());
+        for text in ["", ".", "..", "a/b", "a?b", "a%2fb"] {
+            assert!(segment(text).is_err(), "{text}");
+        }
     }
 }

@@ -1,13 +1,18 @@
 //! The command line: one file a subcommand.
 
+mod audit;
 mod check;
 mod client;
 mod demo;
+mod job;
 mod key;
+mod log;
 mod serve;
 mod settings;
 mod simulate;
+mod table;
 mod token;
+mod webhook;
 mod workspace;
 
 use std::fmt::Display;
@@ -39,6 +44,14 @@ enum Command {
     Token(token::Token),
     /// Workspaces of a running node
     Workspace(workspace::Workspace),
+    /// Webhooks of a running node
+    Webhook(webhook::Webhook),
+    /// Jobs of a running node
+    Job(job::Job),
+    /// The audit log of a running node
+    Audit(audit::Audit),
+    /// Which lines a running node writes
+    Log(log::Log),
 }
 
 /// How a command ended badly.
@@ -50,6 +63,9 @@ enum Failure {
     Broken(String),
     /// What was asked for is not there. Exit code 3.
     Missing(String),
+    /// It was asked as it should be, and did not come to what was wanted: a wait that ended otherwise, a check that found something. Exit
+    /// code 4.
+    Unmet(String),
 }
 
 impl Failure {
@@ -59,7 +75,7 @@ impl Failure {
 }
 
 /// Runs the command line of this process. Exit codes: 0 well, 1 it ran and broke, 2 it could not be done as asked, 3 what it was about is
-/// not there.
+/// not there, 4 it was asked and did not come to what was wanted.
 pub fn run() -> ExitCode {
     // Libraries that make a TLS configuration of their own would otherwise find no provider.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -73,12 +89,17 @@ pub fn run() -> ExitCode {
         Command::Key(key) => key.run(),
         Command::Token(token) => token.run(),
         Command::Workspace(workspace) => workspace.run(),
+        Command::Webhook(webhook) => webhook.run(),
+        Command::Job(job) => job.run(),
+        Command::Audit(audit) => audit.run(),
+        Command::Log(log) => log.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Setup(problem)) => fail(&problem, 2),
         Err(Failure::Broken(problem)) => fail(&problem, 1),
         Err(Failure::Missing(problem)) => fail(&problem, 3),
+        Err(Failure::Unmet(problem)) => fail(&problem, 4),
     }
 }
 

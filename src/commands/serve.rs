@@ -1,5 +1,7 @@
 //! `tautline serve`: a node.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
@@ -9,7 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use super::settings::{Flags, options};
+use crate::actors::StopReport;
 use crate::app::{App, End};
+use crate::clock::Clock;
 use crate::config::Settings;
 use crate::files::OpenFiles;
 use crate::telemetry::start_log;
@@ -27,7 +31,11 @@ impl Serve {
         let settings = self.flags.load()?;
         start_log(&settings.log, settings.log_format).map_err(Failure::setup)?;
         OpenFiles::raise();
-        actix_rt::System::new().block_on(serve(settings))
+        let system = actix_rt::System::new();
+        let ended = system.block_on(serve(settings));
+        // Dropped, it would wait for whatever blocks a thread of its own, as a name server that does not answer; the process ends anyway.
+        std::mem::forget(system);
+        ended
     }
 }
 
@@ -43,23 +51,19 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         _ = interrupt.recv() => return Ok(()),
     };
     tracing::info!(address = %app.address(), handlers = settings.handlers.join(","), "serving");
-    let end = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        end = app.ended() => Some(end),
+    let (end, signal) = tokio::select! {
+        _ = terminate.recv() => (None, Some("TERM")),
+        _ = interrupt.recv() => (None, Some("INT")),
+        end = app.ended() => (Some(end), None),
     };
-    tracing::info!("stopping; a second signal ends at once");
+    let clock = Clock::start();
+    tracing::info!(signal, "stopping; a second signal ends at once");
     let report = tokio::select! {
         report = app.stop() => report,
         _ = terminate.recv() => return Err(Failure::Broken("ended at once by a second signal".into())),
         _ = interrupt.recv() => return Err(Failure::Broken("ended at once by a second signal".into())),
     };
-    tracing::info!(
-        links_closed = report.links_closed,
-        handlers_done = report.handlers_done,
-        journal_ended = report.journal_ended,
-        "stopped"
-    );
+    tell(&report, clock.mono());
     match end {
         Some(End::Died(part)) => {
             Err(Failure::Broken(format!("the {part} died, which is a bug; start the node again")))
@@ -69,6 +73,17 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         None => Err(Failure::Broken(
             "stopped in time, but not all was done; the next start goes on with it".into(),
         )),
+    }
+}
+
+/// What was left, for who wonders whether the end was clean.
+fn tell(report: &StopReport, took: Duration) {
+    let StopReport { links_closed, handlers_done, journal_ended, links_left, events_left } = *report;
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    if report.is_complete() {
+        tracing::info!(ms, links_closed, handlers_done, journal_ended, links_left, events_left, "stopped");
+    } else {
+        tracing::warn!(ms, links_closed, handlers_done, journal_ended, links_left, events_left, "stopped");
     }
 }
 

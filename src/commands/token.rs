@@ -1,13 +1,13 @@
 //! `tautline token`: who may use a node's API.
 
-use awc::http::Method;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::Failure;
-use super::client::{Asked, NodeArgs, show_json, show_table, text};
+use super::client::{Asked, NodeArgs, segment};
+use super::table::{show_json, show_list, text};
 use crate::clock::Clock;
 
 /// API tokens of a running node
@@ -73,18 +73,11 @@ impl Token {
                 node.run(async |node| create(node, &body).await)
             }
             Command::List { node } => node.run(list),
-            Command::Revoke { id, node } => node.run(async |node| {
-                node.ask(Method::DELETE, &format!("/api/v1/tokens/{}", segment(&id)?), None).await.map(drop)
-            }),
+            Command::Revoke { id, node } => {
+                node.run(async |node| node.delete(&format!("/api/v1/tokens/{}", segment(&id)?)).await)
+            }
         }
     }
-}
-
-/// A text as one segment of a path.
-pub(super) fn segment(text: &str) -> Result<&str, Failure> {
-    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-    let plain = plain && !text.is_empty() && text != "." && text != "..";
-    plain.then_some(text).ok_or_else(|| Failure::Setup(format!("{text:?} is no id")))
 }
 
 fn in_days(days: u16) -> Result<String, Failure> {
@@ -95,7 +88,7 @@ fn in_days(days: u16) -> Result<String, Failure> {
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 async fn create(node: &Asked, body: &Value) -> Result<(), Failure> {
-    let made = node.ask(Method::POST, "/api/v1/tokens", Some(body)).await?;
+    let made = node.post("/api/v1/tokens", body).await?;
     if node.json() {
         show_json(&made);
         return Ok(());
@@ -107,14 +100,20 @@ async fn create(node: &Asked, body: &Value) -> Result<(), Failure> {
 }
 
 async fn list(node: &Asked) -> Result<(), Failure> {
-    let tokens = node.list("/api/v1/tokens").await?;
+    let tokens = node.list("/api/v1/tokens", &[], None).await?;
     if node.json() {
         show_json(&Value::Array(tokens));
         return Ok(());
     }
-    let columns = ["/id", "/name", "/role", "/scope", "/state", "/expires_at", "/last_used_at"];
-    let rows: Vec<_> =
-        tokens.iter().map(|token| columns.iter().map(|column| text(token, column)).collect()).collect();
-    show_table(&["ID", "NAME", "ROLE", "SCOPE", "STATE", "EXPIRES", "LAST USED"], &rows);
+    let columns = [
+        ("ID", "/id"),
+        ("NAME", "/name"),
+        ("ROLE", "/role"),
+        ("SCOPE", "/scope"),
+        ("STATE", "/state"),
+        ("EXPIRES", "/expires_at"),
+        ("LAST USED", "/last_used_at"),
+    ];
+    show_list(&columns, &tokens);
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use async_trait::async_trait;
 
 use super::{Context, Delivery, Handler, Outcome};
 use crate::ids::{WorkspaceId, WorkspaceName};
-use crate::store::Order;
+use crate::store::{Order, Workspace};
 
 /// Workspaces read at once.
 const PAGE: u32 = 200;
@@ -16,7 +17,14 @@ const PAGE: u32 = 200;
 pub struct Log {
     context: Context,
     /// None for what no living workspace is called: it is not looked up again for every event.
-    names: RefCell<HashMap<WorkspaceId, Option<WorkspaceName>>>,
+    names: RefCell<HashMap<WorkspaceId, Option<Rc<Known>>>>,
+}
+
+/// What is said of whom an event is for.
+struct Known {
+    name: WorkspaceName,
+    app_id: Option<String>,
+    team_id: Option<String>,
 }
 
 impl Log {
@@ -25,17 +33,14 @@ impl Log {
         Self { context, names: RefCell::default() }
     }
 
-    /// The caller's name of a workspace; its number when it is gone or the store does not answer.
-    async fn name(&self, workspace: WorkspaceId) -> String {
-        if !self.names.borrow().contains_key(&workspace) {
-            self.look_up().await;
-            self.names.borrow_mut().entry(workspace).or_default();
+    /// A workspace; none when it is gone or the store does not answer.
+    async fn known(&self, workspace: WorkspaceId) -> Option<Rc<Known>> {
+        let cached = self.names.borrow().get(&workspace).cloned();
+        if let Some(known) = cached {
+            return known;
         }
-        let names = self.names.borrow();
-        names
-            .get(&workspace)
-            .and_then(Option::as_ref)
-            .map_or_else(|| workspace.to_string(), ToString::to_string)
+        self.look_up().await;
+        self.names.borrow_mut().entry(workspace).or_default().clone()
     }
 
     async fn look_up(&self) {
@@ -44,7 +49,13 @@ impl Log {
         while let Ok(page) = self.context.workspaces.workspaces(order, after.as_ref(), PAGE).await {
             let Some(last) = page.last() else { return };
             after = Some(order.place(last));
-            self.names.borrow_mut().extend(page.into_iter().map(|found| (found.id, Some(found.name))));
+            let known = |found: Workspace| Known {
+                name: found.name,
+                app_id: found.slack_app_id,
+                team_id: found.team_id.or(found.enterprise_id),
+            };
+            let found = page.into_iter().map(|found| (found.id, Some(Rc::new(known(found)))));
+            self.names.borrow_mut().extend(found);
         }
     }
 }
@@ -53,12 +64,17 @@ impl Log {
 impl Handler for Log {
     async fn handle(&self, delivery: Delivery) -> Outcome {
         let event = &delivery.event;
-        let workspace = match event.workspace {
-            Some(workspace) => self.name(workspace).await,
-            None => "none".into(),
+        let known = match event.workspace {
+            Some(workspace) => self.known(workspace).await,
+            None => None,
         };
+        let known = known.as_deref();
+        let number = event.workspace.map(|workspace| workspace.to_string());
         tracing::info!(
-            workspace,
+            workspace = known.map(|known| known.name.as_str()).or(number.as_deref()).unwrap_or("none"),
+            app = %event.app,
+            app_id = known.and_then(|known| known.app_id.as_deref()),
+            team_id = known.and_then(|known| known.team_id.as_deref()),
             kind = event.kind.as_str(),
             r#type = %event.kind_type,
             id = %event.slack_id,

@@ -121,6 +121,11 @@ impl Pace {
         self.turns.pop_front()
     }
 
+    /// Who waits, who asks, and the share of the set pace in force (at most 1).
+    pub fn figures(&self, now: Duration) -> (usize, usize, f64) {
+        (self.waiting.len(), self.asking.len(), f64::from(self.share(now)) / f64::from(FULL))
+    }
+
     /// When to [`wake`](Self::wake) it (monotonic). To be polled after the turns.
     pub fn poll_timeout(&self, now: Duration) -> Option<Duration> {
         (!self.waiting.is_empty() && self.has_place()).then(|| self.next_at(now))

@@ -25,6 +25,7 @@ use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
 use crate::status::Trouble;
+use crate::telemetry::Pool;
 
 pub use absent::Absent;
 pub use accounts::{
@@ -224,6 +225,9 @@ pub trait Store: Workspaces + Inbox + Accounts + Webhooks {
 
     /// Can it be read and written? For readiness.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Its connections for reading.
+    fn pool(&self) -> Pool;
 
     /// Closes it in order.
     async fn close(&self);

@@ -3,13 +3,14 @@
 use std::fmt;
 
 use prometheus::core::Collector;
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::TelemetryError;
 use super::histogram::{Histogram, Histograms, histograms};
 use super::names::{self, Named};
+use super::seen::{Gauges, Snapshot};
 use crate::event::Kind;
-use crate::status::{Code, State};
+use crate::status::Code;
 
 /// All figures of one node. Not global: two nodes in one process count apart. The fields are handles for the hot path, where
 /// counting is one atomic addition.
@@ -36,10 +37,24 @@ pub struct Metrics {
     pub commit_seconds: Histogram,
     /// Seconds from an envelope to its ack.
     pub receive_to_ack_seconds: Histogram,
+    /// Seconds from dialling a socket to hello.
+    pub hello_seconds: Histogram,
+    /// Seconds that Slack takes to answer a ping.
+    pub pong_seconds: Histogram,
+    /// Events in memory that handlers are not done with.
+    pub events_waiting: IntGauge,
+    /// Notices that webhooks took.
+    pub posts_taken: IntCounter,
+    /// Notices that were not taken and are posted again.
+    pub posts_failed: IntCounter,
+    /// Notices that are posted no more.
+    pub posts_given_up: IntCounter,
+    /// Notices that wait for webhooks.
+    pub notices_waiting: IntGauge,
     received: [(Kind, IntCounter); 4],
     handler_seconds: Histograms,
     handler_outcomes: IntCounterVec,
-    connections: IntGaugeVec,
+    gauges: Gauges,
     reconnects: IntCounterVec,
     opens: IntCounterVec,
     registry: Registry,
@@ -94,14 +109,16 @@ impl Metrics {
         let counter = |metric: &Named| enter(&registry, IntCounter::with_opts(opts(metric))?);
         let counters =
             |metric: &Named, labels: &[&str]| enter(&registry, IntCounterVec::new(opts(metric), labels)?);
-        let gauges = |metric: &Named, label| enter(&registry, IntGaugeVec::new(opts(metric), &[label])?);
+        let gauge = |metric: &Named| enter(&registry, IntGauge::with_opts(opts(metric))?);
         let alone = |metric: &Named| {
             enter(&registry, histograms(opts(metric), metric.buckets)?)?
                 .get_metric_with_label_values::<&str>(&[])
         };
         let received = counters(&names::RECEIVED, &["kind"])?;
         let kinds = [Kind::EventsApi, Kind::Interactive, Kind::SlashCommands, Kind::Unknown];
-        gauges(&names::INFO, "version")?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let info = enter(&registry, IntGaugeVec::new(opts(&names::INFO), &["version"])?)?;
+        let posts = counters(&names::WEBHOOK_POSTS, &["outcome"])?;
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
             retries_received: counter(&names::RETRIES)?,
             stored: counter(&names::STORED)?,
@@ -123,7 +140,14 @@ impl Metrics {
                 )?,
             )?,
             handler_outcomes: counters(&names::HANDLER_OUTCOMES, &["handler", "outcome"])?,
-            connections: gauges(&names::CONNECTIONS, "state")?,
+            gauges: Gauges::registered(&registry)?,
+            hello_seconds: alone(&names::HELLO)?,
+            pong_seconds: alone(&names::PONG)?,
+            events_waiting: gauge(&names::EVENTS_WAITING)?,
+            posts_taken: posts.with_label_values(&["taken"]),
+            posts_failed: posts.with_label_values(&["failed"]),
+            posts_given_up: posts.with_label_values(&["given_up"]),
+            notices_waiting: gauge(&names::WEBHOOKS_WAITING)?,
             reconnects: counters(&names::RECONNECTS, &["code"])?,
             opens: counters(&names::OPENS, &["outcome"])?,
             registry,
@@ -164,13 +188,9 @@ impl Metrics {
         }
     }
 
-    /// So many connections are in each state. Told before rendering, from what they publish: no count of its own that could drift.
-    pub fn connections(&self, states: &[State]) {
-        for state in State::ALL {
-            let count = states.iter().filter(|other| *other == state).count();
-            let gauge = self.connections.with_label_values(&[state.as_str()]);
-            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
+    /// How the node is now. Told before rendering.
+    pub fn show(&self, seen: &Snapshot) {
+        self.gauges.show(seen);
     }
 
     /// A link has to be replaced, and why.
@@ -192,11 +212,14 @@ impl Metrics {
     }
 }
 
-fn opts(metric: &Named) -> Opts {
+pub(super) fn opts(metric: &Named) -> Opts {
     Opts::new(metric.name, metric.means)
 }
 
-fn enter<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+pub(super) fn enter<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> prometheus::Result<C> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }
@@ -217,7 +240,9 @@ impl fmt::Debug for HandlerMetrics {
 mod tests {
     use std::time::Duration;
 
+    use super::super::seen::Opens;
     use super::*;
+    use crate::status::{State, Status};
 
     #[test]
     fn what_was_counted_is_rendered_with_its_meaning() {
@@ -225,7 +250,9 @@ mod tests {
         metrics.received(Kind::EventsApi);
         metrics.acks.inc_by(2);
         metrics.receive_to_ack_seconds.took(Duration::from_millis(4));
-        metrics.connections(&[State::Ready]);
+        let ready = Status { state: State::Ready, warnings: vec![Code::Quiet], ..Status::off(0) };
+        let opens = Opens { waiting: 3, in_flight: 2, pace: 0.5 };
+        metrics.show(&Snapshot { statuses: vec![ready], opens, is_database_up: true, ..Snapshot::default() });
         metrics.reconnect(Code::RefreshRequested);
         metrics.open(None);
         metrics.open(Some(Code::Ratelimited));
@@ -242,6 +269,14 @@ mod tests {
             "tautline_receive_to_ack_seconds_bucket{le=\"3\"} 1",
             "tautline_connections{state=\"connecting\"} 0",
             "tautline_connections{state=\"ready\"} 1",
+            "tautline_connection_warnings{code=\"quiet\"} 1",
+            "tautline_connection_warnings{code=\"slow_pong\"} 0",
+            "tautline_links{state=\"live\"} 0",
+            "tautline_opens_waiting 3",
+            "tautline_opens_in_flight 2",
+            "tautline_opens_pace_ratio 0.5",
+            "tautline_database_up 1",
+            "tautline_webhook_posts_total{outcome=\"given_up\"} 0",
             "tautline_reconnects_total{code=\"refresh_requested\"} 1",
             "tautline_opens_total{outcome=\"ok\"} 1",
             "tautline_opens_total{outcome=\"ratelimited\"} 1",

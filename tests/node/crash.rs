@@ -1,13 +1,15 @@
 //! The end of a node, with and without notice: every event that Slack was told "got it" for is handled.
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use serde_json::json;
 use sqlx::Connection as _;
 use tautline::simulator::{EventRecord, Fault, How, Load, Outcome, Side};
 
-use super::process::{Handled, Site, block_on};
+use super::process::{ADMIN_TOKEN, Handled, PATIENCE, Site, block_on};
 
 /// Customers that send at the same time.
 const CUSTOMERS: u8 = 3;
@@ -102,6 +104,35 @@ fn a_stop_by_either_signal_closes_every_socket_in_order_and_the_next_start_repea
             assert_eq!((end.by, end.how), (Side::Client, How::CloseFrame), "{socket:?}");
         }
     }
+}
+
+#[test]
+fn a_stopping_node_is_unready_first_ends_its_streams_and_says_what_is_left() {
+    let site = Site::new(|_| {});
+    let node = site.serve();
+    node.register("acme", &site.customer(0));
+    node.state("acme", "ready");
+    let mut stream = std::net::TcpStream::connect(node.address()).unwrap();
+    let head =
+        format!("GET /api/v1/stream HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut stream = BufReader::new(stream).lines().map(|line| line.expect("the stream is whole"));
+    assert!(stream.any(|line| line == "event: stream.open"));
+    // The close frame stays unanswered for as long as a link waits for that: time to look at it.
+    site.slack.arm(None, Fault::CloseUnanswered).unwrap();
+    node.signal("TERM");
+    node.line(|line| line.contains("stopping") && line.contains("\"signal\":\"TERM\""));
+    let (status, told) = node.ask("GET", "/readyz", None);
+    assert_eq!(status, 503, "{told}");
+    assert!(told.as_str().unwrap().contains("the node is stopping"), "{told}");
+    assert_eq!(node.ask("GET", "/livez", None).0, 200, "a probe that were red would have it killed");
+    assert!(stream.any(|line| line == "event: stream.end"), "the streams end while the links still close");
+    let left = node.line(|line| line.contains("\"message\":\"stopped\""));
+    let left: serde_json::Value = serde_json::from_str(&left).unwrap();
+    assert_eq!((&left["links_left"], &left["events_left"]), (&json!(0), &json!(0)), "{left}");
+    assert!(left["ms"].is_u64() && left["links_closed"] == true, "{left}");
+    assert_eq!(node.ended().code, Some(0));
 }
 
 #[test]

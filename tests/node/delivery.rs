@@ -225,6 +225,7 @@ async fn what_was_not_handled_before_a_stop_is_handled_after_it() {
     stage.until_acked(&acme, 1_000).await;
     let report = node.stop_somehow().await;
     assert!(report.links_closed && report.journal_ended && !report.handlers_done, "{report:?}");
+    assert_eq!((report.links_left, report.events_left), (0, 1_000), "it says what is left");
     assert_eq!(gated.seen.events().len(), 0);
 
     let node = stage.node().await;

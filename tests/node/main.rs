@@ -17,6 +17,8 @@ mod files;
 #[cfg(test)]
 mod full;
 #[cfg(test)]
+mod logging;
+#[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod trace;

@@ -13,6 +13,7 @@ mod contract;
 mod crash;
 mod delivery;
 mod faults;
+mod metrics;
 mod onboarding;
 mod overview;
 mod refresh;

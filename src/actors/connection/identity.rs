@@ -9,6 +9,7 @@ use actix::prelude::*;
 use super::Connection;
 use super::notes::Note;
 use crate::actors::intake::Learnt;
+use crate::actors::names::say;
 use crate::clock::Clock;
 use crate::ids::WorkspaceId;
 use crate::protocol::lifecycle::refuses_bot;
@@ -34,7 +35,7 @@ impl Connection {
             if !is_unknown && !self.has_new_bot(seat) {
                 continue;
             }
-            let (workspace, name) = (seat.workspace, seat.name.clone());
+            let workspace = seat.workspace;
             let (web, store) = (Rc::clone(&self.web), Arc::clone(&self.shared.store));
             let (identities, clock) = (Arc::clone(&self.shared.identities), self.shared.clock);
             let asking = async move {
@@ -46,11 +47,23 @@ impl Connection {
                 Ok(Told::Learnt(_) | Told::Nothing) => {}
                 Ok(Told::Refused(since_ms)) => {
                     let code = Code::BotTokenRevoked;
-                    tracing::error!(workspace = %name, reason = code.as_str(), action = code.action(), "{}", code.message());
+                    say!(
+                        error,
+                        act.shared.names.seat(act.id, Some(workspace)),
+                        reason = code.as_str(),
+                        action = code.action(),
+                        "{}",
+                        code.message()
+                    );
                     act.note(Note::Trouble(workspace, Trouble { code, since_ms }), ctx);
                 }
                 Err(problem) => {
-                    tracing::warn!(workspace = %name, problem, "whose bot token this is could not be found out");
+                    say!(
+                        warn,
+                        act.shared.names.seat(act.id, Some(workspace)),
+                        problem,
+                        "whose bot token this is could not be found out"
+                    );
                 }
             }));
         }

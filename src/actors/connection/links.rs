@@ -3,14 +3,16 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use actix::prelude::*;
 use futures_channel::mpsc;
 use tokio::sync::oneshot;
 
-use super::{Connection, workspace};
+use super::Connection;
 use crate::actors::intake::Intake;
 use crate::actors::link::{self, Words};
+use crate::actors::names::say;
 use crate::ids::Generation;
 use crate::machine::connection::{Input, OpenFailure, Which};
 use crate::protocol::class::Class;
@@ -22,6 +24,8 @@ use crate::status::{Code, Source};
 pub(super) struct Handle {
     pub(super) generation: Generation,
     pub(super) words: Words,
+    /// Since when it is dialled, by the monotonic clock.
+    dialled: Duration,
     /// Is hello in?
     is_up: bool,
     /// Has Slack announced its end?
@@ -111,6 +115,7 @@ impl Connection {
         self.links.push(Handle {
             generation,
             words: own_words,
+            dialled: shared.clock.mono(),
             is_up: false,
             is_announced: false,
             _alive: alive,
@@ -118,7 +123,7 @@ impl Connection {
         let task = self.entry.links.spawn_local(link::run(address, parts));
         let end = task.into_actor(self).map(move |end, act, ctx| {
             let code = end.unwrap_or_else(|_| {
-                tracing::error!(app = %act.id, %generation, "a link panicked; it is replaced");
+                say!(error, act.who(), generation = generation.0, "a link panicked; it is replaced");
                 Code::ConnectionLost
             });
             act.went_down(generation, code);
@@ -131,13 +136,22 @@ impl Connection {
     pub(super) fn came_up(&mut self, generation: Generation, hello: &Hello) {
         if let Some(link) = self.link(generation) {
             link.is_up = true;
+            let took = self.shared.clock.mono().saturating_sub(link.dialled);
+            self.shared.metrics.hello_seconds.took(took);
         }
         if let Some(code) = self.lost.take() {
             self.entry.counters.reconnects.fetch_add(1, Ordering::Relaxed);
             self.shared.metrics.reconnect(code);
         }
         let host = hello.host.as_deref();
-        tracing::info!(workspace = workspace(&self.app), %generation, host, sockets = hello.num_connections, "link is up");
+        say!(
+            info,
+            self.who(),
+            generation = generation.0,
+            host,
+            sockets = hello.num_connections,
+            "link is up"
+        );
     }
 
     pub(super) fn is_announced(&mut self, generation: Generation, code: Code) {
@@ -145,7 +159,7 @@ impl Connection {
         if let Some(link) = self.link(generation) {
             link.is_announced = true;
         }
-        tracing::info!(workspace = workspace(&self.app), %generation, reason = code.as_str(), "link is about to end");
+        say!(info, self.who(), generation = generation.0, reason = code.as_str(), "link is about to end");
     }
 
     fn went_down(&mut self, generation: Generation, code: Code) {
@@ -154,7 +168,7 @@ impl Connection {
             if !link.is_announced && code.source() != Source::Operator {
                 self.lost = Some(code);
             }
-            tracing::info!(workspace = workspace(&self.app), %generation, reason = code.as_str(), "link ended");
+            say!(info, self.who(), generation = generation.0, reason = code.as_str(), "link ended");
         }
     }
 }

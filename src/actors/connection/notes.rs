@@ -8,6 +8,7 @@ use actix::prelude::*;
 
 use super::{Connection, Duplicate};
 use crate::actors::intake::Learnt;
+use crate::actors::names::say;
 use crate::ids::{AppId, WorkspaceId};
 use crate::machine::connection::Input;
 use crate::secret::AppToken;
@@ -65,7 +66,7 @@ impl Connection {
     }
 
     pub(super) fn drop_candidate(&mut self, code: Code, ctx: &mut Context<Self>) {
-        tracing::warn!(app = %self.id, reason = code.as_str(), action = code.action(), "the new token is refused");
+        say!(warn, self.who(), reason = code.as_str(), action = code.action(), "the new token is refused");
         if let Some(token) = self.tokens.refuse() {
             self.note(Note::Refused(token), ctx);
         }
@@ -79,6 +80,8 @@ impl Connection {
             }
         }
         self.roster.replace(self.app.seats.clone());
+        let place = learnt.team_id.as_deref().or(learnt.enterprise_id.as_deref());
+        self.shared.names.is_of(self.id, learnt.workspace, place);
         self.note(Note::Team(learnt), ctx);
     }
 
@@ -102,16 +105,16 @@ impl Connection {
             (Ok(()), Note::Promoted(_)) => {}
             (Ok(()), Note::AppId(_) | Note::Team(_) | Note::Trouble(..)) => act.entry.rows_changed(),
             (Err(error @ StoreError::Conflict(_)), note @ Note::AppId(_)) => {
-                tracing::error!(app = %act.id, ?holder, %error, "the app is registered twice; the younger of the two fails");
+                say!(error, act.who(), ?holder, %error, "the app is registered twice; the younger of the two fails");
                 act.is_registered_twice(holder, note, ctx);
             }
             (Err(error @ StoreError::Conflict(_)), Note::Team(learnt)) => {
-                tracing::error!(app = %act.id, %error, "two workspaces are one installation; the later one fails");
+                say!(error, act.shared.names.seat(act.id, Some(learnt.workspace)), %error, "two workspaces are one installation; the later one fails");
                 act.is_seated_twice(&learnt);
             }
             (Err(error), note) => {
                 let what = note.what();
-                tracing::error!(app = %act.id, %error, again_in = ?wait, "this could not be stored: {what}");
+                say!(error, act.who(), %error, again_in = ?wait, "this could not be stored: {what}");
                 Self::write_later(note, wait, ctx);
             }
         }));
@@ -127,7 +130,7 @@ impl Connection {
             // Once the younger is removed the id is ours.
             Some(younger) if younger > self.id => {
                 if self.duplicates.try_send(Duplicate(younger)).is_err() {
-                    tracing::debug!(%younger, "the supervisor does not listen");
+                    say!(debug, self.who(), %younger, "the supervisor does not listen");
                 }
                 Self::write_later(note, LONGEST_WAIT, ctx);
             }
@@ -141,6 +144,7 @@ impl Connection {
         for seat in self.app.seats.iter_mut().filter(|seat| seat.workspace == learnt.workspace) {
             (seat.team_id, seat.enterprise_id) = (None, None);
         }
+        self.shared.names.is_of(self.id, learnt.workspace, None);
         self.roster.replace(self.app.seats.clone());
         if !self.second_seats.contains(&learnt.workspace) {
             self.second_seats.push(learnt.workspace);

@@ -182,6 +182,7 @@ impl Bench {
             Arc::clone(&marks),
             64,
             Arc::new(Metrics::new().unwrap()),
+            Arc::default(),
         );
         let handed = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&handed);

@@ -184,6 +184,7 @@ fn shared(apps: i64) -> Arc<Shared> {
         identities: Arc::new(Semaphore::new(1)),
         history,
         metrics: Arc::new(Metrics::new().unwrap()),
+        names: Arc::default(),
     })
 }
 

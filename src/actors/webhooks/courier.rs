@@ -15,6 +15,7 @@ use crate::ids::WebhookId;
 use crate::machine::dice::Dice;
 use crate::machine::notice::retry;
 use crate::store::{Notice, Settled, Store, StoreError};
+use crate::telemetry::Metrics;
 
 /// Between looks at a store that does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -23,13 +24,21 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_FOR_NEW: Duration = Duration::from_secs(30);
 
 /// Keeps a task for every webhook there is.
-pub(super) async fn run(store: Arc<dyn Store>, clock: Clock, poster: Poster, mut bell: watch::Receiver<u64>) {
+pub(super) async fn run(
+    store: Arc<dyn Store>,
+    clock: Clock,
+    poster: Poster,
+    metrics: Arc<Metrics>,
+    mut bell: watch::Receiver<u64>,
+) {
     let mut tasks = Tasks(HashMap::new());
     loop {
         bell.borrow_and_update();
         let wait = match store.webhooks().await {
             Ok(webhooks) => {
                 tasks.0.retain(|_, task| !task.is_finished());
+                let waiting = webhooks.iter().map(|webhook| webhook.waiting).sum::<u64>();
+                metrics.notices_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
                 for webhook in webhooks {
                     tasks.0.entry(webhook.id).or_insert_with(|| {
                         let courier = Courier {
@@ -37,6 +46,7 @@ pub(super) async fn run(store: Arc<dyn Store>, clock: Clock, poster: Poster, mut
                             store: Arc::clone(&store),
                             clock,
                             poster: poster.clone(),
+                            metrics: Arc::clone(&metrics),
                             dice: Dice::new(rand::random()),
                         };
                         actix_rt::spawn(courier.run(bell.clone()))
@@ -69,6 +79,7 @@ struct Courier {
     store: Arc<dyn Store>,
     clock: Clock,
     poster: Poster,
+    metrics: Arc<Metrics>,
     dice: Dice,
 }
 
@@ -124,7 +135,10 @@ impl Courier {
         };
         let now_ms = self.clock.now().wall_ms;
         let settled = match outcome {
-            Ok(()) => Settled::Taken,
+            Ok(()) => {
+                self.metrics.posts_taken.inc();
+                Settled::Taken
+            }
             Err(error) => {
                 let failed = notice.attempts.saturating_add(1);
                 let age =
@@ -132,9 +146,11 @@ impl Courier {
                 if let Some(wait) = retry::wait(failed, age, &mut self.dice) {
                     tracing::warn!(webhook = %self.id, error, again_in = ?wait, "a notice was not taken");
                     let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+                    self.metrics.posts_failed.inc();
                     Settled::Again(error, now_ms.saturating_add(wait_ms))
                 } else {
                     tracing::error!(webhook = %self.id, error, failed, "a notice was not taken for a day and is given up");
+                    self.metrics.posts_given_up.inc();
                     Settled::Dead(error)
                 }
             }

@@ -23,17 +23,20 @@ pub enum Action {
     TokenRevoke,
     /// What is sealed was sealed anew with another key.
     KeyRotate,
+    /// Which lines a node writes into its log was changed.
+    LogUpdate,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::WorkspaceCreate,
         Self::WorkspaceUpdate,
         Self::WorkspaceRemove,
         Self::TokenCreate,
         Self::TokenRevoke,
         Self::KeyRotate,
+        Self::LogUpdate,
     ];
 
     /// Its name in the API and in the store.
@@ -45,6 +48,7 @@ impl Action {
             Self::TokenCreate => "token.create",
             Self::TokenRevoke => "token.revoke",
             Self::KeyRotate => "key.rotate",
+            Self::LogUpdate => "log.update",
         }
     }
 

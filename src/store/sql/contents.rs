@@ -15,6 +15,7 @@ use crate::store::{
     Settled, Store, StoreError, Taken, Transition, Webhook, WebhookSpec, Webhooks, When, Workspace,
     WorkspaceSpec, Workspaces, Writer,
 };
+use crate::telemetry::Pool;
 
 #[async_trait]
 impl Workspaces for Backend {
@@ -243,6 +244,12 @@ impl Store for Backend {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.told(self.try_out()).await
+    }
+
+    fn pool(&self) -> Pool {
+        let (open, idle) = (self.readers.size() as usize, self.readers.num_idle());
+        let most = self.readers.options().get_max_connections() as usize;
+        Pool { busy: open.saturating_sub(idle), idle, most }
     }
 
     async fn close(&self) {
