@@ -512,6 +512,12 @@ impl Workspaces for FakeStore {
         Ok(None)
     }
 
+    async fn forgive(&self, name: &WorkspaceName, _now_ms: i64) -> Result<bool, StoreError> {
+        self.check()?;
+        let mut rows = self.rows.lock().unwrap();
+        Ok(rows.get_mut(name).is_some_and(|row| row.trouble.take().is_some()))
+    }
+
     async fn app(&self, id: AppId) -> Result<Option<StoredApp>, StoreError> {
         let apps = self.apps_after(AppId(0), u32::MAX).await?;
         Ok(apps.into_iter().find(|app| app.id == id))

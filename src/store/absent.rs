@@ -103,6 +103,10 @@ impl Workspaces for Absent {
         away()
     }
 
+    async fn forgive(&self, _: &WorkspaceName, _: i64) -> Result<bool, StoreError> {
+        away()
+    }
+
     async fn note_limit(&self, _: WorkspaceId, _: i64) -> Result<bool, StoreError> {
         away()
     }

@@ -155,8 +155,12 @@ pub trait Workspaces: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
 
     /// Notes what keeps a living workspace down, unless what is noted already says more ([`Trouble::replaces`]) or something that
-    /// mends it came later: a new bot token, a change from wanted off to wanted on, another app. False when it was not noted.
+    /// mends it came later: a new bot token, a change from wanted off to wanted on, another app, or [`Workspaces::forgive`]. False when it was not noted.
     async fn note_trouble(&self, workspace: WorkspaceId, trouble: Trouble) -> Result<bool, StoreError>;
+
+    /// What keeps a living workspace down is over: somebody says so who has looked, and what Slack says later of earlier times is
+    /// stale. False when nothing did, or there is no such workspace.
+    async fn forgive(&self, name: &WorkspaceName, now_ms: i64) -> Result<bool, StoreError>;
 
     /// Notes until when Slack holds a living workspace's events back. False when as much was known.
     async fn note_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, StoreError>;

@@ -109,6 +109,10 @@ impl Workspaces for Backend {
         self.told(self.set_trouble(workspace, trouble)).await
     }
 
+    async fn forgive(&self, name: &WorkspaceName, now_ms: i64) -> Result<bool, StoreError> {
+        self.told(self.forgive_workspace(name, None, now_ms)).await
+    }
+
     async fn note_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, StoreError> {
         self.told(self.set_limit(workspace, until_ms)).await
     }
