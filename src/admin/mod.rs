@@ -11,6 +11,7 @@ mod apps;
 mod audit;
 mod auth;
 mod idempotency;
+mod incidents;
 mod jobs;
 mod manifest;
 mod metrics;
@@ -188,6 +189,7 @@ pub fn service(
             .configure(manifest::routes)
             .configure(stats::routes)
             .configure(stream::routes)
+            .configure(incidents::routes)
             .configure(webhooks::routes)
             .default_service(web::to(problem::not_found));
         let metrics = web::scope("/metrics")

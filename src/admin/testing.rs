@@ -248,7 +248,10 @@ impl Node for FakeNode {
     }
 
     fn webhooks(&self) -> Arc<dyn Webhooks> {
-        Arc::new(Absent)
+        match &self.real {
+            Some((real, _)) => Arc::clone(real) as Arc<dyn Webhooks>,
+            None => Arc::new(Absent),
+        }
     }
 
     fn webhooks_changed(&self) {}

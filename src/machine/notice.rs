@@ -130,6 +130,8 @@ pub enum Action {
         code: Option<Code>,
         /// Since when it is as it is, milliseconds since 1970.
         since_ms: i64,
+        /// Since when it has been in trouble; the last trouble's where it is over.
+        began_ms: i64,
         /// To be remembered.
         told: Told,
     },

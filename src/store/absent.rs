@@ -6,10 +6,10 @@ use crate::ids::{AppId, WebhookId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::Trouble;
 use crate::store::{
-    Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, Memory,
-    NewNotice, NewToken, Notice, Order, Place, Put, Remember, Reserved, Seats, Settled, StoreError,
-    TokenDigest, TokenId, Transition, Webhook, WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec,
-    Workspaces,
+    Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, Incident,
+    IncidentFilter, Label, Memory, NewNotice, NewToken, Notice, Order, Place, Put, Remember, Reserved, Seats,
+    Settled, StoreError, TokenDigest, TokenId, Transition, Webhook, WebhookSpec, Webhooks, When, Workspace,
+    WorkspaceSpec, Workspaces,
 };
 
 /// In the place of a store whose database does not answer yet.
@@ -207,6 +207,16 @@ impl Webhooks for Absent {
     }
 
     async fn settle_notice(&self, _: WebhookId, _: i64, _: &Settled, _: i64) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn incidents(
+        &self,
+        _: &IncidentFilter,
+        _: Option<&Label>,
+        _: Option<i64>,
+        _: u32,
+    ) -> Result<Vec<Incident>, StoreError> {
         away()
     }
 

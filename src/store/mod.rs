@@ -7,6 +7,7 @@ mod accounts;
 mod conformance;
 mod fault;
 mod inbox;
+mod incidents;
 mod key;
 mod key_check;
 mod open;
@@ -31,6 +32,7 @@ pub use accounts::{
     ANSWERS_KEPT_MS, Accounts, Action, AnswerKey, ApiToken, AuditEntry, AuditFilter, Caller, Changes, Deed,
     Label, MAX_TOKENS, NewToken, Place as AnswerPlace, Reserved, Role, TokenDigest, TokenId, UNDER_WAY_MS,
 };
+pub use incidents::{About, Incident, IncidentFilter};
 pub use key::{generate_key_file, generate_key_text};
 pub use open::{OpenOptions, Opened, exists, kind, open, open_beside, shown};
 pub use reseal::{Resealed, Resealing};

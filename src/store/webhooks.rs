@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::ids::{WebhookId, WorkspaceId};
 use crate::machine::notice::{Told, Topic};
 use crate::secret::WebhookSecret;
-use crate::store::StoreError;
+use crate::store::{About, Incident, IncidentFilter, Label, StoreError};
 
 /// What a webhook is asked to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub struct NewNotice {
     pub body: String,
     /// The labels of its workspace; none where it is about none.
     pub labels: Option<Vec<(String, String)>>,
+    /// What it says to the memory; none: nothing.
+    pub about: Option<About>,
 }
 
 /// A notice that waits for its webhook.
@@ -172,6 +174,16 @@ pub trait Webhooks: Send + Sync + 'static {
         settled: &Settled,
         now_ms: i64,
     ) -> Result<(), StoreError>;
+
+    /// Troubles that were told, newest first, before `before`, at most `limit`; of who sees one label alone those of workspaces that
+    /// bear it.
+    async fn incidents(
+        &self,
+        filter: &IncidentFilter,
+        scope: Option<&Label>,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<Incident>, StoreError>;
 
     /// What was told before.
     async fn memory(&self) -> Result<Memory, StoreError>;

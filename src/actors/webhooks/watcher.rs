@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::ids::{AppId, WorkspaceId};
 use crate::machine::notice::{Action, Input, Notices, Seen, Timing, Topic};
 use crate::status::{Health, Status};
-use crate::store::{Desired, NewNotice, Order, Remember, Store, StoreError, Workspace};
+use crate::store::{About, Desired, NewNotice, Order, Remember, Store, StoreError, Workspace};
 
 /// Between looks at a store that does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -196,7 +196,7 @@ impl Watcher {
         self.rules.handle(now, input);
         while let Some(action) = self.rules.poll_action() {
             match action {
-                Action::Tell { topic, workspace: id, code, since_ms, told } => {
+                Action::Tell { topic, workspace: id, code, since_ms, began_ms, told } => {
                     self.remember.push(Remember::Told(id, told));
                     let app = self.seats.get(&id).and_then(|app| self.rows.get(app));
                     let row = app.into_iter().flatten().find(|workspace| workspace.id == id);
@@ -205,17 +205,16 @@ impl Watcher {
                         let body =
                             notice::of_workspace(topic, workspace, &status, code, since_ms, now.wall_ms);
                         let labels = Some(workspace.labels.clone());
-                        self.add(topic, body, labels);
+                        let about = About { told: Remember::Told(id, told), code, began_ms, peak: 1 };
+                        self.add(topic, body, labels, about);
                     }
                 }
                 Action::Forget(id) => self.remember.push(Remember::Forget(id)),
                 Action::TellIncident { topic, since_ms, down, peak, wanted, code } => {
                     let is_open = topic == Topic::IncidentOpened;
-                    self.remember.push(if is_open {
-                        Remember::Incident(since_ms, peak)
-                    } else {
-                        Remember::NoIncident
-                    });
+                    let told =
+                        if is_open { Remember::Incident(since_ms, peak) } else { Remember::NoIncident };
+                    self.remember.push(told);
                     tracing::warn!(
                         down,
                         peak,
@@ -225,19 +224,19 @@ impl Watcher {
                         topic.as_str()
                     );
                     let body = notice::of_incident(topic, since_ms, (down, peak, wanted), code, now.wall_ms);
-                    self.add(topic, body, None);
+                    self.add(topic, body, None, About { told, code, began_ms: since_ms, peak });
                 }
             }
         }
     }
 
-    fn add(&mut self, topic: Topic, body: String, labels: Option<Vec<(String, String)>>) {
+    fn add(&mut self, topic: Topic, body: String, labels: Option<Vec<(String, String)>>, about: About) {
         if self.notices.len() >= MOST_PENDING {
             tracing::error!("a notice is lost: the database has taken none for too long");
             self.notices.remove(0);
         }
         let message_id = format!("msg_{:032x}", rand::random::<u128>());
-        self.notices.push(NewNotice { message_id, topic, body, labels });
+        self.notices.push(NewNotice { message_id, topic, body, labels, about: Some(about) });
     }
 
     /// Writes what is to be told and remembered; false: not yet.

@@ -38,6 +38,8 @@ const RIGHTS: &[(&[Method], &str, Role, Reach)] = &[
     (&[Method::POST], "/api/v1/workspaces/{}/{}", Role::Operator, Reach::OneWorkspace),
     (&[Method::GET], "/api/v1/manifest", Role::Viewer, Reach::Workspaces),
     (&[Method::GET], "/api/v1/stream", Role::Viewer, Reach::Workspaces),
+    (&[Method::GET], "/api/v1/incidents", Role::Viewer, Reach::Workspaces),
+    (&[Method::GET], "/api/v1/incidents/{}", Role::Viewer, Reach::Workspaces),
     (&[Method::GET], "/api/v1/apps", Role::Viewer, Reach::Node),
     (&[Method::GET], "/api/v1/apps/{}", Role::Viewer, Reach::Node),
     (&[Method::GET], "/api/v1/stats", Role::Viewer, Reach::Node),

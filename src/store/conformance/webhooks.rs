@@ -1,12 +1,15 @@
 //! Promises about webhooks and notices.
 
-use super::Ground;
+use super::{Ground, name, put, spec as app_spec};
 use crate::ids::{WebhookId, WorkspaceId};
 use crate::machine::notice::{Told, Topic};
 use crate::secret::WebhookSecret;
 use crate::status::Code;
 use crate::store::webhooks::{MOST_DEAD, MOST_WAITING};
-use crate::store::{Memory, NewNotice, Remember, Settled, Store, WebhookSpec};
+use crate::store::{
+    About, Incident, IncidentFilter, Label, Memory, NewNotice, Remember, Settled, Store, WebhookSpec,
+    WorkspaceSpec,
+};
 
 pub(in crate::store) async fn a_webhook_is_made_changed_and_removed_and_its_secret_comes_back(
     ground: &impl Ground,
@@ -127,6 +130,88 @@ pub(in crate::store) async fn what_was_told_is_remembered_over_a_reopening(groun
     store.close().await;
 }
 
+pub(in crate::store) async fn what_is_told_is_an_incident_from_its_beginning_to_its_end_and_is_told_once(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let hook = add(&*store, spec()).await;
+    let acme = put(&*store, "acme", &app_spec("xapp-1-A1-1-x"), 1).await.workspace.id;
+    let failed = |code| (Remember::Told(acme, Told::Failed(code)), Some(code));
+    let degraded = (Remember::Told(acme, Told::Degraded), Some(Code::ConnectionLost));
+    let ready = (Remember::Told(acme, Told::Ready), None);
+    let tell = async |(told, code), began_ms, now_ms| {
+        let about = Some(About { told, code, began_ms, peak: 6 });
+        let notice = NewNotice { about, ..notice(&format!("at {now_ms}"), Topic::Failed) };
+        store.publish(&[notice], &[told], now_ms).await.unwrap();
+    };
+    let waiting = async || store.webhook(hook).await.unwrap().unwrap().waiting;
+    let all = async |is_open| {
+        let filter = IncidentFilter { is_open, ..IncidentFilter::default() };
+        store.incidents(&filter, None, None, 10).await.unwrap()
+    };
+    tell(degraded, 70, 100).await;
+    // The other node sees the same, and so does a first try of which nobody learnt that it came in.
+    tell(degraded, 75, 101).await;
+    assert_eq!(waiting().await, 1);
+    tell(failed(Code::InvalidAuth), 70, 200).await;
+    let one = Incident {
+        id: all(None).await[0].id,
+        workspace: Some(name("acme")),
+        code: Some(Code::InvalidAuth),
+        began_ms: 70,
+        ended_ms: None,
+        peak: 6,
+        told_ms: None,
+    };
+    assert_eq!(all(Some(true)).await, [one.clone()], "one trouble, with its last reason");
+    let first = store.next_notice(hook).await.unwrap().unwrap();
+    store.settle_notice(hook, first.id, &Settled::Taken, 250).await.unwrap();
+    tell(ready, 70, 300).await;
+    tell(ready, 70, 301).await;
+    let one = Incident { ended_ms: Some(300), told_ms: Some(250), ..one };
+    assert_eq!((all(None).await, all(Some(true)).await), (vec![one.clone()], vec![]));
+
+    tell((Remember::Incident(400, 5), Some(Code::ConnectionLost)), 400, 400).await;
+    tell((Remember::Incident(410, 6), Some(Code::ConnectionLost)), 410, 410).await;
+    tell((Remember::NoIncident, None), 400, 500).await;
+    tell((Remember::NoIncident, None), 400, 501).await;
+    let many = all(Some(false)).await;
+    assert_eq!((many.len(), many[0].workspace.clone(), many[0].ended_ms), (2, None, Some(500)));
+    assert_eq!((many[0].began_ms, many[0].code), (400, Some(Code::ConnectionLost)));
+    let later = IncidentFilter { since_ms: Some(301), ..IncidentFilter::default() };
+    assert_eq!(store.incidents(&later, None, None, 10).await.unwrap(), [many[0].clone()]);
+    assert_eq!(store.incidents(&later, None, Some(many[0].id), 10).await.unwrap(), []);
+
+    tell(failed(Code::TokenRevoked), 600, 600).await;
+    store.publish(&[], &[Remember::Forget(acme)], 700).await.unwrap();
+    assert_eq!(all(None).await[0].ended_ms, Some(700), "wanted off is the end of it");
+    store.close().await;
+}
+
+pub(in crate::store) async fn who_sees_one_label_finds_the_incidents_of_its_workspaces_alone(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let mut ids = Vec::new();
+    for (n, tenant) in [(1, "42"), (2, "43")] {
+        let labels = vec![("tenant".to_owned(), tenant.to_owned())];
+        let body = WorkspaceSpec { labels, ..app_spec(&format!("xapp-1-A{n}-1-x")) };
+        ids.push(put(&*store, &format!("w{n}"), &body, 1).await.workspace.id);
+    }
+    let told = |workspace: &WorkspaceId| Remember::Told(*workspace, Told::Degraded);
+    for told in ids.iter().map(told).chain([Remember::Incident(5, 5)]) {
+        let about = Some(About { told, code: None, began_ms: 5, peak: 1 });
+        store.publish(&[NewNotice { about, ..notice("a", Topic::Degraded) }], &[told], 9).await.unwrap();
+    }
+    let scope = Label::parse("tenant:43").unwrap();
+    let found = store.incidents(&IncidentFilter::default(), Some(&scope), None, 10).await.unwrap();
+    assert_eq!(found.iter().map(|one| one.workspace.clone()).collect::<Vec<_>>(), [Some(name("w2"))]);
+    let of_another = IncidentFilter { workspace: Some(name("w1")), ..IncidentFilter::default() };
+    assert_eq!(store.incidents(&of_another, Some(&scope), None, 10).await.unwrap(), []);
+    assert_eq!(store.incidents(&of_another, None, None, 10).await.unwrap().len(), 1);
+    store.close().await;
+}
+
 fn spec() -> WebhookSpec {
     let url = "https://hooks.example.com/tautline".to_owned();
     WebhookSpec { url, topics: Vec::new(), label: None, is_paused: false }
@@ -137,7 +222,7 @@ async fn add(store: &dyn Store, spec: WebhookSpec) -> WebhookId {
 }
 
 fn notice(id: &str, topic: Topic) -> NewNotice {
-    NewNotice { message_id: id.into(), topic, body: "{}".into(), labels: Some(Vec::new()) }
+    NewNotice { message_id: id.into(), topic, body: "{}".into(), labels: Some(Vec::new()), about: None }
 }
 
 async fn publish(store: &dyn Store, notices: &[NewNotice]) {

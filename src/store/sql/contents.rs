@@ -11,9 +11,9 @@ use crate::ids::{AppId, Seq, WebhookId, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::Trouble;
 use crate::store::{
-    App, Caller, Inbox, Memory, NewNotice, Notice, Order, Place, Put, Remember, Resealed, Resealing, Seats,
-    Settled, Store, StoreError, Taken, Transition, Webhook, WebhookSpec, Webhooks, When, Workspace,
-    WorkspaceSpec, Workspaces, Writer,
+    App, Caller, Inbox, Incident, IncidentFilter, Label, Memory, NewNotice, Notice, Order, Place, Put,
+    Remember, Resealed, Resealing, Seats, Settled, Store, StoreError, Taken, Transition, Webhook,
+    WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec, Workspaces, Writer,
 };
 
 #[async_trait]
@@ -228,6 +228,16 @@ impl Webhooks for Backend {
         now_ms: i64,
     ) -> Result<(), StoreError> {
         self.told(self.close_try(webhook, notice, settled, now_ms)).await
+    }
+
+    async fn incidents(
+        &self,
+        filter: &IncidentFilter,
+        scope: Option<&Label>,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<Incident>, StoreError> {
+        self.told(self.list_incidents(filter, scope, before, limit)).await
     }
 
     async fn memory(&self) -> Result<Memory, StoreError> {

@@ -2,7 +2,7 @@
 
 use super::rows::{code_of, unknown};
 use super::webhooks::topics;
-use super::{Backend, Connection};
+use super::{Backend, Connection, incidents};
 use crate::ids::{WebhookId, WorkspaceId};
 use crate::machine::notice::Told;
 use crate::status::Code;
@@ -27,6 +27,18 @@ impl Backend {
             sqlx::query_as("select id, topics, label_key, label_value from webhooks order by id")
                 .fetch_all(tx.db())
                 .await?;
+        let mut news = Vec::new();
+        for notice in notices {
+            if let Some(about) = &notice.about {
+                if is_told(tx.db(), about.told).await? {
+                    continue;
+                }
+                note(tx.db(), about.told, now_ms).await?;
+                news.push((notice, incidents::keep(tx.db(), about, now_ms).await?));
+            } else {
+                news.push((notice, None));
+            }
+        }
         for (id, names, key, value) in rows {
             let topics = topics(&names);
             // Topics that only another version knows are none of these, which is not the same as all.
@@ -35,9 +47,11 @@ impl Backend {
             }
             let spec = WebhookSpec { url: String::new(), topics, label: key.zip(value), is_paused: false };
             let mut is_full = false;
-            for notice in notices.iter().filter(|notice| spec.wants(notice.topic, notice.labels.as_deref())) {
-                insert(tx.db(), id, notice, now_ms).await?;
-                is_full = true;
+            for (notice, incident) in &news {
+                if spec.wants(notice.topic, notice.labels.as_deref()) {
+                    insert(tx.db(), id, notice, *incident, now_ms).await?;
+                    is_full = true;
+                }
             }
             if is_full {
                 keep_bounds(tx.db(), id).await?;
@@ -45,6 +59,9 @@ impl Backend {
         }
         for one in remember {
             note(tx.db(), *one, now_ms).await?;
+            if let Remember::Forget(workspace) = one {
+                incidents::close_of(tx.db(), *workspace, now_ms).await?;
+            }
         }
         tx.commit().await
     }
@@ -79,6 +96,7 @@ impl Backend {
         let mut tx = self.begin().await?;
         let (error, next_ms, dead) = match settled {
             Settled::Taken => {
+                incidents::is_told(tx.db(), notice, now_ms).await?;
                 sqlx::query("delete from notices where id = $1").bind(notice).execute(tx.db()).await?;
                 sqlx::query("update webhooks set last_success_at = $2 where id = $1")
                     .bind(webhook.0)
@@ -134,16 +152,23 @@ impl Backend {
     }
 }
 
-async fn insert(db: &mut Connection, webhook: i64, notice: &NewNotice, now_ms: i64) -> Result<(), Fault> {
+async fn insert(
+    db: &mut Connection,
+    webhook: i64,
+    notice: &NewNotice,
+    incident: Option<i64>,
+    now_ms: i64,
+) -> Result<(), Fault> {
     sqlx::query(
-        "insert into notices (webhook_id, message_id, topic, body, dead, attempts, next_at, created_at) \
-         values ($1, $2, $3, $4, 0, 0, $5, $5)",
+        "insert into notices (webhook_id, message_id, topic, body, dead, attempts, next_at, created_at, incident_id) \
+         values ($1, $2, $3, $4, 0, 0, $5, $5, $6)",
     )
     .bind(webhook)
     .bind(&notice.message_id)
     .bind(notice.topic.as_str())
     .bind(&notice.body)
     .bind(now_ms)
+    .bind(incident)
     .execute(db)
     .await?;
     Ok(())
@@ -171,8 +196,22 @@ async fn keep_bounds(db: &mut Connection, webhook: i64) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn note(db: &mut Connection, remember: Remember, now_ms: i64) -> Result<(), Fault> {
-    let (id, row) = match remember {
+/// Has this been told? By another node, which sees the same of Slack as this one, or by a first try of which nobody learnt that it came in.
+async fn is_told(db: &mut Connection, told: Remember) -> Result<bool, Fault> {
+    let (id, row) = row_of(told, 0);
+    let there: Option<(String, Option<String>)> =
+        sqlx::query_as("select what, code from told where workspace_id = $1")
+            .bind(id)
+            .fetch_optional(db)
+            .await?;
+    Ok(there == row.map(|(what, code, ..)| (what.to_owned(), code.map(str::to_owned))))
+}
+
+type ToldRow = (&'static str, Option<&'static str>, i64, i64);
+
+/// Under which id it is remembered, and as what.
+fn row_of(remember: Remember, now_ms: i64) -> (i64, Option<ToldRow>) {
+    match remember {
         Remember::Told(workspace, Told::Ready) => (workspace.0, Some(("ready", None, now_ms, 0))),
         Remember::Told(workspace, Told::Degraded) => (workspace.0, Some(("degraded", None, now_ms, 0))),
         Remember::Told(workspace, Told::Failed(code)) => {
@@ -183,7 +222,11 @@ async fn note(db: &mut Connection, remember: Remember, now_ms: i64) -> Result<()
             (INCIDENT, Some(("incident", None, since_ms, i64::try_from(peak).unwrap_or(i64::MAX))))
         }
         Remember::NoIncident => (INCIDENT, None),
-    };
+    }
+}
+
+async fn note(db: &mut Connection, remember: Remember, now_ms: i64) -> Result<(), Fault> {
+    let (id, row) = row_of(remember, now_ms);
     sqlx::query("delete from told where workspace_id = $1").bind(id).execute(&mut *db).await?;
     if let Some((what, code, at, peak)) = row {
         sqlx::query("insert into told (workspace_id, what, code, at, peak) values ($1, $2, $3, $4, $5)")

@@ -190,7 +190,7 @@ pub(super) fn unknown(column: &str, value: &str) -> Fault {
     StoreError::Unavailable(format!("{column} holds '{value}', which this version does not know")).into()
 }
 
-fn name(text: &str) -> Result<WorkspaceName, Fault> {
+pub(super) fn name(text: &str) -> Result<WorkspaceName, Fault> {
     WorkspaceName::parse(text).map_err(|_| unknown("workspaces.name", text))
 }
 
