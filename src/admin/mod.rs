@@ -109,7 +109,7 @@ pub trait Node: Send + Sync + 'static {
     fn post_webhook<'a>(
         &'a self,
         url: &'a str,
-        secret: &'a WebhookSecret,
+        secrets: &'a [WebhookSecret],
         body: &'a str,
     ) -> LocalBoxFuture<'a, Result<u16, String>>;
 

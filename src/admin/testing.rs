@@ -267,7 +267,7 @@ impl Node for FakeNode {
     fn post_webhook<'a>(
         &'a self,
         _url: &'a str,
-        _secret: &'a WebhookSecret,
+        _secret: &'a [WebhookSecret],
         _body: &'a str,
     ) -> LocalBoxFuture<'a, Result<u16, String>> {
         Box::pin(async { Err("nothing is posted here".to_owned()) })

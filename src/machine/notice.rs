@@ -64,6 +64,16 @@ topics! {
     IncidentClosed "incident.closed" "Most of them are back.";
 }
 
+impl Topic {
+    /// Is it about many workspaces, whosever they are?
+    pub const fn is_about_many(self) -> bool {
+        match self {
+            Self::IncidentOpened | Self::IncidentClosed => true,
+            Self::Ready | Self::Failed | Self::Degraded | Self::Recovered | Self::Uninstalled => false,
+        }
+    }
+}
+
 /// What was last told of a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {

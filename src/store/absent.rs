@@ -7,9 +7,9 @@ use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::Trouble;
 use crate::store::{
     Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, Incident,
-    IncidentFilter, Label, Memory, NewNotice, NewToken, Notice, Order, Place, Put, Remember, Reserved, Seats,
-    Settled, StoreError, TokenDigest, TokenId, Transition, Webhook, WebhookSpec, Webhooks, When, Workspace,
-    WorkspaceSpec, Workspaces,
+    IncidentFilter, KeptNotice, Label, Memory, NewNotice, NewToken, Notice, Order, Place, Put, Remember,
+    Reserved, Seats, Settled, StoreError, TokenDigest, TokenId, Transition, Webhook, WebhookSpec, Webhooks,
+    When, Workspace, WorkspaceSpec, Workspaces,
 };
 
 /// In the place of a store whose database does not answer yet.
@@ -177,7 +177,13 @@ impl Webhooks for Absent {
         away()
     }
 
-    async fn add_webhook(&self, _: &WebhookSpec, _: &WebhookSecret, _: i64) -> Result<Webhook, StoreError> {
+    async fn add_webhook(
+        &self,
+        _: &WebhookSpec,
+        _: &WebhookSecret,
+        _: &Caller,
+        _: i64,
+    ) -> Result<Webhook, StoreError> {
         away()
     }
 
@@ -185,16 +191,42 @@ impl Webhooks for Absent {
         &self,
         _: WebhookId,
         _: &WebhookSpec,
+        _: &Caller,
         _: i64,
     ) -> Result<Option<Webhook>, StoreError> {
         away()
     }
 
-    async fn remove_webhook(&self, _: WebhookId) -> Result<bool, StoreError> {
+    async fn remove_webhook(&self, _: WebhookId, _: &Caller, _: i64) -> Result<bool, StoreError> {
         away()
     }
 
-    async fn webhook_secret(&self, _: WebhookId) -> Result<Option<WebhookSecret>, StoreError> {
+    async fn rotate_webhook_secret(
+        &self,
+        _: WebhookId,
+        _: &WebhookSecret,
+        _: i64,
+        _: &Caller,
+        _: i64,
+    ) -> Result<Option<Webhook>, StoreError> {
+        away()
+    }
+
+    async fn webhook_secrets(&self, _: WebhookId, _: i64) -> Result<Vec<WebhookSecret>, StoreError> {
+        away()
+    }
+
+    async fn notices(
+        &self,
+        _: WebhookId,
+        _: Option<bool>,
+        _: Option<i64>,
+        _: u32,
+    ) -> Result<Vec<KeptNotice>, StoreError> {
+        away()
+    }
+
+    async fn resend_notice(&self, _: WebhookId, _: &str, _: i64) -> Result<Option<KeptNotice>, StoreError> {
         away()
     }
 
@@ -206,7 +238,14 @@ impl Webhooks for Absent {
         away()
     }
 
-    async fn settle_notice(&self, _: WebhookId, _: i64, _: &Settled, _: i64) -> Result<(), StoreError> {
+    async fn settle_notice(
+        &self,
+        _: WebhookId,
+        _: i64,
+        _: &Settled,
+        _: Option<u16>,
+        _: i64,
+    ) -> Result<(), StoreError> {
         away()
     }
 

@@ -40,7 +40,10 @@ pub use types::{
     App, By, Change, Desired, Order, Place, Put, Seat, Seats, Secret, Taken, TokenHint, Transition, When,
     Workspace, WorkspaceSpec, Writer,
 };
-pub use webhooks::{Memory, NewNotice, Notice, Remember, Settled, Webhook, WebhookSpec, Webhooks};
+pub use webhooks::{
+    KeptNotice, LastPost, MAX_WEBHOOKS, Memory, NewNotice, Notice, Posts, Remember, Settled, Webhook,
+    WebhookSpec, Webhooks,
+};
 
 /// Why the store could not do it. No variant carries a token or a payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

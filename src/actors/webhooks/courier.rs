@@ -27,24 +27,23 @@ pub(super) async fn run(store: Arc<dyn Store>, clock: Clock, poster: Poster, mut
     let mut tasks = Tasks(HashMap::new());
     loop {
         bell.borrow_and_update();
-        let wait = match store.webhooks().await {
-            Ok(webhooks) => {
-                tasks.0.retain(|_, task| !task.is_finished());
-                for webhook in webhooks {
-                    tasks.0.entry(webhook.id).or_insert_with(|| {
-                        let courier = Courier {
-                            id: webhook.id,
-                            store: Arc::clone(&store),
-                            clock,
-                            poster: poster.clone(),
-                            dice: Dice::new(rand::random()),
-                        };
-                        actix_rt::spawn(courier.run(bell.clone()))
-                    });
-                }
-                LOOK_FOR_NEW
+        let wait = if let Ok(webhooks) = store.webhooks().await {
+            tasks.0.retain(|_, task| !task.is_finished());
+            for webhook in webhooks {
+                tasks.0.entry(webhook.id).or_insert_with(|| {
+                    let courier = Courier {
+                        id: webhook.id,
+                        store: Arc::clone(&store),
+                        clock,
+                        poster: poster.clone(),
+                        dice: Dice::new(rand::random()),
+                    };
+                    actix_rt::spawn(courier.run(bell.clone()))
+                });
             }
-            Err(_) => LOOK_AGAIN,
+            LOOK_FOR_NEW
+        } else {
+            LOOK_AGAIN
         };
         tokio::select! {
             rung = bell.changed() => if rung.is_err() { return },
@@ -111,16 +110,19 @@ impl Courier {
     }
 
     async fn deliver(&mut self, client: &awc::Client, url: &str, notice: Notice) {
-        let outcome = match self.store.webhook_secret(self.id).await {
-            Ok(Some(secret)) => {
-                let now_ms = self.clock.now().wall_ms;
+        let asked_ms = self.clock.now().wall_ms;
+        let (outcome, status) = match self.store.webhook_secrets(self.id, asked_ms).await {
+            Ok(secrets) if secrets.is_empty() => return,
+            Ok(secrets) => {
                 let posting =
-                    self.poster.post(client, url, &secret, &notice.message_id, now_ms, &notice.body);
-                posting.await.map(|_| ()).map_err(|error| error.to_string())
+                    self.poster.post(client, url, &secrets, &notice.message_id, asked_ms, &notice.body);
+                match posting.await {
+                    Ok(status) => (Ok(()), Some(status)),
+                    Err(error) => (Err(error.to_string()), error.status()),
+                }
             }
-            Ok(None) => return,
             Err(StoreError::Unavailable(_)) => return sleep(LOOK_AGAIN).await,
-            Err(error) => Err(error.to_string()),
+            Err(error) => (Err(error.to_string()), None),
         };
         let now_ms = self.clock.now().wall_ms;
         let settled = match outcome {
@@ -140,7 +142,7 @@ impl Courier {
             }
         };
         // Until that is stored nothing else is posted: it would only be posted again.
-        while let Err(error) = self.store.settle_notice(self.id, notice.id, &settled, now_ms).await {
+        while let Err(error) = self.store.settle_notice(self.id, notice.id, &settled, status, now_ms).await {
             if !matches!(error, StoreError::Unavailable(_)) {
                 tracing::error!(webhook = %self.id, %error, "what became of a notice cannot be stored");
                 return sleep(LOOK_FOR_NEW).await;

@@ -50,6 +50,16 @@ pub struct Poster {
     pub allow_private: bool,
 }
 
+impl PostError {
+    /// The answer's status, if there was an answer.
+    pub(super) const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(*status),
+            Self::Slow | Self::Unreachable | Self::NoSuchName | Self::Private | Self::BadUrl => None,
+        }
+    }
+}
+
 impl Poster {
     /// A client for the current thread. Redirects are not followed: they would lead past the check of the address.
     pub(super) fn client(&self) -> Client {
@@ -66,12 +76,12 @@ impl Poster {
     pub async fn post_once(
         &self,
         url: &str,
-        secret: &WebhookSecret,
+        secrets: &[WebhookSecret],
         message_id: &str,
         now_ms: i64,
         body: &str,
     ) -> Result<u16, PostError> {
-        self.post(&self.client(), url, secret, message_id, now_ms, body).await
+        self.post(&self.client(), url, secrets, message_id, now_ms, body).await
     }
 
     /// Posts once; the answer's status where it was taken.
@@ -79,7 +89,7 @@ impl Poster {
         &self,
         client: &Client,
         url: &str,
-        secret: &WebhookSecret,
+        secrets: &[WebhookSecret],
         message_id: &str,
         now_ms: i64,
         body: &str,
@@ -96,7 +106,7 @@ impl Poster {
                 .insert_header(("user-agent", concat!("tautline/", env!("CARGO_PKG_VERSION"))))
                 .insert_header(("webhook-id", message_id))
                 .insert_header(("webhook-timestamp", seconds.to_string()))
-                .insert_header(("webhook-signature", sign(secret, message_id, seconds, body)))
+                .insert_header(("webhook-signature", signatures(secrets, message_id, seconds, body)))
                 .force_close();
             let answer = request.send_body(body.to_owned()).await.map_err(|_| PostError::Unreachable)?;
             let status = answer.status();
@@ -120,6 +130,11 @@ impl Poster {
         }
         found.first().copied().ok_or(PostError::NoSuchName)
     }
+}
+
+/// One for each secret: a receiver takes a notice of which any is right.
+fn signatures(secrets: &[WebhookSecret], message_id: &str, seconds: i64, body: &str) -> String {
+    secrets.iter().map(|secret| sign(secret, message_id, seconds, body)).collect::<Vec<_>>().join(" ")
 }
 
 fn sign(secret: &WebhookSecret, message_id: &str, seconds: i64, body: &str) -> String {
@@ -149,11 +164,18 @@ mod tests {
             ["http://127.0.0.1:9/", "http://[::1]:9/", "http://localhost:9/", "https://169.254.169.254/"]
         {
             let secret = WebhookSecret::generate();
-            let posted = poster(false).post_once(url, &secret, "msg_1", 0, "{}").await;
+            let posted = poster(false).post_once(url, &[secret], "msg_1", 0, "{}").await;
             assert_eq!(posted, Err(PostError::Private), "{url}");
         }
         let secret = WebhookSecret::generate();
-        let posted = poster(true).post_once("http://127.0.0.1:9/", &secret, "msg_1", 0, "{}").await;
+        let posted = poster(true).post_once("http://127.0.0.1:9/", &[secret], "msg_1", 0, "{}").await;
         assert_eq!(posted, Err(PostError::Unreachable));
+    }
+    #[test]
+    fn a_notice_bears_a_signature_of_each_secret() {
+        let secrets = [WebhookSecret::generate(), WebhookSecret::generate()];
+        let both = signatures(&secrets, "msg_1", 7, "{}");
+        let each = secrets.map(|secret| sign(&secret, "msg_1", 7, "{}"));
+        assert_eq!(both, each.join(" "));
     }
 }

@@ -6,6 +6,7 @@ use super::rows::{code_of, name};
 use super::{Backend, Connection};
 use crate::ids::{WorkspaceId, WorkspaceName};
 use crate::machine::notice::Told;
+use crate::status::Code;
 use crate::store::fault::Fault;
 use crate::store::incidents::MOST_INCIDENTS;
 use crate::store::{About, Incident, IncidentFilter, Label, Remember};
@@ -74,7 +75,7 @@ pub(super) async fn keep(db: &mut Connection, about: &About, now_ms: i64) -> Res
                 "update incidents set code = $2 where workspace_id = $1 and ended_at is null returning id",
             )
             .bind(workspace.0)
-            .bind(about.code.map(|code| code.as_str()))
+            .bind(about.code.map(Code::as_str))
             .fetch_optional(&mut *db)
             .await?;
             match changed {
@@ -126,7 +127,7 @@ async fn open(db: &mut Connection, workspace: Option<WorkspaceId>, about: &About
         "insert into incidents (workspace_id, code, began_at, peak) values ($1, $2, $3, $4) returning id",
     )
     .bind(workspace.map(|workspace| workspace.0))
-    .bind(about.code.map(|code| code.as_str()))
+    .bind(about.code.map(Code::as_str))
     .bind(about.began_ms)
     .bind(count(about.peak))
     .fetch_one(&mut *db)

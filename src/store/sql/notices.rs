@@ -8,10 +8,27 @@ use crate::machine::notice::Told;
 use crate::status::Code;
 use crate::store::fault::Fault;
 use crate::store::webhooks::{MOST_DEAD, MOST_WAITING};
-use crate::store::{Memory, NewNotice, Notice, Remember, Settled, WebhookSpec};
+use crate::store::{KeptNotice, Memory, NewNotice, Notice, Remember, Settled, WebhookSpec};
 
 /// Under this id lies the open incident.
 const INCIDENT: i64 = 0;
+
+/// Selects [`KeptRow`]s.
+macro_rules! select_kept {
+    ($rest:literal) => {
+        concat!(
+            "select id, message_id, topic, dead, attempts, next_at, created_at, last_error from notices where ",
+            $rest
+        )
+    };
+}
+
+type KeptRow = (i64, String, String, i64, i64, i64, i64, Option<String>);
+
+fn kept((id, message_id, topic, dead, attempts, next_ms, created_ms, last_error): KeptRow) -> KeptNotice {
+    let (is_dead, attempts) = (dead != 0, attempts.unsigned_abs());
+    KeptNotice { id, message_id, topic, is_dead, attempts, next_ms, created_ms, last_error }
+}
 
 type SpecRow = (i64, String, Option<String>, Option<String>);
 
@@ -91,9 +108,22 @@ impl Backend {
         webhook: WebhookId,
         notice: i64,
         settled: &Settled,
+        status: Option<u16>,
         now_ms: i64,
     ) -> Result<(), Fault> {
         let mut tx = self.begin().await?;
+        let taken = i64::from(*settled == Settled::Taken);
+        sqlx::query(
+            "update webhooks set last_post_at = $2, last_post_status = $3, posts_taken = posts_taken + $4, \
+             posts_refused = posts_refused + $5 where id = $1",
+        )
+        .bind(webhook.0)
+        .bind(now_ms)
+        .bind(status.map(i64::from))
+        .bind(taken)
+        .bind(1 - taken)
+        .execute(tx.db())
+        .await?;
         let (error, next_ms, dead) = match settled {
             Settled::Taken => {
                 incidents::is_told(tx.db(), notice, now_ms).await?;
@@ -117,14 +147,59 @@ impl Backend {
         .bind(dead)
         .execute(tx.db())
         .await?;
-        sqlx::query("update webhooks set last_error = $2, last_error_at = $3 where id = $1")
+        sqlx::query(
+            "update webhooks set last_error = $2, last_error_at = $3, notices_given_up = notices_given_up + $4 \
+             where id = $1",
+        )
+        .bind(webhook.0)
+        .bind(error)
+        .bind(now_ms)
+        .bind(dead)
+        .execute(tx.db())
+        .await?;
+        keep_bounds(tx.db(), webhook.0).await?;
+        tx.commit().await
+    }
+
+    pub(super) async fn list_notices(
+        &self,
+        webhook: WebhookId,
+        is_dead: Option<bool>,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<KeptNotice>, Fault> {
+        let rows: Vec<KeptRow> = sqlx::query_as(select_kept!(
+            "webhook_id = $1 and id < $2 and (cast($3 as bigint) is null or dead = $3) order by id desc limit $4"
+        ))
+        .bind(webhook.0)
+        .bind(before.unwrap_or(i64::MAX))
+        .bind(is_dead.map(i64::from))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.reader().await?)
+        .await?;
+        Ok(rows.into_iter().map(kept).collect())
+    }
+
+    pub(super) async fn hurry_notice(
+        &self,
+        webhook: WebhookId,
+        message_id: &str,
+        now_ms: i64,
+    ) -> Result<Option<KeptNotice>, Fault> {
+        let mut tx = self.begin().await?;
+        sqlx::query("update notices set dead = 0, next_at = $3 where webhook_id = $1 and message_id = $2")
             .bind(webhook.0)
-            .bind(error)
+            .bind(message_id)
             .bind(now_ms)
             .execute(tx.db())
             .await?;
-        keep_bounds(tx.db(), webhook.0).await?;
-        tx.commit().await
+        let row: Option<KeptRow> = sqlx::query_as(select_kept!("webhook_id = $1 and message_id = $2"))
+            .bind(webhook.0)
+            .bind(message_id)
+            .fetch_optional(tx.db())
+            .await?;
+        tx.commit().await?;
+        Ok(row.map(kept))
     }
 
     pub(super) async fn read_told(&self) -> Result<Memory, Fault> {
@@ -176,7 +251,7 @@ async fn insert(
 
 /// Of too many that wait the oldest are given up; of too many that were given up the oldest go.
 async fn keep_bounds(db: &mut Connection, webhook: i64) -> Result<(), Fault> {
-    sqlx::query(
+    let given_up = sqlx::query(
         "update notices set dead = 1, last_error = 'too many notices wait for this webhook' \
          where webhook_id = $1 and dead = 0 and id <= \
          (select id from notices where webhook_id = $1 and dead = 0 order by id desc limit 1 offset $2)",
@@ -184,7 +259,15 @@ async fn keep_bounds(db: &mut Connection, webhook: i64) -> Result<(), Fault> {
     .bind(webhook)
     .bind(MOST_WAITING)
     .execute(&mut *db)
-    .await?;
+    .await?
+    .rows_affected();
+    if given_up > 0 {
+        sqlx::query("update webhooks set notices_given_up = notices_given_up + $2 where id = $1")
+            .bind(webhook)
+            .bind(i64::try_from(given_up).unwrap_or(i64::MAX))
+            .execute(&mut *db)
+            .await?;
+    }
     sqlx::query(
         "delete from notices where webhook_id = $1 and dead = 1 and id <= \
          (select id from notices where webhook_id = $1 and dead = 1 order by id desc limit 1 offset $2)",
