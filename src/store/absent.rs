@@ -230,6 +230,10 @@ impl Webhooks for Absent {
         away()
     }
 
+    async fn may_post(&self) -> Result<bool, StoreError> {
+        away()
+    }
+
     async fn publish(&self, _: &[NewNotice], _: &[Remember], _: i64) -> Result<(), StoreError> {
         away()
     }

@@ -248,6 +248,9 @@ pub trait Webhooks: Send + Sync + 'static {
         now_ms: i64,
     ) -> Result<Option<KeptNotice>, StoreError>;
 
+    /// Is posting this node's? Of several on one database one posts at a time, and another takes over when that one is gone.
+    async fn may_post(&self) -> Result<bool, StoreError>;
+
     /// Notices for every webhook that wants them, and what to remember with them: all or nothing.
     async fn publish(
         &self,

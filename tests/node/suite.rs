@@ -20,4 +20,4 @@ mod shared;
 mod steering;
 mod truth;
 mod uninstall;
-mod webhooks;
+pub(crate) mod webhooks;

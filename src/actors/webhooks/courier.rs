@@ -14,20 +14,20 @@ use crate::clock::Clock;
 use crate::ids::WebhookId;
 use crate::machine::dice::Dice;
 use crate::machine::notice::retry;
-use crate::store::{Notice, Settled, Store, StoreError};
+use crate::store::{Notice, Settled, Store, StoreError, Webhook};
 
 /// Between looks at a store that does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Another node of the same database may have made one: looked for every so often.
-const LOOK_FOR_NEW: Duration = Duration::from_secs(30);
+/// Another node of the same database may have made a webhook, or a notice: looked for every so often.
+const LOOK_FOR_NEW: Duration = Duration::from_secs(5);
 
-/// Keeps a task for every webhook there is.
+/// Keeps a task for every webhook there is, as long as posting is this node's: of several on one database one posts.
 pub(super) async fn run(store: Arc<dyn Store>, clock: Clock, poster: Poster, mut bell: watch::Receiver<u64>) {
     let mut tasks = Tasks(HashMap::new());
     loop {
         bell.borrow_and_update();
-        let wait = if let Ok(webhooks) = store.webhooks().await {
+        let wait = if let Ok(Some(webhooks)) = ours(&*store).await {
             tasks.0.retain(|_, task| !task.is_finished());
             for webhook in webhooks {
                 tasks.0.entry(webhook.id).or_insert_with(|| {
@@ -43,6 +43,8 @@ pub(super) async fn run(store: Arc<dyn Store>, clock: Clock, poster: Poster, mut
             }
             LOOK_FOR_NEW
         } else {
+            // Not this node's, or not known to be.
+            tasks.end();
             LOOK_AGAIN
         };
         tokio::select! {
@@ -52,14 +54,24 @@ pub(super) async fn run(store: Arc<dyn Store>, clock: Clock, poster: Poster, mut
     }
 }
 
+async fn ours(store: &dyn Store) -> Result<Option<Vec<Webhook>>, StoreError> {
+    if store.may_post().await? { Ok(Some(store.webhooks().await?)) } else { Ok(None) }
+}
+
 /// They end with whoever keeps them.
 struct Tasks(HashMap<WebhookId, JoinHandle<()>>);
 
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        for task in self.0.values() {
+impl Tasks {
+    fn end(&mut self) {
+        for (_, task) in self.0.drain() {
             task.abort();
         }
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -72,7 +84,7 @@ struct Courier {
 }
 
 impl Courier {
-    /// Posts until the webhook is gone.
+    /// Posts until the webhook is gone, or posting is another node's.
     async fn run(mut self, mut bell: watch::Receiver<u64>) {
         let client = self.poster.client();
         loop {
@@ -104,6 +116,10 @@ impl Courier {
         let wait_ms = notice.next_ms.saturating_sub(self.clock.now().wall_ms);
         if wait_ms > 0 {
             return Ok(Next::In(Duration::from_millis(wait_ms.unsigned_abs())));
+        }
+        // Looked at before each: another node may have taken over since.
+        if !self.store.may_post().await? {
+            return Ok(Next::Gone);
         }
         let webhook = self.store.webhook(self.id).await?;
         Ok(webhook.map_or(Next::Gone, |webhook| Next::Now(webhook.spec.url, notice)))

@@ -239,6 +239,10 @@ impl Webhooks for Backend {
         self.told(self.hurry_notice(webhook, message_id, now_ms)).await
     }
 
+    async fn may_post(&self) -> Result<bool, StoreError> {
+        self.told(self.hold_posting()).await
+    }
+
     async fn publish(
         &self,
         notices: &[NewNotice],
