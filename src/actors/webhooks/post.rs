@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use awc::error::SendRequestError;
 use awc::{Client, Connector};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -108,7 +109,10 @@ impl Poster {
                 .insert_header(("webhook-timestamp", seconds.to_string()))
                 .insert_header(("webhook-signature", signatures(secrets, message_id, seconds, body)))
                 .force_close();
-            let answer = request.send_body(body.to_owned()).await.map_err(|_| PostError::Unreachable)?;
+            let answer = request.send_body(body.to_owned()).await.map_err(|error| {
+                let is_slow = matches!(error, SendRequestError::Timeout);
+                if is_slow { PostError::Slow } else { PostError::Unreachable }
+            })?;
             let status = answer.status();
             if status.is_success() { Ok(status.as_u16()) } else { Err(PostError::Status(status.as_u16())) }
         };
@@ -145,6 +149,8 @@ fn sign(secret: &WebhookSecret, message_id: &str, seconds: i64, body: &str) -> S
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
     use super::*;
     use crate::slack::tls::client_config;
 
@@ -177,5 +183,34 @@ mod tests {
         let both = signatures(&secrets, "msg_1", 7, "{}");
         let each = secrets.map(|secret| sign(&secret, "msg_1", 7, "{}"));
         assert_eq!(both, each.join(" "));
+    }
+
+    #[actix_rt::test]
+    async fn an_answer_that_does_not_come_is_waited_for_ten_seconds_and_one_without_an_end_is_not_read() {
+        let poster = Poster { tls: client_config(None).unwrap(), allow_private: true };
+        let secrets = [WebhookSecret::generate()];
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let endless = actix_rt::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            socket.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+            let chunk = [b"10000\r\n".as_slice(), &vec![b'x'; 0x10000], b"\r\n"].concat();
+            let mut sent = 0_usize;
+            while socket.write_all(&chunk).await.is_ok() {
+                sent += chunk.len();
+            }
+            // It takes no more than what lies in the sockets' buffers.
+            sent
+        });
+        assert_eq!(poster.post_once(&url, &secrets, "msg_1", 0, "{}").await, Ok(200));
+        assert!(endless.await.unwrap() < 32 << 20);
+
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        // Time passes where everything waits.
+        tokio::time::pause();
+        let began = tokio::time::Instant::now();
+        assert_eq!(poster.post_once(&url, &secrets, "msg_1", 0, "{}").await, Err(PostError::Slow));
+        assert_eq!(began.elapsed().as_secs(), 10);
     }
 }
