@@ -11,6 +11,7 @@ mod apps;
 mod audit;
 mod auth;
 mod idempotency;
+mod incidents;
 mod jobs;
 mod log;
 mod manifest;
@@ -109,7 +110,7 @@ pub trait Node: Send + Sync + 'static {
     fn post_webhook<'a>(
         &'a self,
         url: &'a str,
-        secret: &'a WebhookSecret,
+        secrets: &'a [WebhookSecret],
         body: &'a str,
     ) -> LocalBoxFuture<'a, Result<u16, String>>;
 
@@ -190,6 +191,7 @@ pub fn service(
             .configure(manifest::routes)
             .configure(stats::routes)
             .configure(stream::routes)
+            .configure(incidents::routes)
             .configure(webhooks::routes)
             .default_service(web::to(problem::not_found));
         let metrics = web::scope("/metrics")

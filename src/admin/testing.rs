@@ -248,7 +248,10 @@ impl Node for FakeNode {
     }
 
     fn webhooks(&self) -> Arc<dyn Webhooks> {
-        Arc::new(Absent)
+        match &self.real {
+            Some((real, _)) => Arc::clone(real) as Arc<dyn Webhooks>,
+            None => Arc::new(Absent),
+        }
     }
 
     fn webhooks_changed(&self) {}
@@ -264,7 +267,7 @@ impl Node for FakeNode {
     fn post_webhook<'a>(
         &'a self,
         _url: &'a str,
-        _secret: &'a WebhookSecret,
+        _secret: &'a [WebhookSecret],
         _body: &'a str,
     ) -> LocalBoxFuture<'a, Result<u16, String>> {
         Box::pin(async { Err("nothing is posted here".to_owned()) })
@@ -510,6 +513,12 @@ impl Workspaces for FakeStore {
     async fn slack_app(&self, _slack_app_id: &str) -> Result<Option<StoredApp>, StoreError> {
         self.check()?;
         Ok(None)
+    }
+
+    async fn forgive(&self, name: &WorkspaceName, _now_ms: i64) -> Result<bool, StoreError> {
+        self.check()?;
+        let mut rows = self.rows.lock().unwrap();
+        Ok(rows.get_mut(name).is_some_and(|row| row.trouble.take().is_some()))
     }
 
     async fn app(&self, id: AppId) -> Result<Option<StoredApp>, StoreError> {

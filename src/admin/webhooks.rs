@@ -1,30 +1,31 @@
 //! `/api/v1/webhooks`: who is told of changes.
 
-use std::time::Duration;
+mod body;
+mod notices;
+#[cfg(test)]
+mod tests;
 
 use actix_web::http::{Method, header};
-use actix_web::web::{Data, Path, Payload, ServiceConfig, delete, get, patch, post, resource};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
-use serde_json::{Map, Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use url::Url;
+use actix_web::web::{Path, Payload, ServiceConfig, delete, patch, post, resource, route};
+use actix_web::{HttpRequest, HttpResponse, guard};
+use serde_json::{Value, json};
 
-use super::Node;
-use super::problem::{Code, FieldError, Problem, wrong_method};
+use super::access::Access;
+use super::moment::rfc3339;
+use super::problem::{Code, Problem, wrong_method};
+use super::query::{self, Taken, digits};
 use crate::ids::WebhookId;
-use crate::machine::notice::Topic;
 use crate::secret::WebhookSecret;
 use crate::store::{Webhook, WebhookSpec};
 
-const MAX_BODY: usize = 16 * 1024;
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_URL: usize = 2_000;
-/// Each has a task of its own and a row of every notice.
-const MAX_WEBHOOKS: usize = 50;
 const PREFIX: &str = "whk_";
+/// How long an old secret goes on signing, hours.
+const KEEP_OLD: u16 = 24;
+const KEEP_OLD_AT_MOST: u16 = 168;
+const HOUR_MS: i64 = 3_600_000;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
+    let get = || route().guard(guard::Any(guard::Get()).or(guard::Head()));
     let all = resource("/webhooks")
         .route(get().to(list))
         .route(post().to(create))
@@ -34,33 +35,26 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route(patch().to(change))
         .route(delete().to(remove))
         .default_service(wrong_method(&[Method::GET, Method::PATCH, Method::DELETE]));
-    let test = resource("/webhooks/{id}/test")
-        .route(post().to(try_out))
-        .default_service(wrong_method(&[Method::POST]));
-    config.service(all).service(one).service(test);
+    let test = resource("/webhooks/{id}/test").route(post().to(try_out));
+    let rotate = resource("/webhooks/{id}/rotate").route(post().to(rotate));
+    config.service(all).service(one).configure(notices::routes);
+    for of in [test, rotate] {
+        config.service(of.default_service(wrong_method(&[Method::POST])));
+    }
 }
 
-async fn list(node: Data<dyn Node>) -> Result<HttpResponse, Problem> {
-    let data: Vec<_> = node.webhooks().webhooks().await?.iter().map(show).collect();
+async fn list(node: Access) -> Result<HttpResponse, Problem> {
+    let all = node.webhooks().webhooks().await?;
+    let data: Vec<_> = all.iter().filter(|webhook| is_theirs(&node, webhook)).map(show).collect();
     Ok(HttpResponse::Ok().json(json!({ "data": data, "next_cursor": null })))
 }
 
-async fn create(
-    request: HttpRequest,
-    payload: Payload,
-    node: Data<dyn Node>,
-) -> Result<HttpResponse, Problem> {
-    let body = body(&request, payload).await?;
+async fn create(request: HttpRequest, payload: Payload, node: Access) -> Result<HttpResponse, Problem> {
+    let body = body::read(&request, payload).await?;
     let blank = WebhookSpec { url: String::new(), topics: Vec::new(), label: None, is_paused: false };
-    let spec = read_spec(body, blank, &**node)?;
-    let store = node.webhooks();
-    if store.webhooks().await?.len() >= MAX_WEBHOOKS {
-        let detail =
-            format!("there are {MAX_WEBHOOKS} webhooks, which is all there can be; remove one first");
-        return Err(Problem::new(Code::Conflict, detail));
-    }
+    let spec = body::spec(body, blank, &**node)?;
     let secret = WebhookSecret::generate();
-    let webhook = store.add_webhook(&spec, &secret, node.now_ms()).await?;
+    let webhook = node.webhooks().add_webhook(&spec, &secret, node.caller(), node.now_ms()).await?;
     node.webhooks_changed();
     let mut shown = show(&webhook);
     if let Some(shown) = shown.as_object_mut() {
@@ -71,8 +65,8 @@ async fn create(
     Ok(HttpResponse::Created().insert_header((header::LOCATION, place)).json(shown))
 }
 
-async fn read(id: Path<String>, node: Data<dyn Node>) -> Result<HttpResponse, Problem> {
-    let webhook = find(&id, &**node).await?;
+async fn read(id: Path<String>, node: Access) -> Result<HttpResponse, Problem> {
+    let webhook = find(&id, &node).await?;
     Ok(HttpResponse::Ok().json(show(&webhook)))
 }
 
@@ -80,19 +74,19 @@ async fn change(
     id: Path<String>,
     request: HttpRequest,
     payload: Payload,
-    node: Data<dyn Node>,
+    node: Access,
 ) -> Result<HttpResponse, Problem> {
-    let body = body(&request, payload).await?;
-    let webhook = find(&id, &**node).await?;
-    let spec = read_spec(body, webhook.spec, &**node)?;
-    let changed = node.webhooks().change_webhook(webhook.id, &spec, node.now_ms()).await?;
+    let body = body::read(&request, payload).await?;
+    let webhook = find(&id, &node).await?;
+    let spec = body::spec(body, webhook.spec, &**node)?;
+    let changed = node.webhooks().change_webhook(webhook.id, &spec, node.caller(), node.now_ms()).await?;
     node.webhooks_changed();
     Ok(HttpResponse::Ok().json(show(&changed.ok_or_else(|| unknown(&id))?)))
 }
 
-async fn remove(id: Path<String>, node: Data<dyn Node>) -> Result<HttpResponse, Problem> {
+async fn remove(id: Path<String>, node: Access) -> Result<HttpResponse, Problem> {
     let found = parse_id(&id)?;
-    if !node.webhooks().remove_webhook(found).await? {
+    if !node.webhooks().remove_webhook(found, node.caller(), node.now_ms()).await? {
         return Err(unknown(&id));
     }
     node.webhooks_changed();
@@ -100,23 +94,49 @@ async fn remove(id: Path<String>, node: Data<dyn Node>) -> Result<HttpResponse, 
 }
 
 /// Posts a notice of the topic `webhook.test` at once, past the queue, and tells what became of it.
-async fn try_out(id: Path<String>, node: Data<dyn Node>) -> Result<HttpResponse, Problem> {
-    let webhook = find(&id, &**node).await?;
-    let secret = node.webhooks().webhook_secret(webhook.id).await?.ok_or_else(|| unknown(&id))?;
+async fn try_out(id: Path<String>, node: Access) -> Result<HttpResponse, Problem> {
+    let webhook = find(&id, &node).await?;
+    let secrets = node.webhooks().webhook_secrets(webhook.id, node.now_ms()).await?;
     let body = json!({ "type": "webhook.test", "timestamp": rfc3339(node.now_ms()), "data": {} }).to_string();
-    let shown = match node.post_webhook(&webhook.spec.url, &secret, &body).await {
+    let shown = match node.post_webhook(&webhook.spec.url, &secrets, &body).await {
         Ok(status) => json!({ "taken": true, "status": status, "error": null }),
         Err(error) => json!({ "taken": false, "status": null, "error": error }),
     };
     Ok(HttpResponse::Ok().json(shown))
 }
 
-async fn find(id: &str, node: &dyn Node) -> Result<Webhook, Problem> {
-    node.webhooks().webhook(parse_id(id)?).await?.ok_or_else(|| unknown(id))
+/// Another secret, told this once; the one before signs beside it for a while.
+async fn rotate(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
+    let mut hours = KEEP_OLD;
+    query::read(request.query_string(), "keep_old_hours", |key, value| match key {
+        "keep_old_hours" => {
+            let read = digits(value).filter(|hours| *hours <= KEEP_OLD_AT_MOST);
+            Taken::of(read.ok_or_else(|| format!("a number from 0 to {KEEP_OLD_AT_MOST}")), &mut hours)
+        }
+        _ => Taken::Unknown,
+    })?;
+    let webhook = find(&id, &node).await?;
+    let (secret, now_ms) = (WebhookSecret::generate(), node.now_ms());
+    let until_ms = now_ms.saturating_add(i64::from(hours).saturating_mul(HOUR_MS));
+    let rotated =
+        node.webhooks().rotate_webhook_secret(webhook.id, &secret, until_ms, node.caller(), now_ms).await?;
+    let rotated = rotated.ok_or_else(|| unknown(&id))?;
+    let until = rotated.old_secret_until_ms.map(rfc3339);
+    Ok(HttpResponse::Ok().json(json!({ "secret": secret.expose(), "old_secret_until": until })))
+}
+
+async fn find(id: &str, node: &Access) -> Result<Webhook, Problem> {
+    let found = node.webhooks().webhook(parse_id(id)?).await?;
+    found.filter(|webhook| is_theirs(node, webhook)).ok_or_else(|| unknown(id))
+}
+
+/// Who sees one label alone sees the webhooks that are for it.
+fn is_theirs(node: &Access, webhook: &Webhook) -> bool {
+    node.caller().scope.as_ref().is_none_or(|scope| webhook.spec.is_for(scope))
 }
 
 fn parse_id(id: &str) -> Result<WebhookId, Problem> {
-    let number = id.strip_prefix(PREFIX).and_then(|number| number.parse().ok());
+    let number = id.strip_prefix(PREFIX).and_then(digits);
     number.map(WebhookId).ok_or_else(|| unknown(id))
 }
 
@@ -128,6 +148,12 @@ fn unknown(id: &str) -> Problem {
 fn show(webhook: &Webhook) -> Value {
     let spec = &webhook.spec;
     let (error, at) = webhook.last_error.clone().unzip();
+    let last = webhook.last_post.map(|post| {
+        let is_taken = post.status.is_some_and(|status| (200..300).contains(&status));
+        let error = error.as_ref().filter(|_| !is_taken);
+        json!({ "at": rfc3339(post.at_ms), "taken": is_taken, "status": post.status, "error": error })
+    });
+    let posts = webhook.posts;
     json!({
         "id": format!("{PREFIX}{}", webhook.id),
         "url": spec.url,
@@ -136,155 +162,15 @@ fn show(webhook: &Webhook) -> Value {
         "paused": spec.is_paused,
         "waiting": webhook.waiting,
         "given_up": webhook.dead,
+        "last_post": last,
         "last_error": error,
         "last_error_at": at.map(rfc3339),
         "last_success_at": webhook.last_success_ms.map(rfc3339),
+        "counters": {
+            "posts_taken": posts.taken, "posts_refused": posts.refused, "notices_given_up": posts.given_up,
+        },
+        "old_secret_until": webhook.old_secret_until_ms.map(rfc3339),
         "created_at": rfc3339(webhook.created_ms),
         "updated_at": rfc3339(webhook.updated_ms),
     })
-}
-
-async fn body(request: &HttpRequest, payload: Payload) -> Result<Map<String, Value>, Problem> {
-    if !request.content_type().eq_ignore_ascii_case("application/json") {
-        return Err(Problem::new(Code::UnsupportedMediaType, "send 'Content-Type: application/json'"));
-    }
-    let bytes = actix_rt::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(MAX_BODY))
-        .await
-        .map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come within 10 seconds"))?
-        .map_err(|_| Problem::new(Code::BodyTooLarge, "a webhook takes at most 16 KiB"))?
-        .map_err(|_| Problem::new(Code::InvalidRequest, "the body broke off"))?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        Problem::new(Code::MalformedJson, format!("no JSON from line {line}, column {column} on"))
-    })?;
-    match value {
-        Value::Object(map) => Ok(map),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(Problem::new(Code::InvalidRequest, "the body must be a JSON object"))
-        }
-    }
-}
-
-/// What is asked for, over what is there: a field that is absent stays as it is.
-fn read_spec(body: Map<String, Value>, there: WebhookSpec, node: &dyn Node) -> Result<WebhookSpec, Problem> {
-    let mut spec = there;
-    let mut errors = Vec::new();
-    for (field, value) in body {
-        let read = match field.as_str() {
-            "url" => url(&value, node).map(|url| spec.url = url),
-            "topics" => topics(&value).map(|topics| spec.topics = topics),
-            "label" => label(&value).map(|label| spec.label = label),
-            "paused" => value
-                .as_bool()
-                .map(|paused| spec.is_paused = paused)
-                .ok_or_else(|| "must be true or false".into()),
-            _ => Err("unknown; the fields are url, topics, label and paused".to_owned()),
-        };
-        let shown = field.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect();
-        errors.extend(read.err().map(|message| FieldError { field: shown, message }));
-    }
-    if errors.is_empty() && spec.url.is_empty() {
-        errors.push(FieldError { field: "url".into(), message: "a new webhook needs its url".into() });
-    }
-    if errors.is_empty() { Ok(spec) } else { Err(Problem::fields(Code::InvalidFields, errors)) }
-}
-
-fn url(value: &Value, node: &dyn Node) -> Result<String, String> {
-    let allows_private = node.allows_private_webhooks();
-    let must =
-        if allows_private { "must be an http:// or https:// address" } else { "must be an https:// address" };
-    let text = value.as_str().filter(|text| text.len() <= MAX_URL).ok_or(must)?;
-    let url = Url::parse(text).map_err(|_| must)?;
-    if url.scheme() != "https" && !(allows_private && url.scheme() == "http") {
-        return Err(must.into());
-    }
-    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err("must have no user, password or fragment".into());
-    }
-    let ip = match url.host() {
-        Some(url::Host::Ipv4(ip)) => Some(ip.into()),
-        Some(url::Host::Ipv6(ip)) => Some(ip.into()),
-        Some(url::Host::Domain(_)) => None,
-        None => return Err(must.into()),
-    };
-    if !allows_private && ip.is_some_and(|ip| !node.is_public(ip)) {
-        return Err("lies in a private network; the setting webhooks_allow_private would allow it".into());
-    }
-    Ok(url.into())
-}
-
-/// Null and an empty list: all of them.
-fn topics(value: &Value) -> Result<Vec<Topic>, String> {
-    let known = || Topic::ALL.iter().map(|topic| topic.as_str()).collect::<Vec<_>>().join(", ");
-    let must = || format!("must be a list of these: {}", known());
-    match value {
-        Value::Null => Ok(Vec::new()),
-        Value::Array(all) => {
-            let mut topics = all
-                .iter()
-                .map(|one| one.as_str().and_then(Topic::parse))
-                .collect::<Option<Vec<_>>>()
-                .ok_or_else(must)?;
-            topics.sort_unstable();
-            topics.dedup();
-            Ok(topics)
-        }
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => Err(must()),
-    }
-}
-
-fn label(value: &Value) -> Result<Option<(String, String)>, String> {
-    if value.is_null() {
-        return Ok(None);
-    }
-    let pair = value.as_str().filter(|text| text.len() <= 1_100 && !text.contains(char::is_control));
-    let pair = pair.and_then(|text| text.split_once(':')).filter(|(key, _)| !key.is_empty());
-    pair.map(|(key, value)| Some((key.to_owned(), value.to_owned())))
-        .ok_or_else(|| "must be key:value, like tenant:42, or null".to_owned())
-}
-
-fn rfc3339(ms: i64) -> String {
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
-    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_web::http::StatusCode;
-    use actix_web::test::TestRequest;
-
-    use super::super::testing::{FakeNode, ask, code};
-    use super::*;
-
-    #[actix_web::test]
-    async fn what_is_wrong_with_a_webhook_is_told_by_its_field_and_its_address_is_not_repeated() {
-        for (body, field) in [
-            (json!({}), "url"),
-            (json!({"url": "http://hooks.example.com/secret"}), "url"),
-            (json!({"url": "https://user:secret@hooks.example.com/"}), "url"),
-            (json!({"url": "https://127.0.0.1/secret"}), "url"),
-            (json!({"url": "secret"}), "url"),
-            (json!({"url": "https://hooks.example.com/", "topics": ["workspace.secret"]}), "topics"),
-            (json!({"url": "https://hooks.example.com/", "label": "secret"}), "label"),
-            (json!({"url": "https://hooks.example.com/", "paused": "secret"}), "paused"),
-            (json!({"url": "https://hooks.example.com/", "secret": "whsec_x"}), "secret"),
-        ] {
-            let request = TestRequest::post().uri("/api/v1/webhooks").set_json(&body);
-            let answer = ask(&FakeNode::new(), request).await;
-            assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
-            assert_eq!(code(&answer), "invalid_fields");
-            assert_eq!(answer.json()["errors"][0]["field"], field, "{body}");
-            let said = answer.json()["errors"][0]["message"].to_string();
-            assert!(!said.contains("secret"), "{said}");
-        }
-    }
-
-    #[actix_web::test]
-    async fn what_is_no_webhooks_id_is_not_found() {
-        for id in ["x", "whk_", "whk_x", "1"] {
-            let answer =
-                ask(&FakeNode::new(), TestRequest::get().uri(&format!("/api/v1/webhooks/{id}"))).await;
-            assert_eq!(code(&answer), "not_found");
-        }
-    }
 }

@@ -108,13 +108,13 @@ impl admin::Node for Inside {
     fn post_webhook<'a>(
         &'a self,
         url: &'a str,
-        secret: &'a WebhookSecret,
+        secrets: &'a [WebhookSecret],
         body: &'a str,
     ) -> LocalBoxFuture<'a, Result<u16, String>> {
         let message_id = format!("msg_{:032x}", rand::random::<u128>());
         Box::pin(async move {
             let posted =
-                self.poster.post_once(url, secret, &message_id, self.clock.now().wall_ms, body).await;
+                self.poster.post_once(url, secrets, &message_id, self.clock.now().wall_ms, body).await;
             posted.map_err(|error| error.to_string())
         })
     }

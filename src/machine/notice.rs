@@ -65,6 +65,16 @@ topics! {
     IncidentClosed "incident.closed" "Most of them are back.";
 }
 
+impl Topic {
+    /// Is it about many workspaces, whosever they are?
+    pub const fn is_about_many(self) -> bool {
+        match self {
+            Self::IncidentOpened | Self::IncidentClosed => true,
+            Self::Ready | Self::Failed | Self::Degraded | Self::Recovered | Self::Uninstalled => false,
+        }
+    }
+}
+
 /// What was last told of a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -131,6 +141,8 @@ pub enum Action {
         code: Option<Code>,
         /// Since when it is as it is, milliseconds since 1970.
         since_ms: i64,
+        /// Since when it has been in trouble; the last trouble's where it is over.
+        began_ms: i64,
         /// To be remembered.
         told: Told,
     },

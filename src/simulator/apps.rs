@@ -254,6 +254,8 @@ impl State {
     fn install(&mut self, index: usize, team: Team) {
         if let Some(token) = &team.bot_token {
             self.bot_tokens.insert(token.clone(), (index, team.team_id.clone()));
+            // Installed again it is good again.
+            self.revoked.remove(token);
         }
         let Some(app) = self.apps.get_mut(index) else { return };
         match app.teams.iter_mut().find(|known| known.team_id == team.team_id) {

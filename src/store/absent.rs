@@ -6,10 +6,10 @@ use crate::ids::{AppId, WebhookId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::Trouble;
 use crate::store::{
-    Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, Memory,
-    NewNotice, NewToken, Notice, Order, Place, Put, Remember, Reserved, Seats, Settled, StoreError,
-    TokenDigest, TokenId, Transition, Webhook, WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec,
-    Workspaces,
+    Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, Incident,
+    IncidentFilter, KeptNotice, Label, Memory, NewNotice, NewToken, Notice, Order, Place, Put, Remember,
+    Reserved, Seats, Settled, StoreError, TokenDigest, TokenId, Transition, Webhook, WebhookSpec, Webhooks,
+    When, Workspace, WorkspaceSpec, Workspaces,
 };
 
 /// In the place of a store whose database does not answer yet.
@@ -103,6 +103,10 @@ impl Workspaces for Absent {
         away()
     }
 
+    async fn forgive(&self, _: &WorkspaceName, _: i64) -> Result<bool, StoreError> {
+        away()
+    }
+
     async fn note_limit(&self, _: WorkspaceId, _: i64) -> Result<bool, StoreError> {
         away()
     }
@@ -173,7 +177,13 @@ impl Webhooks for Absent {
         away()
     }
 
-    async fn add_webhook(&self, _: &WebhookSpec, _: &WebhookSecret, _: i64) -> Result<Webhook, StoreError> {
+    async fn add_webhook(
+        &self,
+        _: &WebhookSpec,
+        _: &WebhookSecret,
+        _: &Caller,
+        _: i64,
+    ) -> Result<Webhook, StoreError> {
         away()
     }
 
@@ -181,16 +191,46 @@ impl Webhooks for Absent {
         &self,
         _: WebhookId,
         _: &WebhookSpec,
+        _: &Caller,
         _: i64,
     ) -> Result<Option<Webhook>, StoreError> {
         away()
     }
 
-    async fn remove_webhook(&self, _: WebhookId) -> Result<bool, StoreError> {
+    async fn remove_webhook(&self, _: WebhookId, _: &Caller, _: i64) -> Result<bool, StoreError> {
         away()
     }
 
-    async fn webhook_secret(&self, _: WebhookId) -> Result<Option<WebhookSecret>, StoreError> {
+    async fn rotate_webhook_secret(
+        &self,
+        _: WebhookId,
+        _: &WebhookSecret,
+        _: i64,
+        _: &Caller,
+        _: i64,
+    ) -> Result<Option<Webhook>, StoreError> {
+        away()
+    }
+
+    async fn webhook_secrets(&self, _: WebhookId, _: i64) -> Result<Vec<WebhookSecret>, StoreError> {
+        away()
+    }
+
+    async fn notices(
+        &self,
+        _: WebhookId,
+        _: Option<bool>,
+        _: Option<i64>,
+        _: u32,
+    ) -> Result<Vec<KeptNotice>, StoreError> {
+        away()
+    }
+
+    async fn resend_notice(&self, _: WebhookId, _: &str, _: i64) -> Result<Option<KeptNotice>, StoreError> {
+        away()
+    }
+
+    async fn may_post(&self) -> Result<bool, StoreError> {
         away()
     }
 
@@ -202,7 +242,24 @@ impl Webhooks for Absent {
         away()
     }
 
-    async fn settle_notice(&self, _: WebhookId, _: i64, _: &Settled, _: i64) -> Result<(), StoreError> {
+    async fn settle_notice(
+        &self,
+        _: WebhookId,
+        _: i64,
+        _: &Settled,
+        _: Option<u16>,
+        _: i64,
+    ) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn incidents(
+        &self,
+        _: &IncidentFilter,
+        _: Option<&Label>,
+        _: Option<i64>,
+        _: u32,
+    ) -> Result<Vec<Incident>, StoreError> {
         away()
     }
 

@@ -65,6 +65,12 @@ macro_rules! conformance {
             webhooks: a_notice_that_fails_is_due_later_and_one_that_is_given_up_is_shown;
             webhooks: of_too_many_notices_the_oldest_are_given_up;
             webhooks: what_was_told_is_remembered_over_a_reopening;
+            webhooks: what_is_told_is_an_incident_from_its_beginning_to_its_end_and_is_told_once;
+            webhooks: who_sees_one_label_finds_the_incidents_of_its_workspaces_alone;
+            webhooks: an_old_secret_signs_beside_the_new_one_until_its_time_and_one_before_that_no_more;
+            webhooks: what_was_given_up_is_due_again_when_it_is_asked_for_and_posts_are_counted;
+            webhooks: who_sees_one_label_has_webhooks_for_it_and_no_others;
+            webhooks: changes_of_webhooks_are_written_down_without_their_secret;
             events: events_come_back_as_they_went_in_odd_bytes_included;
             events: a_key_seen_before_is_a_duplicate_and_not_stored_again;
             events: duplicates_inside_a_group_are_found;

@@ -7,6 +7,7 @@ mod accounts;
 mod conformance;
 mod fault;
 mod inbox;
+mod incidents;
 mod key;
 mod key_check;
 mod open;
@@ -32,6 +33,7 @@ pub use accounts::{
     ANSWERS_KEPT_MS, Accounts, Action, AnswerKey, ApiToken, AuditEntry, AuditFilter, Caller, Changes, Deed,
     Label, MAX_TOKENS, NewToken, Place as AnswerPlace, Reserved, Role, TokenDigest, TokenId, UNDER_WAY_MS,
 };
+pub use incidents::{About, Incident, IncidentFilter};
 pub use key::{generate_key_file, generate_key_text};
 pub use open::{OpenOptions, Opened, exists, kind, open, open_beside, shown};
 pub use reseal::{Resealed, Resealing};
@@ -39,7 +41,10 @@ pub use types::{
     App, By, Change, Desired, Order, Place, Put, Seat, Seats, Secret, Taken, TokenHint, Transition, When,
     Workspace, WorkspaceSpec, Writer,
 };
-pub use webhooks::{Memory, NewNotice, Notice, Remember, Settled, Webhook, WebhookSpec, Webhooks};
+pub use webhooks::{
+    KeptNotice, LastPost, MAX_WEBHOOKS, Memory, NewNotice, Notice, Posts, Remember, Settled, Webhook,
+    WebhookSpec, Webhooks,
+};
 
 /// Why the store could not do it. No variant carries a token or a payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -156,8 +161,12 @@ pub trait Workspaces: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
 
     /// Notes what keeps a living workspace down, unless what is noted already says more ([`Trouble::replaces`]) or something that
-    /// mends it came later: a new bot token, a change from wanted off to wanted on, another app. False when it was not noted.
+    /// mends it came later: a new bot token, a change from wanted off to wanted on, another app, or [`Workspaces::forgive`]. False when it was not noted.
     async fn note_trouble(&self, workspace: WorkspaceId, trouble: Trouble) -> Result<bool, StoreError>;
+
+    /// What keeps a living workspace down is over: somebody says so who has looked, and what Slack says later of earlier times is
+    /// stale. False when nothing did, or there is no such workspace.
+    async fn forgive(&self, name: &WorkspaceName, now_ms: i64) -> Result<bool, StoreError>;
 
     /// Notes until when Slack holds a living workspace's events back. False when as much was known.
     async fn note_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, StoreError>;

@@ -251,7 +251,7 @@ pub struct Seat {
     pub team_id: Option<String>,
     /// Slack's id of the organisation, once known.
     pub enterprise_id: Option<String>,
-    /// When its bot token was put in place, milliseconds since 1970; none when it has none.
+    /// When its bot token was put in place, or what Slack had said of it was forgiven, milliseconds since 1970; none when it has none.
     pub bot_ms: Option<i64>,
     /// What keeps it down whatever the connection does.
     pub trouble: Option<Code>,

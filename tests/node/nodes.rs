@@ -5,7 +5,9 @@ use serde_json::json;
 use tautline::clock::Clock;
 use tautline::simulator::{Load, Outcome};
 
+use crate::postgres::suite::harness::eventually;
 use crate::postgres::suite::process::{Customer, Handled, Process, Site, ask_as};
+use crate::postgres::suite::webhooks::{Got, HANG, Receiver, join, leave};
 
 #[test]
 fn two_nodes_on_one_database_handle_each_event_once() {
@@ -81,6 +83,73 @@ fn what_a_killed_node_had_not_handled_is_handled_by_the_next_start_while_the_oth
     let others: BTreeSet<_> = runs.last().unwrap().iter().map(|event| event.id.clone()).collect();
     let repeated: Vec<_> = taken_over.iter().filter(|event| others.contains(&event.id)).collect();
     assert!(repeated.is_empty(), "{repeated:?}");
+}
+
+#[actix::test]
+async fn what_two_nodes_see_alike_is_told_once() {
+    let receiver = Receiver::start().await;
+    let site = Site::new(|_| {});
+    let one = site.serve();
+    let topics = json!(["incident.opened", "incident.closed"]);
+    let hook = json!({ "url": receiver.url(), "topics": topics });
+    assert_eq!(one.ask("POST", "/api/v1/webhooks", Some(&hook)).0, 201);
+    let names: Vec<_> = (0..6).map(|number| format!("w{number}")).collect();
+    for (number, name) in (0..).zip(&names) {
+        one.register(name, &site.customer(number));
+    }
+    for name in &names {
+        one.state(name, "ready");
+    }
+    let two = site.serve();
+    for name in &names {
+        two.state(name, "ready");
+    }
+    let lines = [one.lines(), two.lines()];
+    site.slack.outage(std::time::Duration::from_secs(2), true);
+    // Each says in its log what it sees.
+    for (node, lines) in [&one, &two].into_iter().zip(lines) {
+        node.line_after(lines, |line| line.contains("incident.closed"));
+    }
+    receiver.until("incident.closed").await;
+    for node in [one, two] {
+        let ended = node.stop();
+        assert_eq!(ended.code, Some(0), "{}", ended.output.text());
+    }
+    let topics: Vec<_> = receiver.seen().iter().map(Got::topic).collect();
+    assert_eq!(topics, ["incident.opened", "incident.closed"]);
+}
+
+#[actix::test]
+async fn of_two_nodes_one_posts_and_the_other_goes_on_under_the_same_id_when_it_is_killed() {
+    let receiver = Receiver::start().await;
+    let site = Site::new(|_| {});
+    // It posts, since it is there first.
+    let one = site.serve();
+    let hook = json!({ "url": receiver.url(), "topics": ["workspace.uninstalled"] });
+    assert_eq!(one.ask("POST", "/api/v1/webhooks", Some(&hook)).0, 201);
+    let customers: Vec<_> = (0..2).map(|number| site.customer(number)).collect();
+    for (number, customer) in customers.iter().enumerate() {
+        join(&one, &format!("w{number}"), customer).await;
+    }
+    let two = site.serve();
+    two.state("w0", "ready");
+    two.state("w1", "ready");
+    let waiting = |node: &Process| node.ask("GET", "/api/v1/webhooks", None).1["data"][0]["waiting"].clone();
+    leave(&site, &customers[0]);
+    receiver.until("workspace.uninstalled").await;
+    eventually("it is taken", async || (waiting(&two) == 0).then_some(())).await;
+
+    receiver.answer([HANG]);
+    leave(&site, &customers[1]);
+    eventually("the next is on its way", async || (receiver.seen().len() == 2).then_some(())).await;
+    drop(one.kill());
+    eventually("the other takes over", async || (receiver.seen().len() == 3).then_some(())).await;
+    eventually("it is taken", async || (waiting(&two) == 0).then_some(())).await;
+    let ended = two.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.output.text());
+    let told: Vec<_> = receiver.seen().iter().map(Got::workspace).collect();
+    assert_eq!(told, ["w0", "w1", "w1"]);
+    receiver.assert_one_id_each();
 }
 
 fn busy_site() -> Site {

@@ -65,6 +65,7 @@ impl Site {
             .env("TAUTLINE_ADMIN_TOKEN", ADMIN_TOKEN)
             .env("TAUTLINE_SLACK_API_URL", self.slack.api_url())
             .env("TAUTLINE_LOG_FORMAT", "json")
+            .env("TAUTLINE_WEBHOOKS_ALLOW_PRIVATE", "true")
             .envs(self.database.environment());
         command
     }

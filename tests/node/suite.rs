@@ -21,4 +21,4 @@ mod shared;
 mod steering;
 mod truth;
 mod uninstall;
-mod webhooks;
+pub(crate) mod webhooks;

@@ -54,6 +54,47 @@ async fn a_workspace_stays_uninstalled_over_a_restart_and_leaves_by_a_new_bot_to
 }
 
 #[actix::test]
+async fn an_uninstalled_workspace_that_slack_takes_again_leaves_by_connect_reconnect_and_the_action_for_many()
+{
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    known(&node, "acme").await;
+    let many = json!({ "action": "connect", "filter": { "state": "failed" } });
+    for (verb, body) in
+        [("acme/connect", None), ("acme/reconnect", None), ("actions", Some(&many)), ("acme/connect", None)]
+    {
+        send(&stage, &acme, &acme, Template::AppUninstalled);
+        until_failed(&node, "acme", "app_uninstalled").await;
+        install(&stage, &acme, &acme.bot_token);
+        let answer = node.post(&format!("/api/v1/workspaces/{verb}"), body).await;
+        assert!(answer.status < 300, "{answer:?}");
+        let mended =
+            async || (told(&node.workspace("acme").await) == json!(["ready", "ok", null, []])).then_some(());
+        eventually(verb, mended).await;
+    }
+    let audit = node.get("/api/v1/audit?workspace=acme&limit=1").await.json();
+    let changes = &audit["data"][0]["changes"];
+    assert_eq!(changes, &json!({ "trouble": { "from": "app_uninstalled", "to": null } }));
+    node.stop().await;
+}
+
+#[actix::test]
+async fn a_workspace_that_slack_still_refuses_has_failed_again_soon_after_it_was_connected() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    known(&node, "acme").await;
+    send(&stage, &acme, &acme, Template::AppUninstalled);
+    until_failed(&node, "acme", "app_uninstalled").await;
+    assert_eq!(node.post("/api/v1/workspaces/acme/connect", None).await.status, 200);
+    until_failed(&node, "acme", "bot_token_revoked").await;
+    node.stop().await;
+}
+
+#[actix::test]
 async fn an_uninstalled_workspace_leaves_by_being_wanted_off_and_on() {
     let stage = Stage::new();
     let node = stage.node().await;
@@ -62,6 +103,7 @@ async fn an_uninstalled_workspace_leaves_by_being_wanted_off_and_on() {
     known(&node, "acme").await;
     send(&stage, &acme, &acme, Template::AppUninstalled);
     until_failed(&node, "acme", "app_uninstalled").await;
+    install(&stage, &acme, &acme.bot_token);
     node.put("acme", &json!({ "desired": "disconnected" })).await;
     let off = async || (node.workspace("acme").await["state"] == "disconnected").then_some(());
     eventually("the workspace is off", off).await;
@@ -156,15 +198,20 @@ async fn known(node: &Node, name: &str) {
 /// The customer installs the app again: a new bot token.
 fn reinstall(stage: &Stage, customer: &Customer) -> String {
     let bot_token = format!("{}-again", customer.bot_token);
+    install(stage, customer, &bot_token);
+    bot_token
+}
+
+/// Slack takes this bot token from now on.
+fn install(stage: &Stage, customer: &Customer, bot_token: &str) {
     let team =
-        Team { team_id: customer.team_id.clone(), bot_token: Some(bot_token.clone()), enterprise_id: None };
+        Team { team_id: customer.team_id.clone(), bot_token: Some(bot_token.into()), enterprise_id: None };
     let app = NewApp {
         app_token: customer.app_token.clone(),
         slack_app_id: Some(customer.app_id.clone()),
         teams: vec![team],
     };
     stage.slack.add_app(app).unwrap();
-    bot_token
 }
 
 /// Sends an event on `on`'s app for `of`'s team.

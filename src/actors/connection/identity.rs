@@ -71,7 +71,7 @@ impl Connection {
         self.bots = Some(bots.collect());
     }
 
-    /// Was its bot token put in place since this connection began? What was there before is not asked about: after a start that
+    /// Was its bot token put in place, or a trouble forgiven, since this connection began? What was there before is not asked about: after a start that
     /// would be a call for every workspace.
     fn has_new_bot(&self, seat: &Seat) -> bool {
         seat.bot_ms.is_some()

@@ -134,9 +134,10 @@ impl Connection {
 
     /// Counts a link, and why it was needed when it is not the first.
     pub(super) fn came_up(&mut self, generation: Generation, hello: &Hello) {
+        let now = self.shared.clock.mono();
         if let Some(link) = self.link(generation) {
             link.is_up = true;
-            let took = self.shared.clock.mono().saturating_sub(link.dialled);
+            let took = now.saturating_sub(link.dialled);
             self.shared.metrics.hello_seconds.took(took);
         }
         if let Some(code) = self.lost.take() {

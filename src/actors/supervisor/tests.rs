@@ -220,6 +220,9 @@ impl Workspaces for Apps {
     async fn note_trouble(&self, _: WorkspaceId, _: Trouble) -> Result<bool, StoreError> {
         Ok(false)
     }
+    async fn forgive(&self, _: &WorkspaceName, _: i64) -> Result<bool, StoreError> {
+        unasked()
+    }
     async fn note_limit(&self, _: WorkspaceId, _: i64) -> Result<bool, StoreError> {
         Ok(false)
     }

@@ -14,16 +14,16 @@ use crate::clock::Clock;
 use crate::ids::WebhookId;
 use crate::machine::dice::Dice;
 use crate::machine::notice::retry;
-use crate::store::{Notice, Settled, Store, StoreError};
+use crate::store::{Notice, Settled, Store, StoreError, Webhook};
 use crate::telemetry::Metrics;
 
 /// Between looks at a store that does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Another node of the same database may have made one: looked for every so often.
-const LOOK_FOR_NEW: Duration = Duration::from_secs(30);
+/// Another node of the same database may have made a webhook, or a notice: looked for every so often.
+const LOOK_FOR_NEW: Duration = Duration::from_secs(5);
 
-/// Keeps a task for every webhook there is.
+/// Keeps a task for every webhook there is, as long as posting is this node's: of several on one database one posts.
 pub(super) async fn run(
     store: Arc<dyn Store>,
     clock: Clock,
@@ -34,27 +34,29 @@ pub(super) async fn run(
     let mut tasks = Tasks(HashMap::new());
     loop {
         bell.borrow_and_update();
-        let wait = match store.webhooks().await {
-            Ok(webhooks) => {
-                tasks.0.retain(|_, task| !task.is_finished());
-                let waiting = webhooks.iter().map(|webhook| webhook.waiting).sum::<u64>();
-                metrics.notices_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-                for webhook in webhooks {
-                    tasks.0.entry(webhook.id).or_insert_with(|| {
-                        let courier = Courier {
-                            id: webhook.id,
-                            store: Arc::clone(&store),
-                            clock,
-                            poster: poster.clone(),
-                            metrics: Arc::clone(&metrics),
-                            dice: Dice::new(rand::random()),
-                        };
-                        actix_rt::spawn(courier.run(bell.clone()))
-                    });
-                }
-                LOOK_FOR_NEW
+        let wait = if let Ok(Some(webhooks)) = ours(&*store).await {
+            tasks.0.retain(|_, task| !task.is_finished());
+            let waiting = webhooks.iter().map(|webhook| webhook.waiting).sum::<u64>();
+            metrics.notices_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+            for webhook in webhooks {
+                tasks.0.entry(webhook.id).or_insert_with(|| {
+                    let courier = Courier {
+                        id: webhook.id,
+                        store: Arc::clone(&store),
+                        clock,
+                        poster: poster.clone(),
+                        metrics: Arc::clone(&metrics),
+                        dice: Dice::new(rand::random()),
+                    };
+                    actix_rt::spawn(courier.run(bell.clone()))
+                });
             }
-            Err(_) => LOOK_AGAIN,
+            LOOK_FOR_NEW
+        } else {
+            // Not this node's, or not known to be.
+            tasks.end();
+            metrics.notices_waiting.set(0);
+            LOOK_AGAIN
         };
         tokio::select! {
             rung = bell.changed() => if rung.is_err() { return },
@@ -63,14 +65,24 @@ pub(super) async fn run(
     }
 }
 
+async fn ours(store: &dyn Store) -> Result<Option<Vec<Webhook>>, StoreError> {
+    if store.may_post().await? { Ok(Some(store.webhooks().await?)) } else { Ok(None) }
+}
+
 /// They end with whoever keeps them.
 struct Tasks(HashMap<WebhookId, JoinHandle<()>>);
 
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        for task in self.0.values() {
+impl Tasks {
+    fn end(&mut self) {
+        for (_, task) in self.0.drain() {
             task.abort();
         }
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -84,7 +96,7 @@ struct Courier {
 }
 
 impl Courier {
-    /// Posts until the webhook is gone.
+    /// Posts until the webhook is gone, or posting is another node's.
     async fn run(mut self, mut bell: watch::Receiver<u64>) {
         let client = self.poster.client();
         loop {
@@ -117,21 +129,28 @@ impl Courier {
         if wait_ms > 0 {
             return Ok(Next::In(Duration::from_millis(wait_ms.unsigned_abs())));
         }
+        // Looked at before each: another node may have taken over since.
+        if !self.store.may_post().await? {
+            return Ok(Next::Gone);
+        }
         let webhook = self.store.webhook(self.id).await?;
         Ok(webhook.map_or(Next::Gone, |webhook| Next::Now(webhook.spec.url, notice)))
     }
 
     async fn deliver(&mut self, client: &awc::Client, url: &str, notice: Notice) {
-        let outcome = match self.store.webhook_secret(self.id).await {
-            Ok(Some(secret)) => {
-                let now_ms = self.clock.now().wall_ms;
+        let asked_ms = self.clock.now().wall_ms;
+        let (outcome, status) = match self.store.webhook_secrets(self.id, asked_ms).await {
+            Ok(secrets) if secrets.is_empty() => return,
+            Ok(secrets) => {
                 let posting =
-                    self.poster.post(client, url, &secret, &notice.message_id, now_ms, &notice.body);
-                posting.await.map(|_| ()).map_err(|error| error.to_string())
+                    self.poster.post(client, url, &secrets, &notice.message_id, asked_ms, &notice.body);
+                match posting.await {
+                    Ok(status) => (Ok(()), Some(status)),
+                    Err(error) => (Err(error.to_string()), error.status()),
+                }
             }
-            Ok(None) => return,
             Err(StoreError::Unavailable(_)) => return sleep(LOOK_AGAIN).await,
-            Err(error) => Err(error.to_string()),
+            Err(error) => (Err(error.to_string()), None),
         };
         let now_ms = self.clock.now().wall_ms;
         let settled = match outcome {
@@ -156,7 +175,7 @@ impl Courier {
             }
         };
         // Until that is stored nothing else is posted: it would only be posted again.
-        while let Err(error) = self.store.settle_notice(self.id, notice.id, &settled, now_ms).await {
+        while let Err(error) = self.store.settle_notice(self.id, notice.id, &settled, status, now_ms).await {
             if !matches!(error, StoreError::Unavailable(_)) {
                 tracing::error!(webhook = %self.id, %error, "what became of a notice cannot be stored");
                 return sleep(LOOK_FOR_NEW).await;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use awc::error::SendRequestError;
 use awc::{Client, Connector};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -50,6 +51,16 @@ pub struct Poster {
     pub allow_private: bool,
 }
 
+impl PostError {
+    /// The answer's status, if there was an answer.
+    pub(super) const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(*status),
+            Self::Slow | Self::Unreachable | Self::NoSuchName | Self::Private | Self::BadUrl => None,
+        }
+    }
+}
+
 impl Poster {
     /// A client for the current thread. Redirects are not followed: they would lead past the check of the address.
     pub(super) fn client(&self) -> Client {
@@ -66,12 +77,12 @@ impl Poster {
     pub async fn post_once(
         &self,
         url: &str,
-        secret: &WebhookSecret,
+        secrets: &[WebhookSecret],
         message_id: &str,
         now_ms: i64,
         body: &str,
     ) -> Result<u16, PostError> {
-        self.post(&self.client(), url, secret, message_id, now_ms, body).await
+        self.post(&self.client(), url, secrets, message_id, now_ms, body).await
     }
 
     /// Posts once; the answer's status where it was taken.
@@ -79,7 +90,7 @@ impl Poster {
         &self,
         client: &Client,
         url: &str,
-        secret: &WebhookSecret,
+        secrets: &[WebhookSecret],
         message_id: &str,
         now_ms: i64,
         body: &str,
@@ -96,9 +107,12 @@ impl Poster {
                 .insert_header(("user-agent", concat!("tautline/", env!("CARGO_PKG_VERSION"))))
                 .insert_header(("webhook-id", message_id))
                 .insert_header(("webhook-timestamp", seconds.to_string()))
-                .insert_header(("webhook-signature", sign(secret, message_id, seconds, body)))
+                .insert_header(("webhook-signature", signatures(secrets, message_id, seconds, body)))
                 .force_close();
-            let answer = request.send_body(body.to_owned()).await.map_err(|_| PostError::Unreachable)?;
+            let answer = request.send_body(body.to_owned()).await.map_err(|error| {
+                let is_slow = matches!(error, SendRequestError::Timeout);
+                if is_slow { PostError::Slow } else { PostError::Unreachable }
+            })?;
             let status = answer.status();
             if status.is_success() { Ok(status.as_u16()) } else { Err(PostError::Status(status.as_u16())) }
         };
@@ -122,6 +136,11 @@ impl Poster {
     }
 }
 
+/// One for each secret: a receiver takes a notice of which any is right.
+fn signatures(secrets: &[WebhookSecret], message_id: &str, seconds: i64, body: &str) -> String {
+    secrets.iter().map(|secret| sign(secret, message_id, seconds, body)).collect::<Vec<_>>().join(" ")
+}
+
 fn sign(secret: &WebhookSecret, message_id: &str, seconds: i64, body: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.key());
     let tag = hmac::sign(&key, format!("{message_id}.{seconds}.{body}").as_bytes());
@@ -130,6 +149,8 @@ fn sign(secret: &WebhookSecret, message_id: &str, seconds: i64, body: &str) -> S
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
     use super::*;
     use crate::slack::tls::client_config;
 
@@ -149,11 +170,47 @@ mod tests {
             ["http://127.0.0.1:9/", "http://[::1]:9/", "http://localhost:9/", "https://169.254.169.254/"]
         {
             let secret = WebhookSecret::generate();
-            let posted = poster(false).post_once(url, &secret, "msg_1", 0, "{}").await;
+            let posted = poster(false).post_once(url, &[secret], "msg_1", 0, "{}").await;
             assert_eq!(posted, Err(PostError::Private), "{url}");
         }
         let secret = WebhookSecret::generate();
-        let posted = poster(true).post_once("http://127.0.0.1:9/", &secret, "msg_1", 0, "{}").await;
+        let posted = poster(true).post_once("http://127.0.0.1:9/", &[secret], "msg_1", 0, "{}").await;
         assert_eq!(posted, Err(PostError::Unreachable));
+    }
+    #[test]
+    fn a_notice_bears_a_signature_of_each_secret() {
+        let secrets = [WebhookSecret::generate(), WebhookSecret::generate()];
+        let both = signatures(&secrets, "msg_1", 7, "{}");
+        let each = secrets.map(|secret| sign(&secret, "msg_1", 7, "{}"));
+        assert_eq!(both, each.join(" "));
+    }
+
+    #[actix_rt::test]
+    async fn an_answer_that_does_not_come_is_waited_for_ten_seconds_and_one_without_an_end_is_not_read() {
+        let poster = Poster { tls: client_config(None).unwrap(), allow_private: true };
+        let secrets = [WebhookSecret::generate()];
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let endless = actix_rt::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            socket.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+            let chunk = [b"10000\r\n".as_slice(), &vec![b'x'; 0x10000], b"\r\n"].concat();
+            let mut sent = 0_usize;
+            while socket.write_all(&chunk).await.is_ok() {
+                sent += chunk.len();
+            }
+            // It takes no more than what lies in the sockets' buffers.
+            sent
+        });
+        assert_eq!(poster.post_once(&url, &secrets, "msg_1", 0, "{}").await, Ok(200));
+        assert!(endless.await.unwrap() < 32 << 20);
+
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        // Time passes where everything waits.
+        tokio::time::pause();
+        let began = tokio::time::Instant::now();
+        assert_eq!(poster.post_once(&url, &secrets, "msg_1", 0, "{}").await, Err(PostError::Slow));
+        assert_eq!(began.elapsed().as_secs(), 10);
     }
 }

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::ids::{AppId, WorkspaceId};
 use crate::machine::notice::{Action, Input, Notices, Seen, Timing, Topic};
 use crate::status::{Code, Health, Status, Trouble};
-use crate::store::{Desired, NewNotice, Order, Remember, Store, StoreError, Workspace};
+use crate::store::{About, Desired, NewNotice, Order, Remember, Store, StoreError, Workspace};
 
 /// Between looks at a store that does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -67,9 +67,9 @@ struct Tell {
     app: AppId,
     workspace: WorkspaceId,
     topic: Topic,
-    code: Option<Code>,
     since_ms: i64,
     status: Status,
+    about: About,
     now_ms: i64,
 }
 
@@ -225,14 +225,15 @@ impl Watcher {
         self.rules.handle(now, input);
         while let Some(action) = self.rules.poll_action() {
             match action {
-                Action::Tell { topic, workspace: id, code, since_ms, told } => {
+                Action::Tell { topic, workspace: id, code, since_ms, began_ms, told } => {
                     self.remember.push(Remember::Told(id, told));
                     let app = self.seats.get(&id).copied();
                     let row = app.and_then(|app| Some((app, self.rows.get(&(app, id))?)));
                     if let Some((app, row)) = row {
                         let (workspace, now_ms) = (id, now.wall_ms);
                         let status = self.status(app, row, now_ms);
-                        self.tells.push_back(Tell { app, workspace, topic, code, since_ms, status, now_ms });
+                        let about = About { told: Remember::Told(id, told), code, began_ms, peak: 1 };
+                        self.tells.push_back(Tell { app, workspace, topic, since_ms, status, about, now_ms });
                         if self.tells.len() > MOST_PENDING {
                             self.tells.pop_front();
                             lost();
@@ -242,11 +243,9 @@ impl Watcher {
                 Action::Forget(id) => self.remember.push(Remember::Forget(id)),
                 Action::TellIncident { topic, since_ms, down, peak, wanted, code } => {
                     let is_open = topic == Topic::IncidentOpened;
-                    self.remember.push(if is_open {
-                        Remember::Incident(since_ms, peak)
-                    } else {
-                        Remember::NoIncident
-                    });
+                    let told =
+                        if is_open { Remember::Incident(since_ms, peak) } else { Remember::NoIncident };
+                    self.remember.push(told);
                     tracing::warn!(
                         down,
                         peak,
@@ -256,19 +255,19 @@ impl Watcher {
                         topic.as_str()
                     );
                     let body = notice::of_incident(topic, since_ms, (down, peak, wanted), code, now.wall_ms);
-                    self.add(topic, body, None);
+                    self.add(topic, body, None, About { told, code, began_ms: since_ms, peak });
                 }
             }
         }
     }
 
-    fn add(&mut self, topic: Topic, body: String, labels: Option<Vec<(String, String)>>) {
+    fn add(&mut self, topic: Topic, body: String, labels: Option<Vec<(String, String)>>, about: About) {
         if self.notices.len() >= MOST_PENDING {
             self.notices.remove(0);
             lost();
         }
         let message_id = format!("msg_{:032x}", rand::random::<u128>());
-        self.notices.push(NewNotice { message_id, topic, body, labels });
+        self.notices.push(NewNotice { message_id, topic, body, labels, about: Some(about) });
     }
 
     /// Puts in words what is to be told of workspaces; what waits stays in its place when the store does not answer.
@@ -277,9 +276,9 @@ impl Watcher {
             let seated = self.store.seated(tell.app).await?;
             let Some(tell) = self.tells.pop_front() else { break };
             if let Some(workspace) = seated.iter().find(|workspace| workspace.id == tell.workspace) {
-                let Tell { topic, code, since_ms, status, now_ms, .. } = tell;
-                let body = notice::of_workspace(topic, workspace, &status, code, since_ms, now_ms);
-                self.add(topic, body, Some(workspace.labels.clone()));
+                let Tell { topic, since_ms, status, about, now_ms, .. } = tell;
+                let body = notice::of_workspace(topic, workspace, &status, about.code, since_ms, now_ms);
+                self.add(topic, body, Some(workspace.labels.clone()), about);
             }
         }
         Ok(())

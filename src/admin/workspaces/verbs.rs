@@ -14,7 +14,7 @@ use super::patch::Patch;
 use super::{parse_name, unknown};
 use crate::ids::WorkspaceName;
 use crate::status::Command;
-use crate::store::{Desired, When, Workspace};
+use crate::store::{Desired, StoreError, When, Workspace};
 
 /// What is done to a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +62,28 @@ impl Verb {
                         format!("'{name}' is wanted off, so there is nothing to reconnect; connect it");
                     return Err(Problem::new(Code::Conflict, detail));
                 }
+                let found = forgiven(node, found).await?;
                 let steering = node.steer(found.app, Command::Reconnect);
                 return Ok((found, steering));
             }
         };
         let Changed { put, .. } = changes::apply(node, name, &Patch::wish(desired), When::Always).await?;
-        let steering = node.steer(put.workspace.app, command);
-        Ok((put.workspace, steering))
+        let workspace = match self {
+            Self::Connect => forgiven(node, put.workspace).await?,
+            Self::Disconnect | Self::Reconnect => put.workspace,
+        };
+        let steering = node.steer(workspace.app, command);
+        Ok((workspace, steering))
     }
+}
+
+/// The workspace without what kept it down: somebody wants it tried now. Whether Slack still refuses it its connection asks.
+async fn forgiven(node: &Access, mut workspace: Workspace) -> Result<Workspace, StoreError> {
+    if workspace.trouble.is_some() {
+        node.store().forgive(&workspace.name, node.now_ms()).await?;
+        workspace.trouble = None;
+    }
+    Ok(workspace)
 }
 
 impl fmt::Display for Verb {

@@ -17,6 +17,8 @@ pub(super) struct One {
     told: Option<Told>,
     /// When its trouble began; a trouble ends when all has been well for a while.
     trouble_at: Option<Duration>,
+    /// The same, milliseconds since 1970: it stays what it was when an incident ends.
+    began_ms: i64,
     /// Told troubles of late, and when the last one was told.
     troubles: u32,
     told_at: Duration,
@@ -54,7 +56,9 @@ impl Notices {
             }
             Seen::Well => {}
             Seen::Starting | Seen::Hurt(_) | Seen::Down(_) | Seen::Failed(_) => {
-                one.trouble_at.get_or_insert(now.mono);
+                if one.trouble_at.replace(one.trouble_at.unwrap_or(now.mono)).is_none() {
+                    one.began_ms = now.wall_ms;
+                }
             }
         }
         let was_down = one.down_at.is_some();
@@ -123,8 +127,8 @@ impl Notices {
                         one.told_at = now.mono;
                     }
                 }
-                let (code, since_ms) = (seen.code(), one.since_ms);
-                self.actions.push_back(Action::Tell { topic, workspace, code, since_ms, told });
+                let (code, since_ms, began_ms) = (seen.code(), one.since_ms, one.began_ms);
+                self.actions.push_back(Action::Tell { topic, workspace, code, since_ms, began_ms, told });
             }
         }
     }

@@ -21,6 +21,14 @@ pub enum Action {
     TokenCreate,
     /// A token of the admin API was revoked.
     TokenRevoke,
+    /// A webhook was made.
+    WebhookCreate,
+    /// A webhook was changed.
+    WebhookUpdate,
+    /// A webhook was removed with all that waited for it.
+    WebhookRemove,
+    /// A webhook has another secret.
+    WebhookRotate,
     /// What is sealed was sealed anew with another key.
     KeyRotate,
     /// Which lines a node writes into its log was changed.
@@ -29,12 +37,16 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::WorkspaceCreate,
         Self::WorkspaceUpdate,
         Self::WorkspaceRemove,
         Self::TokenCreate,
         Self::TokenRevoke,
+        Self::WebhookCreate,
+        Self::WebhookUpdate,
+        Self::WebhookRemove,
+        Self::WebhookRotate,
         Self::KeyRotate,
         Self::LogUpdate,
     ];
@@ -47,6 +59,10 @@ impl Action {
             Self::WorkspaceRemove => "workspace.remove",
             Self::TokenCreate => "token.create",
             Self::TokenRevoke => "token.revoke",
+            Self::WebhookCreate => "webhook.create",
+            Self::WebhookUpdate => "webhook.update",
+            Self::WebhookRemove => "webhook.remove",
+            Self::WebhookRotate => "webhook.rotate",
             Self::KeyRotate => "key.rotate",
             Self::LogUpdate => "log.update",
         }

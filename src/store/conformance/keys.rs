@@ -3,8 +3,10 @@
 use super::{Ground, app_token, bot_token, event, name, put, writer};
 use crate::config::KeySource;
 use crate::ids::Seq;
+use crate::secret::WebhookSecret;
 use crate::store::{
-    AnswerKey, Resealed, Reserved, Store, StoreError, WorkspaceSpec, generate_key_text, open, open_beside,
+    AnswerKey, Caller, Resealed, Reserved, Store, StoreError, WebhookSpec, WorkspaceSpec, generate_key_text,
+    open, open_beside,
 };
 
 pub(in crate::store) async fn what_one_key_sealed_is_sealed_anew_with_another_while_a_node_runs(
@@ -33,7 +35,10 @@ pub(in crate::store) async fn what_one_key_sealed_is_sealed_anew_with_another_wh
             break;
         }
     }
-    assert_eq!(sum, 8, "token, candidate, bot token, answer, what was put aside, and three payloads");
+    assert_eq!(
+        sum, 10,
+        "token, candidate, bot token, two secrets of a webhook, answer, what was put aside, and three payloads"
+    );
     beside.close().await;
     node.close().await;
 
@@ -56,21 +61,24 @@ pub(in crate::store) async fn sealing_anew_that_broke_off_goes_on_where_it_was(g
 
     let store = open(ground.with_key(key(text.clone()))).await.unwrap().store;
     let first = store.reseal(None).await.unwrap();
-    assert_eq!((first.column, first.resealed), ((1, 6), 1));
+    assert_eq!((first.column, first.resealed), ((1, 8), 1));
     assert_eq!(store.reseal(first.next).await.unwrap().seen, 0, "that was all of the column");
     store.close().await;
 
     let store = open(ground.with_key(key(text))).await.unwrap().store;
     let on = store.reseal(None).await.unwrap();
-    assert_eq!((on.column, on.resealed), ((2, 6), 1));
+    assert_eq!((on.column, on.resealed), ((2, 8), 1));
     store.close().await;
 
     let store = open(ground.with_key(key(generate_key_text()))).await.unwrap().store;
     let anew = store.reseal(None).await.unwrap();
-    assert_eq!(anew.column, (1, 6), "to yet another key all of it has to go");
+    assert_eq!(anew.column, (1, 8), "to yet another key all of it has to go");
     assert_eq!((anew.resealed, anew.unreadable), (0, 1), "what the lost key sealed stays as it is");
     store.close().await;
 }
+
+const SECRETS: [&str; 2] =
+    ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
 
 /// One value in each column, three in the journal.
 async fn furnish(store: &dyn Store) {
@@ -81,6 +89,16 @@ async fn furnish(store: &dyn Store) {
     };
     put(store, "acme", &body("xapp-1-A1-1-first"), 1).await;
     put(store, "acme", &body("xapp-1-A1-2-second"), 2).await;
+    let spec = WebhookSpec {
+        url: "https://hooks.example.com/".into(),
+        topics: Vec::new(),
+        label: None,
+        is_paused: false,
+    };
+    let by = Caller::admin("admin");
+    let [first, second] = SECRETS.map(|text| WebhookSecret::parse(text).unwrap());
+    let webhook = store.add_webhook(&spec, &first, &by, 1).await.unwrap().id;
+    store.rotate_webhook_secret(webhook, &second, 100, &by, 2).await.unwrap();
     let ours = writer(store).await;
     let group: Vec<_> =
         (1..=3).map(|seq| event(seq, &format!("k{seq}"), &format!("payload {seq}"))).collect();
@@ -98,6 +116,9 @@ async fn assert_reads(store: &dyn Store) {
     assert_eq!(app.token.unwrap().unwrap().expose(), "xapp-1-A1-1-first");
     assert_eq!(app.candidate.unwrap().unwrap().expose(), "xapp-1-A1-2-second");
     assert_eq!(store.bot_token(acme.id).await.unwrap().unwrap().expose(), "xoxb-1-2-of-the-bot");
+    let webhook = store.webhooks().await.unwrap()[0].id;
+    let secrets = store.webhook_secrets(webhook, 50).await.unwrap();
+    assert_eq!(secrets.iter().map(WebhookSecret::expose).collect::<Vec<_>>(), [SECRETS[1], SECRETS[0]]);
     let kept = store.reserve_answer(&key(), 4).await.unwrap();
     assert_eq!(kept, Reserved::Answered(b"answer".to_vec()));
 }

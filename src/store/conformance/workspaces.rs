@@ -314,8 +314,18 @@ pub(in crate::store) async fn a_trouble_stays_until_something_that_mends_it_and_
     body.app_token = app_token("xapp-1-A2-1-y");
     assert_eq!(put(&*store, "acme", &body, 600).await.workspace.trouble, None, "another app's installation");
 
+    assert!(note(UNINSTALLED, 610).await);
+    assert!(store.forgive(&name("acme"), 650).await.unwrap());
+    let app = store.workspace(&name("acme")).await.unwrap().unwrap().app;
+    assert_eq!(store.app(app).await.unwrap().unwrap().seats[0].bot_ms, Some(650), "asked about anew");
+    assert_eq!(trouble().await, None);
+    assert!(!note(UNINSTALLED, 649).await, "of the time before somebody said that it is over");
+    assert!(!store.forgive(&name("acme"), 660).await.unwrap(), "nothing is in the way");
+    assert!(note(UNINSTALLED, 650).await);
+
     store.remove_workspace(&name("acme"), When::Always, 700).await.unwrap();
     assert!(!note(UNINSTALLED, 800).await, "the workspace is gone");
+    assert!(!store.forgive(&name("acme"), 800).await.unwrap());
     store.close().await;
 }
 

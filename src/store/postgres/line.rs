@@ -33,6 +33,11 @@ impl Line {
         Self(Mutex::new(Slot::Ready(connection)))
     }
 
+    /// A place whose connection is made when it is first used.
+    pub(super) fn empty() -> Self {
+        Self(Mutex::new(Slot::Empty))
+    }
+
     /// The connection, made by `connect` where there is none.
     pub(super) async fn take(
         &self,

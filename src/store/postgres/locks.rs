@@ -48,3 +48,9 @@ pub(super) const WHO_AM_I: &str =
 
 /// Ends an earlier session of ours that the server has not yet found dead.
 pub(super) const END_SESSION: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity where pid = $1 and backend_start::text = $2";
+
+/// Is posting notices this session's? It is taken where it is free, once: a lock that is taken again has to be let go of as often.
+pub(super) const HOLD_POSTING: &str = "select case when exists (select 1 from pg_locks l where l.locktype = 'advisory' \
+     and l.classid = 1413567493 and l.objid = 0 and l.granted and l.pid = pg_backend_pid() \
+     and l.database = (select oid from pg_database where datname = current_database())) \
+     then true else pg_try_advisory_lock(1413567493, 0) end";

@@ -63,6 +63,8 @@ pub(super) struct PostgresStore {
     vault: Vault,
     journal: Line,
     changes: Line,
+    /// Whose session holds the lock on posting notices, where this node does.
+    posting: Line,
     readers: PgPool,
     /// Days whose partitions are there.
     days: Mutex<BTreeSet<Day>>,
@@ -94,6 +96,13 @@ impl PostgresStore {
             self.set_station(Some(station));
         }
         Ok(db)
+    }
+
+    /// Is posting notices this node's? Its lock is a session's of its own, so a node that died lets go of it.
+    async fn hold_posting(&self) -> Result<bool, Fault> {
+        let mut held = self.posting.take(session::writer(&self.options, &self.database)).await?;
+        let ours = sqlx::query_scalar(locks::HOLD_POSTING).fetch_one(held.db()).await;
+        held.after(ours.map_err(Fault::from))
     }
 
     /// Begins a change of workspaces and apps.
@@ -212,6 +221,7 @@ impl PostgresStore {
 
     async fn end(&self) {
         self.readers.close().await;
+        self.posting.close().await;
         self.changes.close().await;
         self.journal.close().await;
     }

@@ -53,9 +53,9 @@ impl PostgresStore {
         let journal = session::writer(&options, &database).await.map_err(told)?;
         let changes = session::writer(&options, &database).await.map_err(told)?;
         let readers = readers(&options);
-        let (journal, changes) = (Line::new(journal), Line::new(changes));
+        let (journal, changes, posting) = (Line::new(journal), Line::new(changes), Line::empty());
         let (days, station) = (Mutex::new(BTreeSet::new()), Mutex::new(None));
-        let store = Self { options, database, vault, journal, changes, readers, days, station };
+        let store = Self { options, database, vault, journal, changes, posting, readers, days, station };
         Ok(Opened { store, notes })
     }
 

@@ -156,6 +156,10 @@ impl Workspaces for OnBehalf {
         Self::not_for_callers()
     }
 
+    async fn forgive(&self, name: &WorkspaceName, now_ms: i64) -> Result<bool, StoreError> {
+        self.store.told(self.store.forgive_workspace(name, Some(&self.caller), now_ms)).await
+    }
+
     async fn note_limit(&self, _: WorkspaceId, _: i64) -> Result<bool, StoreError> {
         Self::not_for_callers()
     }

@@ -11,9 +11,9 @@ use crate::ids::{AppId, Seq, WebhookId, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::Trouble;
 use crate::store::{
-    App, Caller, Inbox, Memory, NewNotice, Notice, Order, Place, Put, Remember, Resealed, Resealing, Seats,
-    Settled, Store, StoreError, Taken, Transition, Webhook, WebhookSpec, Webhooks, When, Workspace,
-    WorkspaceSpec, Workspaces, Writer,
+    App, Caller, Inbox, Incident, IncidentFilter, KeptNotice, Label, Memory, NewNotice, Notice, Order, Place,
+    Put, Remember, Resealed, Resealing, Seats, Settled, Store, StoreError, Taken, Transition, Webhook,
+    WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec, Workspaces, Writer,
 };
 use crate::telemetry::Pool;
 
@@ -110,6 +110,10 @@ impl Workspaces for Backend {
         self.told(self.set_trouble(workspace, trouble)).await
     }
 
+    async fn forgive(&self, name: &WorkspaceName, now_ms: i64) -> Result<bool, StoreError> {
+        self.told(self.forgive_workspace(name, None, now_ms)).await
+    }
+
     async fn note_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, StoreError> {
         self.told(self.set_limit(workspace, until_ms)).await
     }
@@ -182,26 +186,62 @@ impl Webhooks for Backend {
         &self,
         spec: &WebhookSpec,
         secret: &WebhookSecret,
+        by: &Caller,
         now_ms: i64,
     ) -> Result<Webhook, StoreError> {
-        self.told(self.insert_webhook(spec, secret, now_ms)).await
+        self.told(self.insert_webhook(spec, secret, by, now_ms)).await
     }
 
     async fn change_webhook(
         &self,
         id: WebhookId,
         spec: &WebhookSpec,
+        by: &Caller,
         now_ms: i64,
     ) -> Result<Option<Webhook>, StoreError> {
-        self.told(self.update_webhook(id, spec, now_ms)).await
+        self.told(self.update_webhook(id, spec, by, now_ms)).await
     }
 
-    async fn remove_webhook(&self, id: WebhookId) -> Result<bool, StoreError> {
-        self.told(self.delete_webhook(id)).await
+    async fn remove_webhook(&self, id: WebhookId, by: &Caller, now_ms: i64) -> Result<bool, StoreError> {
+        self.told(self.delete_webhook(id, by, now_ms)).await
     }
 
-    async fn webhook_secret(&self, id: WebhookId) -> Result<Option<WebhookSecret>, StoreError> {
-        self.told(self.read_webhook_secret(id)).await
+    async fn rotate_webhook_secret(
+        &self,
+        id: WebhookId,
+        secret: &WebhookSecret,
+        old_until_ms: i64,
+        by: &Caller,
+        now_ms: i64,
+    ) -> Result<Option<Webhook>, StoreError> {
+        self.told(self.replace_webhook_secret(id, secret, old_until_ms, by, now_ms)).await
+    }
+
+    async fn webhook_secrets(&self, id: WebhookId, now_ms: i64) -> Result<Vec<WebhookSecret>, StoreError> {
+        self.told(self.read_webhook_secrets(id, now_ms)).await
+    }
+
+    async fn notices(
+        &self,
+        webhook: WebhookId,
+        is_dead: Option<bool>,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<KeptNotice>, StoreError> {
+        self.told(self.list_notices(webhook, is_dead, before, limit)).await
+    }
+
+    async fn resend_notice(
+        &self,
+        webhook: WebhookId,
+        message_id: &str,
+        now_ms: i64,
+    ) -> Result<Option<KeptNotice>, StoreError> {
+        self.told(self.hurry_notice(webhook, message_id, now_ms)).await
+    }
+
+    async fn may_post(&self) -> Result<bool, StoreError> {
+        self.told(self.hold_posting()).await
     }
 
     async fn publish(
@@ -222,9 +262,20 @@ impl Webhooks for Backend {
         webhook: WebhookId,
         notice: i64,
         settled: &Settled,
+        status: Option<u16>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        self.told(self.close_try(webhook, notice, settled, now_ms)).await
+        self.told(self.close_try(webhook, notice, settled, status, now_ms)).await
+    }
+
+    async fn incidents(
+        &self,
+        filter: &IncidentFilter,
+        scope: Option<&Label>,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<Incident>, StoreError> {
+        self.told(self.list_incidents(filter, scope, before, limit)).await
     }
 
     async fn memory(&self) -> Result<Memory, StoreError> {

@@ -9,6 +9,7 @@ mod audit;
 mod behalf;
 mod contents;
 mod history;
+mod incidents;
 mod notices;
 mod reading;
 mod reseal;

@@ -75,10 +75,12 @@ macro_rules! column {
 }
 
 /// Everything that is sealed. The largest last.
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 8] = [
     column!("apps", "token_sealed", "id", "id"),
     column!("apps", "candidate_sealed", "id", "id"),
     column!("workspaces", "bot_sealed", "id", "id"),
+    column!("webhooks", "secret_sealed", "id", "id"),
+    column!("webhooks", "old_secret_sealed", "id", "id"),
     column!("answers", "answer_sealed", "id", "id"),
     column!("quarantine", "event_sealed", "id", "seq"),
     column!("payloads", "payload_sealed", "seq", "seq"),

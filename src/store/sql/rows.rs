@@ -31,7 +31,8 @@ macro_rules! select_apps {
             "select a.id, a.slack_app_id, a.token_sealed, a.candidate_sealed, ",
             "(select ",
             json_rows!(
-                "w.id, w.name, w.team_id, w.enterprise_id, w.desired, w.links, w.bot_at, w.trouble",
+                "w.id, w.name, w.team_id, w.enterprise_id, w.desired, w.links, \
+                 case when w.forgiven_at > w.bot_at then w.forgiven_at else w.bot_at end, w.trouble",
                 "w.id"
             ),
             " from workspaces w where w.app_id = a.id and w.deleted_at is null) as seats ",
@@ -189,7 +190,7 @@ pub(super) fn unknown(column: &str, value: &str) -> Fault {
     StoreError::Unavailable(format!("{column} holds '{value}', which this version does not know")).into()
 }
 
-fn name(text: &str) -> Result<WorkspaceName, Fault> {
+pub(super) fn name(text: &str) -> Result<WorkspaceName, Fault> {
     WorkspaceName::parse(text).map_err(|_| unknown("workspaces.name", text))
 }
 

@@ -1,10 +1,14 @@
 //! What keeps one workspace down, or slow, whatever its app's connection does.
 
+use serde_json::{Value, json};
+
 use super::rows::trouble;
-use super::{Backend, Connection};
-use crate::ids::WorkspaceId;
+use super::workspaces::{find, is_seen};
+use super::{Backend, Connection, audit};
+use crate::ids::{WorkspaceId, WorkspaceName};
 use crate::status::Trouble;
 use crate::store::fault::Fault;
+use crate::store::{Action, Caller, Changes, Deed};
 
 impl Backend {
     pub(super) async fn set_trouble(&self, workspace: WorkspaceId, new: Trouble) -> Result<bool, Fault> {
@@ -32,6 +36,29 @@ impl Backend {
         }
         tx.commit().await?;
         Ok(is_news)
+    }
+
+    /// For who sees the workspace; it is not theirs to know of where they do not.
+    pub(super) async fn forgive_workspace(
+        &self,
+        name: &WorkspaceName,
+        by: Option<&Caller>,
+        now_ms: i64,
+    ) -> Result<bool, Fault> {
+        let mut tx = self.begin().await?;
+        let found = find(tx.db(), name).await?.filter(|found| is_seen(by, found));
+        let forgiven = found.and_then(|found| Some((found.id, found.trouble?.code)));
+        if let Some((id, code)) = forgiven {
+            forgive(tx.db(), id, now_ms).await?;
+            if let Some(by) = by {
+                let mut changes = Changes::default();
+                changes.field("trouble", &json!(code.as_str()), &Value::Null);
+                let (action, workspace) = (Action::WorkspaceUpdate, Some(name.clone()));
+                audit::write(tx.db(), by, &Deed { action, workspace, target: None, changes }, now_ms).await?;
+            }
+        }
+        tx.commit().await?;
+        Ok(forgiven.is_some())
     }
 
     pub(super) async fn set_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, Fault> {

@@ -215,7 +215,7 @@ impl Backend {
 }
 
 /// Is the workspace there for this caller?
-fn is_seen(by: Option<&Caller>, workspace: &Workspace) -> bool {
+pub(super) fn is_seen(by: Option<&Caller>, workspace: &Workspace) -> bool {
     let scope = by.and_then(|by| by.scope.as_ref());
     scope.is_none_or(|scope| scope.is_in(&workspace.labels))
 }
@@ -239,7 +239,7 @@ fn stays_in_scope(
     Ok(())
 }
 
-async fn find(db: &mut Connection, name: &WorkspaceName) -> Result<Option<Workspace>, Fault> {
+pub(super) async fn find(db: &mut Connection, name: &WorkspaceName) -> Result<Option<Workspace>, Fault> {
     let row: Option<WorkspaceRow> =
         sqlx::query_as(select_workspaces!("and w.name = $1")).bind(name.as_str()).fetch_optional(db).await?;
     row.map(WorkspaceRow::into_workspace).transpose()

@@ -88,6 +88,12 @@ impl SqliteStore {
         self.write_side.begin().await
     }
 
+    /// There is one node.
+    #[expect(clippy::unused_async, reason = "other databases have to be asked")]
+    async fn hold_posting(&self) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
     async fn told<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, StoreError> {
         work.await.map_err(|fault| fault::tell(fault, &self.path))
     }
