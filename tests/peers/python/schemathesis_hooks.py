@@ -1,9 +1,24 @@
-"""What schemathesis has to know to speak with Tautline: lines are sent as they are, and nobody's webhook is posted to."""
+"""What schemathesis has to know to speak with Tautline: lines are sent as they are, a key for one request is not used for another, and
+nobody's webhook is posted to."""
+
+import itertools
 
 import schemathesis
 
 for kind in ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/csv"):
     schemathesis.serializer.alias(kind, "text/plain")
+
+
+USES = itertools.count()
+
+
+@schemathesis.hook
+def map_headers(context, headers):
+    """A kept answer tells of what may be gone by now, or belongs to another request."""
+    key = (headers or {}).get("Idempotency-Key")
+    if isinstance(key, str) and key.strip() and key.isascii() and key.isprintable() and len(key) < 240:
+        headers["Idempotency-Key"] = f"{key}-{next(USES)}"
+    return headers
 
 
 @schemathesis.hook
