@@ -10,6 +10,7 @@ mod access;
 mod apps;
 mod audit;
 mod auth;
+mod body;
 mod idempotency;
 mod jobs;
 mod manifest;

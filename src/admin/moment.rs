@@ -1,6 +1,7 @@
 //! Moments as the API tells them.
 
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// The last moment that RFC 3339 can say: the end of the year 9999.
 const LAST_MS: i64 = 253_402_300_799_999;
@@ -13,6 +14,12 @@ pub(super) fn rfc3339(ms: i64) -> String {
     let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
     let (hour, minute, second, ms) = (at.hour(), at.minute(), at.second(), at.millisecond());
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
+/// Milliseconds since 1970 of a text in RFC 3339.
+pub(super) fn parse(text: &str) -> Option<i64> {
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
 }
 
 #[cfg(test)]

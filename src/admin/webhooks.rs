@@ -1,24 +1,20 @@
 //! `/api/v1/webhooks`: who is told of changes.
 
-use std::time::Duration;
-
 use actix_web::http::{Method, header};
 use actix_web::web::{Data, Path, Payload, ServiceConfig, delete, get, patch, post, resource};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use url::Url;
 
-use super::Node;
+use super::body::{JSON, MERGE_PATCH, object};
+use super::moment::rfc3339;
 use super::problem::{Code, FieldError, Problem, wrong_method};
+use super::{Node, query};
 use crate::ids::WebhookId;
 use crate::machine::notice::Topic;
 use crate::secret::WebhookSecret;
-use crate::store::{Webhook, WebhookSpec};
+use crate::store::{Label, Webhook, WebhookSpec};
 
-const MAX_BODY: usize = 16 * 1024;
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_URL: usize = 2_000;
 /// Each has a task of its own and a row of every notice.
 const MAX_WEBHOOKS: usize = 50;
@@ -40,7 +36,8 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(all).service(one).service(test);
 }
 
-async fn list(node: Data<dyn Node>) -> Result<HttpResponse, Problem> {
+async fn list(request: HttpRequest, node: Data<dyn Node>) -> Result<HttpResponse, Problem> {
+    query::none(&request)?;
     let data: Vec<_> = node.webhooks().webhooks().await?.iter().map(show).collect();
     Ok(HttpResponse::Ok().json(json!({ "data": data, "next_cursor": null })))
 }
@@ -50,7 +47,8 @@ async fn create(
     payload: Payload,
     node: Data<dyn Node>,
 ) -> Result<HttpResponse, Problem> {
-    let body = body(&request, payload).await?;
+    query::none(&request)?;
+    let body = object(&request, payload, JSON).await?;
     let blank = WebhookSpec { url: String::new(), topics: Vec::new(), label: None, is_paused: false };
     let spec = read_spec(body, blank, &**node)?;
     let store = node.webhooks();
@@ -71,7 +69,8 @@ async fn create(
     Ok(HttpResponse::Created().insert_header((header::LOCATION, place)).json(shown))
 }
 
-async fn read(id: Path<String>, node: Data<dyn Node>) -> Result<HttpResponse, Problem> {
+async fn read(id: Path<String>, request: HttpRequest, node: Data<dyn Node>) -> Result<HttpResponse, Problem> {
+    query::none(&request)?;
     let webhook = find(&id, &**node).await?;
     Ok(HttpResponse::Ok().json(show(&webhook)))
 }
@@ -82,7 +81,8 @@ async fn change(
     payload: Payload,
     node: Data<dyn Node>,
 ) -> Result<HttpResponse, Problem> {
-    let body = body(&request, payload).await?;
+    query::none(&request)?;
+    let body = object(&request, payload, MERGE_PATCH).await?;
     let webhook = find(&id, &**node).await?;
     let spec = read_spec(body, webhook.spec, &**node)?;
     let changed = node.webhooks().change_webhook(webhook.id, &spec, node.now_ms()).await?;
@@ -90,7 +90,12 @@ async fn change(
     Ok(HttpResponse::Ok().json(show(&changed.ok_or_else(|| unknown(&id))?)))
 }
 
-async fn remove(id: Path<String>, node: Data<dyn Node>) -> Result<HttpResponse, Problem> {
+async fn remove(
+    id: Path<String>,
+    request: HttpRequest,
+    node: Data<dyn Node>,
+) -> Result<HttpResponse, Problem> {
+    query::none(&request)?;
     let found = parse_id(&id)?;
     if !node.webhooks().remove_webhook(found).await? {
         return Err(unknown(&id));
@@ -100,7 +105,12 @@ async fn remove(id: Path<String>, node: Data<dyn Node>) -> Result<HttpResponse, 
 }
 
 /// Posts a notice of the topic `webhook.test` at once, past the queue, and tells what became of it.
-async fn try_out(id: Path<String>, node: Data<dyn Node>) -> Result<HttpResponse, Problem> {
+async fn try_out(
+    id: Path<String>,
+    request: HttpRequest,
+    node: Data<dyn Node>,
+) -> Result<HttpResponse, Problem> {
+    query::none(&request)?;
     let webhook = find(&id, &**node).await?;
     let secret = node.webhooks().webhook_secret(webhook.id).await?.ok_or_else(|| unknown(&id))?;
     let body = json!({ "type": "webhook.test", "timestamp": rfc3339(node.now_ms()), "data": {} }).to_string();
@@ -142,27 +152,6 @@ fn show(webhook: &Webhook) -> Value {
         "created_at": rfc3339(webhook.created_ms),
         "updated_at": rfc3339(webhook.updated_ms),
     })
-}
-
-async fn body(request: &HttpRequest, payload: Payload) -> Result<Map<String, Value>, Problem> {
-    if !request.content_type().eq_ignore_ascii_case("application/json") {
-        return Err(Problem::new(Code::UnsupportedMediaType, "send 'Content-Type: application/json'"));
-    }
-    let bytes = actix_rt::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(MAX_BODY))
-        .await
-        .map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come within 10 seconds"))?
-        .map_err(|_| Problem::new(Code::BodyTooLarge, "a webhook takes at most 16 KiB"))?
-        .map_err(|_| Problem::new(Code::InvalidRequest, "the body broke off"))?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        Problem::new(Code::MalformedJson, format!("no JSON from line {line}, column {column} on"))
-    })?;
-    match value {
-        Value::Object(map) => Ok(map),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(Problem::new(Code::InvalidRequest, "the body must be a JSON object"))
-        }
-    }
 }
 
 /// What is asked for, over what is there: a field that is absent stays as it is.
@@ -237,15 +226,8 @@ fn label(value: &Value) -> Result<Option<(String, String)>, String> {
     if value.is_null() {
         return Ok(None);
     }
-    let pair = value.as_str().filter(|text| text.len() <= 1_100 && !text.contains(char::is_control));
-    let pair = pair.and_then(|text| text.split_once(':')).filter(|(key, _)| !key.is_empty());
-    pair.map(|(key, value)| Some((key.to_owned(), value.to_owned())))
-        .ok_or_else(|| "must be key:value, like tenant:42, or null".to_owned())
-}
-
-fn rfc3339(ms: i64) -> String {
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
-    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+    let label = value.as_str().and_then(Label::parse).map(|label| Some((label.key, label.value)));
+    label.ok_or_else(|| "must be key:value, like tenant:42, or null".to_owned())
 }
 
 #[cfg(test)]

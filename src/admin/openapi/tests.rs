@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::super::auth::rights;
 use super::super::problem;
-use super::super::testing::{FakeNode, ask, ask_as_is};
+use super::super::testing::{FakeNode, ask, ask_as_is, code};
 use super::*;
 use crate::machine::notice::Topic;
 use crate::status;
@@ -69,6 +69,44 @@ async fn what_is_documented_without_a_token_needs_none_and_all_else_does() {
     }
 }
 
+#[actix_web::test]
+async fn every_operation_names_a_parameter_it_does_not_know_and_one_that_comes_twice() {
+    let node = FakeNode::new();
+    node.store.insert("acme");
+    let document = document();
+    let api = document["paths"].as_object().unwrap().iter().filter(|(path, _)| path.starts_with("/api/"));
+    for (path, method, operation) in api.flat_map(|(path, item)| {
+        item.as_object().unwrap().iter().map(move |(method, operation)| (path, method, operation))
+    }) {
+        // A workspace's, or a token's, whose ids are looked at first.
+        let id = if path.contains("/tokens/") { "tok_1" } else { "acme" };
+        let mut wrong = vec![("colour".to_owned(), "colour=red".to_owned(), "know")];
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let place = parameter["$ref"].as_str();
+            let parameter = place.map_or(parameter, |place| document.pointer(&place[1..]).unwrap());
+            let may_repeat = parameter["schema"]["type"] == "array" && parameter["explode"] == true;
+            if parameter["in"] == "query" && !may_repeat {
+                let name = parameter["name"].as_str().unwrap();
+                let values =
+                    [&parameter["example"], &parameter["example"][0], &parameter["schema"]["default"]];
+                let value = values.into_iter().find(|value| !value.is_null() && !value.is_array());
+                let value = value.map_or_else(|| "x".to_owned(), |value| value.to_string().replace('"', ""));
+                wrong.push((name.to_owned(), format!("{name}={value}&{name}={value}"), "may be given once"));
+            }
+        }
+        for (name, query, message) in wrong {
+            let place = format!("{}?{query}", path.replace("{id}", id));
+            let method: Method = method.to_ascii_uppercase().parse().unwrap();
+            let answer = ask(&node, TestRequest::default().method(method.clone()).uri(&place)).await;
+            assert_eq!(code(&answer), "invalid_request", "{method} {place}: {}", answer.text());
+            let errors = answer.json()["errors"].clone();
+            assert_eq!((&errors[0]["field"], &errors[1]), (&name.into(), &Value::Null), "{method} {place}");
+            let told = errors[0]["message"].as_str().unwrap();
+            assert!(told.contains(message), "{method} {place}: {told}");
+        }
+    }
+}
+
 #[test]
 fn the_role_that_an_operation_is_documented_with_is_the_one_it_takes() {
     for (path, item) in document()["paths"].as_object().unwrap() {
@@ -85,14 +123,14 @@ fn the_role_that_an_operation_is_documented_with_is_the_one_it_takes() {
 
 #[test]
 fn the_closed_lists_are_those_in_the_code() {
+    fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<String> {
+        all.iter().map(|one| name(*one).to_owned()).collect()
+    }
     let document = document();
     let listed = |schema: &str| -> Vec<String> {
         let list = document["components"]["schemas"][schema]["enum"].as_array().unwrap();
         list.iter().map(|one| one.as_str().unwrap().to_owned()).collect()
     };
-    fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<String> {
-        all.iter().map(|one| name(*one).to_owned()).collect()
-    }
     assert_eq!(listed("ProblemCode"), names(problem::Code::ALL, problem::Code::as_str));
     assert_eq!(listed("ReasonCode"), names(status::Code::ALL, status::Code::as_str));
     assert_eq!(listed("State"), names(status::State::ALL, status::State::as_str));
