@@ -11,6 +11,7 @@ mod apps;
 mod audit;
 mod auth;
 mod body;
+mod docs;
 mod idempotency;
 mod jobs;
 mod manifest;
@@ -204,6 +205,7 @@ pub fn service(
             .app_data(trials.clone())
             .configure(probes::routes)
             .configure(openapi::routes)
+            .configure(docs::routes)
             .service(metrics)
             .service(api)
             .default_service(web::to(problem::not_found));

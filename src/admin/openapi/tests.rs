@@ -141,6 +141,24 @@ fn the_closed_lists_are_those_in_the_code() {
 }
 
 #[test]
+fn every_body_has_an_example() {
+    let document = document();
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap());
+    for (_, operation) in operations {
+        let answers = operation["responses"].as_object().unwrap().iter();
+        let answers = answers.filter(|(status, _)| status.starts_with('2')).map(|(_, answer)| answer);
+        for content in answers.chain([&operation["requestBody"]]).filter_map(|one| one["content"].as_object())
+        {
+            for reference in content.values().filter_map(|content| content["schema"]["$ref"].as_str()) {
+                let schema = document.pointer(&reference[1..]).unwrap();
+                assert!(schema["examples"].is_array(), "{reference}");
+            }
+        }
+    }
+}
+
+#[test]
 fn every_problem_is_told_under_its_own_status() {
     let document = document();
     let mut told = BTreeMap::new();
