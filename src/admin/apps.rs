@@ -3,22 +3,20 @@
 use actix_web::http::Method;
 use actix_web::web::{Path, ServiceConfig, resource, route};
 use actix_web::{HttpRequest, HttpResponse, guard};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use super::access::Access;
 use super::moment::rfc3339;
+use super::paging::Paging;
 use super::problem::{Code, Problem, wrong_method};
-use super::query::{self, Taken, digits};
-use super::workspaces::page::limit;
+use super::query::{self, digits};
 use super::workspaces::view::{CountersOut, SocketOut, idle};
 use super::{Counters, Node};
 use crate::ids::AppId;
 use crate::status::{Code as ReasonCode, Health, Reason, State};
 use crate::store::{App, Desired};
 
-const DEFAULT_LIMIT: u32 = 50;
+const LIST: &str = "apps";
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     let get = || route().guard(guard::Any(guard::Get()).or(guard::Head()));
@@ -57,23 +55,18 @@ struct SeatOut {
 }
 
 async fn list(request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
-    let (mut most, mut after) = (DEFAULT_LIMIT, AppId(0));
-    query::read(request.query_string(), "limit, cursor", |key, value| match key {
-        "limit" => Taken::of(limit(value), &mut most),
-        "cursor" => Taken::of(decode(value), &mut after),
-        _ => Taken::Unknown,
-    })?;
-    let mut found = node.store().apps_after(after, most + 1).await?;
-    let goes_on = found.len() > most as usize;
-    found.truncate(most as usize);
-    let next_cursor = found.last().filter(|_| goes_on).map(|last| encode(last.id));
+    let mut paging = Paging::new();
+    query::read(&request, Paging::KNOWN, |key, value| paging.take(key, value))?;
+    let after = paging.place(&LIST, digits)?.map_or(AppId(0), AppId);
+    let mut found = node.store().apps_after(after, paging.limit + 1).await?;
+    let next_cursor = paging.cut(&mut found, &LIST, |last| last.id);
     let data: Vec<_> = found.into_iter().map(|app| show(&**node, app)).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
 }
 
 /// By our own id, or by Slack's.
 async fn read(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
-    query::read(request.query_string(), "", |_, _| Taken::Unknown)?;
+    query::none(&request)?;
     let store = node.store();
     let ours = id.strip_prefix("app_").and_then(digits);
     let is_slacks = id.len() <= 64 && id.starts_with('A') && id.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -120,18 +113,6 @@ fn show(node: &dyn Node, app: App) -> AppOut {
         workspaces: seats.collect(),
         node: node.facts().name,
     }
-}
-
-fn encode(last: AppId) -> String {
-    URL_SAFE_NO_PAD.encode(format!("apps/{last}"))
-}
-
-fn decode(cursor: &str) -> Result<AppId, String> {
-    let decoded = || {
-        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-        text.strip_prefix("apps/")?.parse().ok().map(AppId)
-    };
-    decoded().ok_or_else(|| "must be the 'next_cursor' of the page before, as it was".to_owned())
 }
 
 #[cfg(test)]

@@ -5,17 +5,17 @@ use actix_web::web::{ServiceConfig, resource, route};
 use actix_web::{HttpRequest, HttpResponse, guard};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::access::Access;
-use super::moment::rfc3339;
-use super::paging::{Query, cut};
+use super::moment::{self, rfc3339};
+use super::paging::Paging;
 use super::problem::{Problem, wrong_method};
+use super::query::{self, Taken, digits};
 use crate::ids::WorkspaceName;
 use crate::store::{Action, AuditEntry, AuditFilter, Role, TokenId};
 
-const KNOWN: &str = "'workspace', 'token', 'action', 'request_id', 'since', 'until', 'limit' and 'cursor'";
+const KNOWN: &str = "limit, cursor, workspace, token, action, request_id, since, until";
+const TIME: &str = "a time like '2026-11-22T20:00:00Z'";
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     let get = route().guard(guard::Any(guard::Get()).or(guard::Head())).to(list);
@@ -23,22 +23,22 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 async fn list(request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {
-    let mut query = Query::new(request.query_string());
-    let time = "a time like '2026-11-22T20:00:00Z'";
-    let filter = AuditFilter {
-        workspace: query.one("workspace", "a workspace's id", |text| WorkspaceName::parse(text).ok()),
-        token: query.one("token", "a token's id, like 'tok_7'", TokenId::parse),
-        action: query.one("action", &actions(), Action::parse),
-        request_id: query.one("request_id", "the id of a request", |text| Some(text.to_owned())),
-        since_ms: query.one("since", time, moment),
-        until_ms: query.one("until", time, moment),
-    };
-    // The cursor is of this filter's list.
-    let name = format!("audit {filter:?}");
-    let (limit, before) = (query.limit(), query.cursor(&name));
-    query.done(KNOWN)?;
-    let mut found = access.accounts().audit(&filter, before, limit + 1).await?;
-    let next_cursor = cut(&mut found, limit, &name, |entry| entry.id);
+    let (mut paging, mut filter) = (Paging::new(), AuditFilter::default());
+    query::read(&request, KNOWN, |key, value| match key {
+        "workspace" => {
+            let name = WorkspaceName::parse(value).map_err(|bad| bad.to_string());
+            Taken::of(name.map(Some), &mut filter.workspace)
+        }
+        "token" => Taken::of(read(TokenId::parse, value, "a token's id, like 'tok_7'"), &mut filter.token),
+        "action" => Taken::of(read(Action::parse, value, &actions()), &mut filter.action),
+        "request_id" => Taken::of(Ok(Some(value.to_owned())), &mut filter.request_id),
+        "since" => Taken::of(read(moment::parse, value, TIME), &mut filter.since_ms),
+        "until" => Taken::of(read(moment::parse, value, TIME), &mut filter.until_ms),
+        _ => paging.take(key, value),
+    })?;
+    let before = paging.place(&("audit", &filter), digits)?;
+    let mut found = access.accounts().audit(&filter, before, paging.limit + 1).await?;
+    let next_cursor = paging.cut(&mut found, &("audit", &filter), |entry| entry.id);
     let data: Vec<_> = found.iter().map(EntryOut::new).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
 }
@@ -47,9 +47,8 @@ fn actions() -> String {
     format!("one of {}", Action::ALL.map(Action::as_str).join(", "))
 }
 
-fn moment(text: &str) -> Option<i64> {
-    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
+fn read<T>(parse: fn(&str) -> Option<T>, value: &str, must: &str) -> Result<Option<T>, String> {
+    parse(value).map(Some).ok_or_else(|| must.to_owned())
 }
 
 #[derive(Serialize)]

@@ -18,8 +18,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::Node;
 use super::problem::{Code, Problem};
+use super::{Node, body};
 use crate::store::{AnswerKey, Caller, Reserved};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -28,7 +28,6 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const MAX_KEY: usize = 255;
 /// A larger body no handler takes; it is told so by the handler.
 const MAX_BODY: usize = 1 << 20;
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// When to ask again for what is being answered.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// What is kept of an answer beside its status and body.
@@ -129,13 +128,8 @@ fn parse(headers: &HeaderMap) -> Result<String, Problem> {
 }
 
 async fn read(request: &mut ServiceRequest) -> Result<Bytes, Problem> {
-    let broke_off = |_| Problem::new(Code::InvalidRequest, "the body broke off");
-    let payload = request.extract::<web::Payload>().await.map_err(broke_off)?;
-    actix_rt::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(MAX_BODY))
-        .await
-        .map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come within 10 seconds"))?
-        .map_err(|_| Problem::new(Code::BodyTooLarge, "a request takes at most 1 MiB"))?
-        .map_err(broke_off)
+    let lost = |_| Problem::new(Code::Internal, "the body was lost");
+    body::bytes(request.extract::<web::Payload>().await.map_err(lost)?, MAX_BODY).await
 }
 
 /// Takes an answer apart for keeping, and puts it together again.

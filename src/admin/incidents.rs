@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::access::Access;
 use super::moment::{self, rfc3339};
-use super::paging::{Query, cut};
+use super::paging::Paging;
 use super::problem::{Code, Problem, wrong_method};
 use super::query::{self, Taken, digits};
 use crate::ids::WorkspaceName;
@@ -15,7 +15,8 @@ use crate::status::Reason;
 use crate::store::{Incident, IncidentFilter};
 
 const PREFIX: &str = "inc_";
-const KNOWN: &str = "'state', 'workspace', 'since', 'limit' and 'cursor'";
+const TIME: &str = "a time like '2026-11-22T20:00:00Z'";
+const KNOWN: &str = "state, workspace, since, limit, cursor";
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     let get = || route().guard(guard::Any(guard::Get()).or(guard::Head()));
@@ -27,29 +28,37 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 async fn list(request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {
-    let mut query = Query::new(request.query_string());
-    let filter = IncidentFilter {
-        is_open: query.one("state", "open or closed", |text| match text {
-            "open" => Some(true),
-            "closed" => Some(false),
-            _ => None,
-        }),
-        workspace: query.one("workspace", "a workspace's id", |text| WorkspaceName::parse(text).ok()),
-        since_ms: query.one("since", "a time like '2026-11-22T20:00:00Z'", moment::parse),
-    };
-    // The cursor is of this filter's list.
-    let name = format!("incidents {filter:?}");
-    let (limit, before) = (query.limit(), query.cursor(&name));
-    query.done(KNOWN)?;
+    let (mut paging, mut filter) = (Paging::new(), IncidentFilter::default());
+    query::read(&request, KNOWN, |key, value| match key {
+        "state" => {
+            let read = match value {
+                "open" => Ok(Some(true)),
+                "closed" => Ok(Some(false)),
+                _ => Err("open or closed".to_owned()),
+            };
+            Taken::of(read, &mut filter.is_open)
+        }
+        "workspace" => {
+            let name = WorkspaceName::parse(value).map_err(|bad| bad.to_string());
+            Taken::of(name.map(Some), &mut filter.workspace)
+        }
+        "since" => {
+            let read = moment::parse(value).map(Some);
+            Taken::of(read.ok_or_else(|| TIME.to_owned()), &mut filter.since_ms)
+        }
+        _ => paging.take(key, value),
+    })?;
+    let list = ("incidents", &filter);
+    let before = paging.place(&list, digits)?;
     let scope = access.caller().scope.as_ref();
-    let mut found = access.webhooks().incidents(&filter, scope, before, limit + 1).await?;
-    let next_cursor = cut(&mut found, limit, &name, |incident| incident.id);
+    let mut found = access.webhooks().incidents(&filter, scope, before, paging.limit + 1).await?;
+    let next_cursor = paging.cut(&mut found, &list, |incident| incident.id);
     let data: Vec<_> = found.iter().map(IncidentOut::new).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
 }
 
 async fn read(id: Path<String>, request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {
-    query::read(request.query_string(), "", |_, _| Taken::Unknown)?;
+    query::none(&request)?;
     let unknown = || Problem::new(Code::NotFound, "there is no such incident: an id is like 'inc_7'");
     let number: i64 = id.strip_prefix(PREFIX).and_then(digits).ok_or_else(unknown)?;
     let scope = access.caller().scope.as_ref();

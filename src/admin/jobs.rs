@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::Node;
 use super::moment::rfc3339;
 use super::problem::{Code, Problem, wrong_method};
-use super::query::{self, Taken};
+use super::query;
 
 /// Jobs at the same time.
 const RUNNING: usize = 4;
@@ -187,19 +187,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 async fn list(request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Problem> {
-    query::read(request.query_string(), "", |_, _| Taken::Unknown)?;
+    query::none(&request)?;
     let data: Vec<_> = lock(&jobs.0).iter().map(|job| job.show()).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": null })))
 }
 
 async fn read(id: Path<String>, request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Problem> {
-    query::read(request.query_string(), "", |_, _| Taken::Unknown)?;
+    query::none(&request)?;
     Ok(HttpResponse::Ok().json(jobs.find(&id)?.show()))
 }
 
 /// What is done is done; of the rest nothing is begun. One that has ended stays as it ended.
 async fn cancel(id: Path<String>, request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Problem> {
-    query::read(request.query_string(), "", |_, _| Taken::Unknown)?;
+    query::none(&request)?;
     let job = jobs.find(&id)?;
     if lock(&job.end).is_none() {
         job.cancelled.store(true, Ordering::Relaxed);

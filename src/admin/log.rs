@@ -8,10 +8,10 @@ use actix_web::{HttpRequest, HttpResponse, guard};
 use serde_json::{Value, json};
 
 use super::access::Access;
+use super::body::{self, Fields};
 use super::moment::rfc3339;
 use super::problem::{Code, Problem, wrong_method};
-use super::query::{self, Taken};
-use super::workspaces::body::{self, Fields};
+use super::query;
 use crate::clock::span;
 use crate::store::{Action, Changes, Deed};
 use crate::telemetry::{LogControl, LogFilter};
@@ -27,13 +27,13 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 async fn read(request: HttpRequest, _: Access) -> Result<HttpResponse, Problem> {
-    query::read(request.query_string(), "", |_, _| Taken::Unknown)?;
+    query::none(&request)?;
     Ok(HttpResponse::Ok().json(show(&control()?.filter())))
 }
 
 async fn write(request: HttpRequest, payload: Payload, access: Access) -> Result<HttpResponse, Problem> {
-    query::read(request.query_string(), "", |_, _| Taken::Unknown)?;
-    let mut fields = Fields::new(body::object(&request, payload, &["application/json"]).await?);
+    query::none(&request)?;
+    let mut fields = Fields::new(body::object(&request, payload, body::JSON).await?);
     let filter = fields.take("filter", |value| body::text(value, MAX_FILTER).map(str::to_owned));
     let within = fields.take("for", within);
     if filter.is_none() && !fields.has_errors() {

@@ -48,7 +48,7 @@ struct Wanted {
 
 async fn read(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let mut wanted = Wanted { name: "Tautline".to_owned(), ..Wanted::default() };
-    query::read(request.query_string(), KNOWN, |key, value| match key {
+    query::read(&request, KNOWN, |key, value| match key {
         "name" => Taken::of(name(value), &mut wanted.name),
         "scopes" => Taken::of(list(value, is_scope, "scopes, as chat:write"), &mut wanted.scopes),
         "events" => Taken::of(list(value, is_event, "events, as app_mention"), &mut wanted.events),

@@ -10,6 +10,8 @@ mod access;
 mod apps;
 mod audit;
 mod auth;
+mod body;
+mod docs;
 mod idempotency;
 mod incidents;
 mod jobs;
@@ -207,6 +209,7 @@ pub fn service(
             .app_data(trials.clone())
             .configure(probes::routes)
             .configure(openapi::routes)
+            .configure(docs::routes)
             .service(metrics)
             .service(api)
             .default_service(web::to(problem::not_found));

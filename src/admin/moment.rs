@@ -16,7 +16,7 @@ pub(super) fn rfc3339(ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
-/// Milliseconds since 1970 of a text like `2026-11-22T20:00:00Z`.
+/// Milliseconds since 1970 of a text in RFC 3339.
 pub(super) fn parse(text: &str) -> Option<i64> {
     let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()

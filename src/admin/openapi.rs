@@ -7,7 +7,7 @@ use actix_web::{HttpResponse, guard};
 
 use super::problem::wrong_method;
 
-const DOCUMENT: &str = include_str!("../../docs/openapi.json");
+pub(super) const DOCUMENT: &str = include_str!("../../docs/openapi.json");
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     let get = route().guard(guard::Any(guard::Get()).or(guard::Head())).to(read);

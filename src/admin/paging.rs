@@ -1,86 +1,86 @@
-//! A query string, taken apart parameter by parameter. What nobody has taken is refused: a filter that is passed over would show
-//! too much.
+//! Lists in pages: how many at most, and from where on. Every cursor has the same form, and is good for its own list alone.
+
+use std::fmt::{Debug, Display};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use url::form_urlencoded;
+use sha2::{Digest, Sha256};
 
-use super::problem::{Code, FieldError, Problem};
+use super::problem::{Code, Problem};
+use super::query::{Taken, digits};
 
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
 
-/// What of a query string has not been taken yet, and what was wrong with what was.
-pub(super) struct Query {
-    pairs: Vec<(String, String)>,
-    errors: Vec<FieldError>,
+/// Which page is asked for.
+#[derive(Debug)]
+pub(super) struct Paging {
+    /// At most so many.
+    pub(super) limit: u32,
+    cursor: Option<String>,
 }
 
-impl Query {
-    pub(super) fn new(text: &str) -> Self {
-        let pairs = form_urlencoded::parse(text.as_bytes()).into_owned().collect();
-        Self { pairs, errors: Vec::new() }
+impl Paging {
+    /// The parameters, for messages.
+    pub(super) const KNOWN: &'static str = "limit, cursor";
+
+    pub(super) const fn new() -> Self {
+        Self { limit: DEFAULT_LIMIT, cursor: None }
     }
 
-    /// All values of a parameter, each read.
-    pub(super) fn all<T>(&mut self, name: &str, must: &str, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
-        let (taken, left) = std::mem::take(&mut self.pairs).into_iter().partition(|(key, _)| key == name);
-        self.pairs = left;
-        let taken: Vec<(String, String)> = taken;
-        let values: Option<Vec<T>> = taken.iter().map(|(_, value)| read(value)).collect();
-        values.unwrap_or_else(|| {
-            self.errors.push(FieldError { field: name.to_owned(), message: must.to_owned() });
-            Vec::new()
-        })
-    }
-
-    /// A parameter that is there once at most; of several the last counts.
-    pub(super) fn one<T>(&mut self, name: &str, must: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
-        self.all(name, must, read).pop()
-    }
-
-    /// `limit`: 50 unless said, 200 at most.
-    pub(super) fn limit(&mut self) -> u32 {
-        let must = format!("a number from 1 to {MAX_LIMIT}");
-        let read = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-        self.one("limit", &must, read).unwrap_or(DEFAULT_LIMIT)
-    }
-
-    /// `cursor`: after which of them the page begins. `list` says to which list and filter it belongs.
-    pub(super) fn cursor(&mut self, list: &str) -> Option<i64> {
-        let must = "the 'next_cursor' of the page before, with the same filter";
-        self.one("cursor", must, |text| {
-            let plain = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-            plain.strip_prefix(list)?.strip_prefix('#')?.parse().ok()
-        })
-    }
-
-    /// Was anything wrong, or is anything left? `known` names what there is to be taken.
-    pub(super) fn done(mut self, known: &str) -> Result<(), Problem> {
-        for (key, _) in &self.pairs {
-            let field = key.chars().take(64).collect();
-            self.errors.push(FieldError { field, message: format!("this knows {known}") });
+    /// Takes one parameter.
+    pub(super) fn take(&mut self, key: &str, value: &str) -> Taken {
+        match key {
+            "limit" => {
+                let limit = digits(value).filter(|limit| (1..=MAX_LIMIT).contains(limit));
+                let limit = limit.ok_or_else(|| format!("a number from 1 to {MAX_LIMIT}"));
+                Taken::of(limit, &mut self.limit)
+            }
+            "cursor" => Taken::of(Ok(Some(value.to_owned())), &mut self.cursor),
+            _ => Taken::Unknown,
         }
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::fields(Code::InvalidRequest, self.errors)) }
+    }
+
+    /// Where the page begins. `list` is all that makes this list other than others: its name, filter and order.
+    pub(super) fn place<T>(
+        &self,
+        list: &impl Debug,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(cursor) = &self.cursor else { return Ok(None) };
+        let place = || {
+            let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+            read(text.strip_prefix(&bond(list))?)
+        };
+        place().map(Some).ok_or_else(|| {
+            let message = "must be the 'next_cursor' of the page before, with the same filter and sort";
+            Problem::field(Code::InvalidRequest, "cursor", message)
+        })
+    }
+
+    /// Cuts what was found, one more than asked for, to the page; the cursor of what follows.
+    pub(super) fn cut<T, P: Display>(
+        &self,
+        found: &mut Vec<T>,
+        list: &impl Debug,
+        place: impl FnOnce(&T) -> P,
+    ) -> Option<String> {
+        let more = found.len() > self.limit as usize;
+        found.truncate(self.limit as usize);
+        found.last().filter(|_| more).map(|last| cursor(list, place(last)))
     }
 }
 
-/// A cursor that [`Query::cursor`] takes.
-pub(super) fn cursor(list: &str, after: i64) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{list}#{after}"))
+/// A cursor that [`Paging::place`] reads.
+pub(super) fn cursor(list: &impl Debug, place: impl Display) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}{place}", bond(list)))
 }
 
-/// Cuts what was found, one more than asked for, to the page, and says how to go on.
-pub(super) fn cut<T>(
-    found: &mut Vec<T>,
-    limit: u32,
-    list: &str,
-    place: impl Fn(&T) -> i64,
-) -> Option<String> {
-    let limit = limit as usize;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    found.last().filter(|_| more).map(|last| cursor(list, place(last)))
+/// Made of parsed values, so that what means the same is the same.
+fn bond(list: &impl Debug) -> String {
+    let sum = Sha256::digest(format!("{list:?}"));
+    let head = sum.iter().take(8).fold(0_u64, |head, byte| (head << 8) | u64::from(*byte));
+    format!("{head:016x}/")
 }
 
 #[cfg(test)]
@@ -89,21 +89,13 @@ mod tests {
 
     #[test]
     fn a_cursor_of_another_list_or_filter_is_refused() {
-        let take = |text: &str, list: &str| {
-            let mut query = Query::new(&format!("cursor={text}"));
-            let after = query.cursor(list);
-            query.done("cursor").map(|()| after).map_err(|problem| problem.to_string())
+        let place = |cursor: &str, list: &str| {
+            let paging = Paging { cursor: Some(cursor.to_owned()), ..Paging::new() };
+            paging.place(&list, digits::<i64>).map_err(|problem| problem.to_string())
         };
-        let text = cursor("tokens", 7);
-        assert_eq!(take(&text, "tokens"), Ok(Some(7)));
-        assert!(take(&text, "audit").unwrap_err().starts_with("cursor: "));
-        assert!(take("!!", "tokens").is_err());
-    }
-
-    #[test]
-    fn what_nobody_takes_is_named() {
-        let mut query = Query::new("limit=3&colour=red");
-        assert_eq!(query.limit(), 3);
-        assert_eq!(query.done("limit").unwrap_err().to_string(), "colour: this knows limit");
+        let text = cursor(&"tokens", 7);
+        assert_eq!(place(&text, "tokens"), Ok(Some(7)));
+        assert!(place(&text, "audit").unwrap_err().starts_with("cursor: "));
+        assert!(place("!!", "tokens").is_err());
     }
 }

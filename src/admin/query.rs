@@ -1,19 +1,25 @@
 //! Query strings, read strictly: what is passed over in silence would show too much, or not wait.
 
+use actix_web::HttpRequest;
 use url::form_urlencoded;
 
 use super::problem::{Code, FieldError, Problem};
 
 /// Reads each parameter: `take` has it, refuses it with why, or knows no such parameter.
 pub(super) fn read(
-    text: &str,
+    request: &HttpRequest,
     known: &str,
     mut take: impl FnMut(&str, &str) -> Taken,
 ) -> Result<(), Problem> {
-    let mut errors = Vec::new();
-    for (key, value) in form_urlencoded::parse(text.as_bytes()) {
+    let (mut errors, mut seen) = (Vec::new(), Vec::new());
+    for (key, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
         let message = match take(&key, &value) {
-            Taken::Read => continue,
+            Taken::OneOfMany => continue,
+            Taken::TheOne if !seen.contains(&key) => {
+                seen.push(key);
+                continue;
+            }
+            Taken::TheOne => "may be given once".to_owned(),
             Taken::Wrong(message) => message,
             Taken::Unknown if known.is_empty() => "this knows no parameters".to_owned(),
             Taken::Unknown => format!("unknown; known here: {known}"),
@@ -21,6 +27,11 @@ pub(super) fn read(
         errors.push(FieldError { field: presentable(&key), message });
     }
     if errors.is_empty() { Ok(()) } else { Err(Problem::fields(Code::InvalidRequest, errors)) }
+}
+
+/// Of what knows no parameters.
+pub(super) fn none(request: &HttpRequest) -> Result<(), Problem> {
+    read(request, "", |_, _| Taken::Unknown)
 }
 
 /// `true` or `false`.
@@ -46,7 +57,10 @@ pub(super) fn presentable(name: &str) -> String {
 
 /// What became of one parameter.
 pub(super) enum Taken {
-    Read,
+    /// It was read, and may come again.
+    OneOfMany,
+    /// It was read, and may not come again.
+    TheOne,
     Wrong(String),
     Unknown,
 }
@@ -57,7 +71,18 @@ impl Taken {
         match value {
             Ok(value) => {
                 *place = value;
-                Self::Read
+                Self::TheOne
+            }
+            Err(message) => Self::Wrong(message),
+        }
+    }
+
+    /// Takes a value over beside those that came before it.
+    pub(super) fn more<T>(value: Result<T, String>, places: &mut Vec<T>) -> Self {
+        match value {
+            Ok(value) => {
+                places.push(value);
+                Self::OneOfMany
             }
             Err(message) => Self::Wrong(message),
         }

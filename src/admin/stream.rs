@@ -22,8 +22,8 @@ use futures_util::stream::unfold;
 use self::reader::Reader;
 use super::access::Access;
 use super::auth::Door;
-use super::paging::Query;
 use super::problem::{Code, Problem, wrong_method};
+use super::query::{self, Taken};
 use crate::ids::WorkspaceName;
 use crate::store::Label;
 
@@ -84,11 +84,18 @@ struct Filter {
 }
 
 impl Filter {
-    fn parse(text: &str) -> Result<Self, Problem> {
-        let mut query = Query::new(text);
-        let workspaces = query.all("workspace", "a workspace's id", |text| WorkspaceName::parse(text).ok());
-        let labels = query.all("label", "a label like 'tenant:42'", Label::parse);
-        query.done("'workspace' and 'label'")?;
+    fn parse(request: &HttpRequest) -> Result<Self, Problem> {
+        let (mut workspaces, mut labels) = (Vec::new(), Vec::new());
+        query::read(request, "workspace, label", |key, value| match key {
+            "workspace" => {
+                Taken::more(WorkspaceName::parse(value).map_err(|bad| bad.to_string()), &mut workspaces)
+            }
+            "label" => {
+                let label = Label::parse(value).ok_or_else(|| "a label like 'tenant:42'".to_owned());
+                Taken::more(label, &mut labels)
+            }
+            _ => Taken::Unknown,
+        })?;
         if workspaces.len() + labels.len() > MAX_FILTERS {
             let message = format!("at most {MAX_FILTERS} workspaces and labels");
             return Err(Problem::field(Code::InvalidRequest, "workspace", message));
@@ -112,7 +119,7 @@ async fn open(
     door: Data<Door>,
     streams: Data<Streams>,
 ) -> Result<HttpResponse, Problem> {
-    let filter = Filter::parse(request.query_string())?;
+    let filter = Filter::parse(&request)?;
     let seat = Seat::take(&streams).ok_or_else(|| {
         let detail = format!("{MAX_STREAMS} streams are open, which is all that this node serves; close one");
         Problem::new(Code::TooManyStreams, detail).retry_after(TRY_AGAIN)

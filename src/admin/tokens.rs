@@ -15,9 +15,11 @@ use serde::Serialize;
 
 use super::access::Access;
 use super::auth::{Door, PREFIX};
+use super::body::{JSON, object};
 use super::moment::rfc3339;
-use super::paging::{Query, cut};
+use super::paging::Paging;
 use super::problem::{Code, Problem, wrong_method};
+use super::query::{self, digits};
 use crate::store::{ApiToken, NewToken, Role, TokenDigest, TokenId};
 
 const LIST: &str = "tokens";
@@ -42,7 +44,8 @@ async fn create(
     door: Data<Door>,
 ) -> Result<HttpResponse, Problem> {
     let now_ms = access.now_ms();
-    let wanted = body::read(&request, payload, now_ms).await?;
+    query::none(&request)?;
+    let wanted = body::parse(object(&request, payload, JSON).await?, now_ms)?;
     let text = make();
     let new = NewToken {
         name: wanted.name,
@@ -60,24 +63,31 @@ async fn create(
 }
 
 async fn list(request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {
-    let mut query = Query::new(request.query_string());
-    let (limit, after) = (query.limit(), query.cursor(LIST));
-    query.done("'limit' and 'cursor'")?;
-    let mut found = access.accounts().tokens(after.map(TokenId), limit + 1).await?;
-    let next_cursor = cut(&mut found, limit, LIST, |token| token.id.0);
+    let mut paging = Paging::new();
+    query::read(&request, Paging::KNOWN, |key, value| paging.take(key, value))?;
+    let after = paging.place(&LIST, digits)?.map(TokenId);
+    let mut found = access.accounts().tokens(after, paging.limit + 1).await?;
+    let next_cursor = paging.cut(&mut found, &LIST, |token| token.id.0);
     let now_ms = access.now_ms();
     let data: Vec<_> = found.iter().map(|token| TokenOut::new(token, now_ms)).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
 }
 
-async fn read(id: Path<String>, access: Access) -> Result<HttpResponse, Problem> {
+async fn read(id: Path<String>, request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {
     let id = parse_id(&id)?;
+    query::none(&request)?;
     let token = access.accounts().token(id).await?.ok_or_else(|| unknown(id))?;
     Ok(HttpResponse::Ok().json(TokenOut::new(&token, access.now_ms())))
 }
 
-async fn revoke(id: Path<String>, access: Access, door: Data<Door>) -> Result<HttpResponse, Problem> {
+async fn revoke(
+    id: Path<String>,
+    request: HttpRequest,
+    access: Access,
+    door: Data<Door>,
+) -> Result<HttpResponse, Problem> {
     let id = parse_id(&id)?;
+    query::none(&request)?;
     let revoked = access.accounts().revoke_token(id, access.caller(), access.now_ms()).await;
     // Also where the outcome is not known.
     door.keyring.changed();

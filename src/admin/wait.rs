@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actix_web::HttpRequest;
 use tokio::sync::watch;
 
 use super::problem::Problem;
@@ -13,9 +14,9 @@ use crate::status::{LinkState, State, Status};
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// How long the answer may wait; not at all where nobody says.
-pub(super) fn parse(query: &str) -> Result<Option<Duration>, Problem> {
+pub(super) fn parse(request: &HttpRequest) -> Result<Option<Duration>, Problem> {
     let mut wait = None;
-    query::read(query, "wait", |key, value| match key {
+    query::read(request, "wait", |key, value| match key {
         "wait" => Taken::of(duration(value).map(Some), &mut wait),
         _ => Taken::Unknown,
     })?;
@@ -106,6 +107,8 @@ impl Goal {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
+
     use super::*;
     use crate::status::{Health, LinkStatus};
 
@@ -118,8 +121,11 @@ mod tests {
         {
             assert!(duration(text).is_err(), "{text}");
         }
-        assert_eq!(parse("").unwrap(), None);
-        assert!(parse("wait=10s&wiat=10s").is_err());
+        let parse = |query: &str| {
+            parse(&TestRequest::default().uri(&format!("/{query}")).to_http_request()).map_err(|_| ())
+        };
+        assert_eq!(parse(""), Ok(None));
+        assert_eq!(parse("?wait=10s&wiat=10s"), Err(()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `/api/v1/webhooks`: who is told of changes.
 
-mod body;
 mod notices;
+mod spec;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, guard};
 use serde_json::{Value, json};
 
 use super::access::Access;
+use super::body::{JSON, MERGE_PATCH, object};
 use super::moment::rfc3339;
 use super::problem::{Code, Problem, wrong_method};
 use super::query::{self, Taken, digits};
@@ -43,16 +44,18 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     }
 }
 
-async fn list(node: Access) -> Result<HttpResponse, Problem> {
+async fn list(request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
+    query::none(&request)?;
     let all = node.webhooks().webhooks().await?;
     let data: Vec<_> = all.iter().filter(|webhook| is_theirs(&node, webhook)).map(show).collect();
     Ok(HttpResponse::Ok().json(json!({ "data": data, "next_cursor": null })))
 }
 
 async fn create(request: HttpRequest, payload: Payload, node: Access) -> Result<HttpResponse, Problem> {
-    let body = body::read(&request, payload).await?;
+    query::none(&request)?;
+    let body = object(&request, payload, JSON).await?;
     let blank = WebhookSpec { url: String::new(), topics: Vec::new(), label: None, is_paused: false };
-    let spec = body::spec(body, blank, &**node)?;
+    let spec = spec::read(body, blank, &**node)?;
     let secret = WebhookSecret::generate();
     let webhook = node.webhooks().add_webhook(&spec, &secret, node.caller(), node.now_ms()).await?;
     node.webhooks_changed();
@@ -65,7 +68,8 @@ async fn create(request: HttpRequest, payload: Payload, node: Access) -> Result<
     Ok(HttpResponse::Created().insert_header((header::LOCATION, place)).json(shown))
 }
 
-async fn read(id: Path<String>, node: Access) -> Result<HttpResponse, Problem> {
+async fn read(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
+    query::none(&request)?;
     let webhook = find(&id, &node).await?;
     Ok(HttpResponse::Ok().json(show(&webhook)))
 }
@@ -76,15 +80,17 @@ async fn change(
     payload: Payload,
     node: Access,
 ) -> Result<HttpResponse, Problem> {
-    let body = body::read(&request, payload).await?;
+    query::none(&request)?;
+    let body = object(&request, payload, MERGE_PATCH).await?;
     let webhook = find(&id, &node).await?;
-    let spec = body::spec(body, webhook.spec, &**node)?;
+    let spec = spec::read(body, webhook.spec, &**node)?;
     let changed = node.webhooks().change_webhook(webhook.id, &spec, node.caller(), node.now_ms()).await?;
     node.webhooks_changed();
     Ok(HttpResponse::Ok().json(show(&changed.ok_or_else(|| unknown(&id))?)))
 }
 
-async fn remove(id: Path<String>, node: Access) -> Result<HttpResponse, Problem> {
+async fn remove(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
+    query::none(&request)?;
     let found = parse_id(&id)?;
     if !node.webhooks().remove_webhook(found, node.caller(), node.now_ms()).await? {
         return Err(unknown(&id));
@@ -94,7 +100,8 @@ async fn remove(id: Path<String>, node: Access) -> Result<HttpResponse, Problem>
 }
 
 /// Posts a notice of the topic `webhook.test` at once, past the queue, and tells what became of it.
-async fn try_out(id: Path<String>, node: Access) -> Result<HttpResponse, Problem> {
+async fn try_out(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
+    query::none(&request)?;
     let webhook = find(&id, &node).await?;
     let secrets = node.webhooks().webhook_secrets(webhook.id, node.now_ms()).await?;
     let body = json!({ "type": "webhook.test", "timestamp": rfc3339(node.now_ms()), "data": {} }).to_string();
@@ -108,7 +115,7 @@ async fn try_out(id: Path<String>, node: Access) -> Result<HttpResponse, Problem
 /// Another secret, told this once; the one before signs beside it for a while.
 async fn rotate(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
     let mut hours = KEEP_OLD;
-    query::read(request.query_string(), "keep_old_hours", |key, value| match key {
+    query::read(&request, "keep_old_hours", |key, value| match key {
         "keep_old_hours" => {
             let read = digits(value).filter(|hours| *hours <= KEEP_OLD_AT_MOST);
             Taken::of(read.ok_or_else(|| format!("a number from 0 to {KEEP_OLD_AT_MOST}")), &mut hours)

@@ -25,13 +25,11 @@ use self::page::Page;
 use self::patch::Patch;
 use self::view::{WorkspaceOut, seen};
 use super::access::Access;
+use super::body::{JSON, MERGE_PATCH, object};
 use super::problem::{Code, Problem, wrong_method};
 use super::{Node, query, wait};
 use crate::ids::WorkspaceName;
 use crate::store::{Secret, When, Workspace, WorkspaceSpec};
-
-const JSON: &[&str] = &["application/json"];
-const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     let get = || route().guard(guard::Any(guard::Get()).or(guard::Head()));
@@ -67,7 +65,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 async fn list(request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
-    let page = Page::parse(request.query_string())?;
+    let page = Page::parse(&request)?;
     let show = |workspace: &Workspace, filter: &filter::Filter| {
         let status = seen(workspace, node.status(workspace.app), node.now_ms());
         let meant = filter.admits(workspace, &status);
@@ -82,15 +80,15 @@ async fn list(request: HttpRequest, node: Access) -> Result<HttpResponse, Proble
 
 async fn read(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
     let name = parse_name(&id)?;
-    query::read(request.query_string(), "", |_, _| query::Taken::Unknown)?;
+    query::none(&request)?;
     let workspace = node.store().workspace(&name).await?.ok_or_else(|| unknown(&name))?;
     let tag = (header::ETAG, etag::of(&workspace));
     Ok(HttpResponse::Ok().insert_header(tag).json(show(&**node, &workspace)))
 }
 
 async fn create(request: HttpRequest, payload: Payload, node: Access) -> Result<HttpResponse, Problem> {
-    let wait = wait::parse(request.query_string())?;
-    let map = body::object(&request, payload, JSON).await?;
+    let wait = wait::parse(&request)?;
+    let map = object(&request, payload, JSON).await?;
     let spec = body::spec(map, node.default_links())?;
     has_app_token(&spec)?;
     let name = parse_name(&format!("ws_{:032x}", rand::random::<u128>()))?;
@@ -105,9 +103,9 @@ async fn write(
     node: Access,
 ) -> Result<HttpResponse, Problem> {
     let name = parse_name(&id)?;
-    let wait = wait::parse(request.query_string())?;
+    let wait = wait::parse(&request)?;
     let when = etag::when(&request)?;
-    let map = body::object(&request, payload, JSON).await?;
+    let map = object(&request, payload, JSON).await?;
     let spec = body::spec(map, node.default_links())?;
     let store = node.store();
     let before = store.workspace(&name).await?;
@@ -126,16 +124,16 @@ async fn amend(
     node: Access,
 ) -> Result<HttpResponse, Problem> {
     let name = parse_name(&id)?;
-    let wait = wait::parse(request.query_string())?;
+    let wait = wait::parse(&request)?;
     let when = etag::when(&request)?;
-    let map = body::object(&request, payload, MERGE_PATCH).await?;
+    let map = object(&request, payload, MERGE_PATCH).await?;
     let patch = Patch::parse(map, node.default_links())?;
     changes::apply(&node, &name, &patch, when).await?.answer(&node, wait).await
 }
 
 async fn remove(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
     let name = parse_name(&id)?;
-    query::read(request.query_string(), "", |_, _| query::Taken::Unknown)?;
+    query::none(&request)?;
     let when = etag::when(&request)?;
     let removed = node.store().remove_workspace(&name, when, node.now_ms()).await?;
     let removed = removed.ok_or_else(|| unknown(&name))?;

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::super::access::Access;
 use super::super::moment::rfc3339;
-use super::super::paging::{Query, cut};
+use super::super::paging::Paging;
 use super::super::problem::{Code, Problem, wrong_method};
-use super::super::query::{self, Taken};
+use super::super::query::{self, Taken, digits};
 use super::find;
 use crate::store::KeptNotice;
 
@@ -22,19 +22,23 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 async fn list(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
-    let mut query = Query::new(request.query_string());
-    let is_dead = query.one("state", "waiting or given_up", |text| match text {
-        "waiting" => Some(false),
-        "given_up" => Some(true),
-        _ => None,
-    });
-    // The cursor is of this webhook's list, and of this filter's.
-    let name = format!("notices {} {is_dead:?}", *id);
-    let (limit, before) = (query.limit(), query.cursor(&name));
-    query.done("'state', 'limit' and 'cursor'")?;
+    let (mut paging, mut is_dead) = (Paging::new(), None);
+    query::read(&request, "state, limit, cursor", |key, value| match key {
+        "state" => {
+            let read = match value {
+                "waiting" => Ok(Some(false)),
+                "given_up" => Ok(Some(true)),
+                _ => Err("waiting or given_up".to_owned()),
+            };
+            Taken::of(read, &mut is_dead)
+        }
+        _ => paging.take(key, value),
+    })?;
     let webhook = find(&id, &node).await?;
-    let mut found = node.webhooks().notices(webhook.id, is_dead, before, limit + 1).await?;
-    let next_cursor = cut(&mut found, limit, &name, |notice| notice.id);
+    let list = ("notices", webhook.id, is_dead);
+    let before = paging.place(&list, digits)?;
+    let mut found = node.webhooks().notices(webhook.id, is_dead, before, paging.limit + 1).await?;
+    let next_cursor = paging.cut(&mut found, &list, |notice| notice.id);
     let data: Vec<_> = found.iter().map(show).collect();
     Ok(HttpResponse::Ok().json(json!({ "data": data, "next_cursor": next_cursor })))
 }
@@ -45,7 +49,7 @@ async fn resend(
     request: HttpRequest,
     node: Access,
 ) -> Result<HttpResponse, Problem> {
-    query::read(request.query_string(), "", |_, _| Taken::Unknown)?;
+    query::none(&request)?;
     let (id, message_id) = place.into_inner();
     let webhook = find(&id, &node).await?;
     let again = node.webhooks().resend_notice(webhook.id, &message_id, node.now_ms()).await?;

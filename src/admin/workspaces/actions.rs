@@ -8,10 +8,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::super::access::Access;
+use super::super::body::{Fields, JSON, object};
 use super::super::jobs::{Job, Jobs};
 use super::super::problem::{Code, Problem};
 use super::super::query::{self, Taken, presentable};
-use super::body::{self, Fields};
 use super::filter::{self, Filter};
 use super::verbs::Verb;
 use super::view::seen;
@@ -31,8 +31,8 @@ pub(super) async fn act(
     node: Access,
     jobs: Data<Jobs>,
 ) -> Result<HttpResponse, Problem> {
-    query::read(request.query_string(), "", |_, _| Taken::Unknown)?;
-    let map = body::object(&request, payload, super::JSON).await?;
+    query::none(&request)?;
+    let map = object(&request, payload, JSON).await?;
     let asked = Asked::parse(Fields::new(map))?;
     let names = meant(&node, &asked.filter).await?;
     if asked.dry_run {
@@ -95,7 +95,7 @@ impl Asked {
         let mut filter = Filter::default();
         for (key, value) in conditions.iter().flatten() {
             match filter.take(key, value) {
-                Taken::Read => {}
+                Taken::OneOfMany | Taken::TheOne => {}
                 Taken::Wrong(message) => fields.wrong(&format!("filter.{}", presentable(key)), message),
                 Taken::Unknown => {
                     let message = format!("unknown; known here: {}", filter::KNOWN);

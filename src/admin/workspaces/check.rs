@@ -12,9 +12,10 @@ use tokio::sync::Semaphore;
 
 use self::findings::{Finding, Grant};
 use super::super::access::Access;
+use super::super::body::{Fields, JSON, object, text};
 use super::super::problem::{Code, Problem};
-use super::super::query::{self, Taken};
-use super::body::{self, Fields, KNOWN};
+use super::super::query;
+use super::body::{self, KNOWN};
 use super::parse_name;
 use crate::ids::WorkspaceName;
 use crate::secret::{AppToken, BotToken};
@@ -53,8 +54,8 @@ pub(super) async fn check(
     node: Access,
     trials: Data<Trials>,
 ) -> Result<HttpResponse, Problem> {
-    query::read(request.query_string(), "", |_, _| Taken::Unknown)?;
-    let map = body::object(&request, payload, super::JSON).await?;
+    query::none(&request)?;
+    let map = object(&request, payload, JSON).await?;
     let asked = Asked::parse(Fields::new(map))?;
     let Ok(_turn) = trials.0.try_acquire() else {
         return Err(Problem::new(
@@ -154,7 +155,7 @@ impl Asked {
         let _: Option<_> = fields.take("labels", body::labels);
         let app_token = fields.secret("app_token", AppToken::parse);
         let bot_token = fields.secret("bot_token", BotToken::parse);
-        let team_id = fields.take("team_id", |value| body::text(value, 64).map(str::to_owned));
+        let team_id = fields.take("team_id", |value| text(value, 64).map(str::to_owned));
         let required_scopes = fields.take("required_scopes", scopes).unwrap_or_default();
         if !matches!(app_token, Secret::Set(_)) && !fields.has_errors() {
             fields.wrong("app_token", "there is nothing to try out without the app-level token".to_owned());

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use self::lines::{Line, csv, json_lines};
 use super::super::access::Access;
+use super::super::body::bytes;
 use super::super::problem::{Code, FieldError, Problem};
 use super::super::query::{self, Taken, flag};
 use super::changes::Changed;
@@ -52,7 +53,7 @@ pub(super) async fn import(
     node: Access,
 ) -> Result<HttpResponse, Problem> {
     let mut out = ImportOut::default();
-    query::read(request.query_string(), "dry_run", |key, value| match key {
+    query::read(&request, "dry_run", |key, value| match key {
         "dry_run" => Taken::of(flag(value), &mut out.dry_run),
         _ => Taken::Unknown,
     })?;
@@ -64,7 +65,7 @@ pub(super) async fn import(
             return Err(Problem::new(Code::UnsupportedMediaType, detail));
         }
     };
-    let lines = read(&body::bytes(payload, MAX_BODY).await?)?;
+    let lines = read(&bytes(payload, MAX_BODY).await?)?;
     if lines.len() > MAX_LINES {
         let detail = format!("at most {MAX_LINES} workspaces at once; these are {}", lines.len());
         return Err(Problem::new(Code::BodyTooLarge, detail));

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::super::body::{Fields, text};
 use super::super::problem::Problem;
-use super::body::{self, Fields, KNOWN, MAX_LABEL_VALUE, MAX_LABELS, label_key};
+use super::body::{self, KNOWN, MAX_LABEL_VALUE, MAX_LABELS, label_key};
 use crate::secret::{AppToken, BotToken};
 use crate::store::{Desired, Secret, Workspace, WorkspaceSpec};
 
@@ -88,7 +89,7 @@ fn labels(value: &Value) -> Result<Vec<(String, Option<String>)>, String> {
         return Err("must be an object of strings and nulls, or null".to_owned());
     };
     let one = |(key, value): (&String, &Value)| {
-        let value = if value.is_null() { None } else { Some(body::text(value, MAX_LABEL_VALUE)?.to_owned()) };
+        let value = if value.is_null() { None } else { Some(text(value, MAX_LABEL_VALUE)?.to_owned()) };
         Ok((label_key(key)?, value))
     };
     map.iter().map(one).collect()

@@ -118,7 +118,7 @@ pub(super) async fn reconnect(
 
 async fn answer(verb: Verb, id: &str, request: &HttpRequest, node: &Access) -> Result<HttpResponse, Problem> {
     let name = parse_name(id)?;
-    let wait = wait::parse(request.query_string())?;
+    let wait = wait::parse(request)?;
     let (workspace, steering) = verb.act(node, &name).await?;
     changes::settled(node, &workspace, false, verb.goal(), wait.map(|wait| (wait, steering))).await
 }

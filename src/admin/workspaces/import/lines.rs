@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::super::super::body::parse;
 use super::super::super::problem::{Code, Problem};
 use super::super::{body, parse_name};
 use crate::ids::WorkspaceName;
@@ -40,7 +41,7 @@ pub(super) fn json_lines(bytes: &[u8]) -> Result<Vec<Line>, Problem> {
     let bytes = without_mark(bytes);
     let lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
     let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-    let lines: Vec<_> = lines.map(|(number, line)| Line { number, fields: body::parse(line) }).collect();
+    let lines: Vec<_> = lines.map(|(number, line)| Line { number, fields: parse(line) }).collect();
     some(lines)
 }
 

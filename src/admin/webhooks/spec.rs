@@ -1,45 +1,17 @@
 //! What a request says of a webhook.
 
-use std::time::Duration;
-
-use actix_web::web::Payload;
-use actix_web::{HttpMessage, HttpRequest};
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::super::Node;
 use super::super::problem::{Code, FieldError, Problem};
 use crate::machine::notice::Topic;
-use crate::store::WebhookSpec;
+use crate::store::{Label, WebhookSpec};
 
-const MAX_BODY: usize = 16 * 1024;
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_URL: usize = 2_000;
 
-/// A body of JSON, an object.
-pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<Map<String, Value>, Problem> {
-    if !request.content_type().eq_ignore_ascii_case("application/json") {
-        return Err(Problem::new(Code::UnsupportedMediaType, "send 'Content-Type: application/json'"));
-    }
-    let bytes = actix_rt::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(MAX_BODY))
-        .await
-        .map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come within 10 seconds"))?
-        .map_err(|_| Problem::new(Code::BodyTooLarge, "a webhook takes at most 16 KiB"))?
-        .map_err(|_| Problem::new(Code::InvalidRequest, "the body broke off"))?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        Problem::new(Code::MalformedJson, format!("no JSON from line {line}, column {column} on"))
-    })?;
-    match value {
-        Value::Object(map) => Ok(map),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(Problem::new(Code::InvalidRequest, "the body must be a JSON object"))
-        }
-    }
-}
-
 /// What is asked for, over what is there: a field that is absent stays as it is.
-pub(super) fn spec(
+pub(super) fn read(
     body: Map<String, Value>,
     there: WebhookSpec,
     node: &dyn Node,
@@ -114,8 +86,6 @@ fn label(value: &Value) -> Result<Option<(String, String)>, String> {
     if value.is_null() {
         return Ok(None);
     }
-    let pair = value.as_str().filter(|text| text.len() <= 1_100 && !text.contains(char::is_control));
-    let pair = pair.and_then(|text| text.split_once(':')).filter(|(key, _)| !key.is_empty());
-    pair.map(|(key, value)| Some((key.to_owned(), value.to_owned())))
-        .ok_or_else(|| "must be key:value, like tenant:42, or null".to_owned())
+    let label = value.as_str().and_then(Label::parse).map(|label| Some((label.key, label.value)));
+    label.ok_or_else(|| "must be key:value, like tenant:42, or null".to_owned())
 }
