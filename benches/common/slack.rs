@@ -47,6 +47,8 @@ struct Shared {
     stray: Cell<u64>,
     changed: Notify,
     latencies: RefCell<Vec<Duration>>,
+    /// Where links are told to dial.
+    links: RefCell<String>,
 }
 
 #[derive(Default)]
@@ -84,12 +86,13 @@ impl Slack {
             stray: Cell::new(0),
             changed: Notify::new(),
             latencies: RefCell::default(),
+            links: RefCell::new(format!("ws://{address}")),
         });
         let ours = Rc::clone(&shared);
         spawn_local(async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 let ours = Rc::clone(&ours);
-                spawn_local(async move { drop(ours.serve(tcp, address).await) });
+                spawn_local(async move { drop(ours.serve(tcp).await) });
             }
         });
         Ok(Self { shared, address })
@@ -98,6 +101,11 @@ impl Slack {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Links are told to dial this from now on.
+    pub(crate) fn send_links_to(&self, place: String) {
+        *self.shared.links.borrow_mut() = place;
     }
 
     /// Waits until so many sockets are open.
@@ -192,7 +200,7 @@ impl Shared {
         }
     }
 
-    async fn serve(self: Rc<Self>, mut tcp: TcpStream, address: SocketAddr) -> io::Result<()> {
+    async fn serve(self: Rc<Self>, mut tcp: TcpStream) -> io::Result<()> {
         tcp.set_nodelay(true)?;
         while let Some(request) = read_request(&mut tcp).await? {
             let header = |name: &str| {
@@ -213,8 +221,8 @@ impl Shared {
             }
             // The app's number is the third part of its token.
             let app = header("authorization:").and_then(|token| token.split('-').nth(2)).unwrap_or("A0");
-            let body =
-                json!({"ok": true, "url": format!("ws://{address}/link/?app={}", &app[1..])}).to_string();
+            let place = format!("{}/link/?app={}", self.links.borrow(), &app[1..]);
+            let body = json!({"ok": true, "url": place}).to_string();
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()

@@ -4,6 +4,7 @@
 //! ```text
 //! cargo bench --bench fleet                          1 000 and 9 000 workspaces, as Markdown
 //! cargo bench --bench fleet -- --workspaces 1000
+//! cargo bench --bench fleet -- --tls                 the same over TLS, with a certificate of the tool openssl
 //! ```
 //!
 //! The node runs in a process of its own, stores every event before its ack and opens at its default pace; this process plays
@@ -27,6 +28,7 @@ mod node;
 #[expect(dead_code, reason = "the other benchmarks use more of it")]
 #[path = "../common/slack.rs"]
 mod slack;
+mod tls;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -60,6 +62,9 @@ struct Args {
     /// Addresses asked for in a second.
     #[arg(long, default_value_t = Limits::default().per_second)]
     opens_per_second: u32,
+    /// Over TLS.
+    #[arg(long)]
+    tls: bool,
     /// Cargo says so.
     #[arg(long, hide = true)]
     bench: bool,
@@ -123,15 +128,24 @@ async fn measure(args: &Args, workspaces: usize) -> Row {
     let folder = folder();
     drop(std::fs::remove_dir_all(&folder));
     std::fs::create_dir_all(&folder).unwrap();
-    let empty = Node::start(args, &slack, 0, &folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let api = if args.tls {
+        let front = tls::front(slack.address(), &folder).await;
+        slack.send_links_to(format!("wss://localhost:{}", front.port()));
+        format!("https://localhost:{}", front.port())
+    } else {
+        format!("http://{}", slack.address())
+    };
+    let api = api.as_str();
+    let empty = Node::start(args, api, 0, &folder);
     sleep(Duration::from_secs(1)).await;
     let base = machine::rss(empty.process());
     empty.stop().await;
-    let registered = command(args, "register", &slack, workspaces, &folder).status().await.unwrap();
+    let registered = command(args, "register", api, workspaces, &folder).status().await.unwrap();
     assert!(registered.success());
     timeout(PATIENCE, slack.until_open(0)).await.expect("every socket of the first process goes");
 
-    let mut node = Node::start(args, &slack, workspaces, &folder);
+    let mut node = Node::start(args, api, workspaces, &folder);
     let started = node.until("start").await;
     let ready = Duration::from_millis(node.until("ready").await.abs_diff(started));
     sleep(Duration::from_secs(2)).await;
@@ -201,7 +215,7 @@ struct Node {
 }
 
 impl Node {
-    fn start(args: &Args, slack: &Slack, workspaces: usize, folder: &Path) -> Self {
+    fn start(args: &Args, slack: &str, workspaces: usize, folder: &Path) -> Self {
         let mut child =
             command(args, "run", slack, workspaces, folder).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -242,11 +256,11 @@ impl Node {
     }
 }
 
-fn command(args: &Args, what: &str, slack: &Slack, workspaces: usize, folder: &Path) -> Command {
+fn command(args: &Args, what: &str, slack: &str, workspaces: usize, folder: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--opens-per-second", &args.opens_per_second.to_string(), "--child", what])
-        .args([&slack.address().to_string(), &workspaces.to_string()])
+        .args([slack, &workspaces.to_string()])
         .arg(folder)
         .stdin(Stdio::piped())
         .kill_on_drop(true);

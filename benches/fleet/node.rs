@@ -22,6 +22,8 @@ use tautline::store::{Desired, Secret, WorkspaceSpec};
 use tautline::telemetry::Metrics;
 use tokio::sync::oneshot;
 
+use crate::tls;
+
 /// How often it is looked whether all are ready.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -81,8 +83,8 @@ async fn start(slack: &str, opens: Limits, folder: &Path) -> App {
         listen: ([127, 0, 0, 1], 0).into(),
         metrics_listen: None,
         admin_token: AdminToken::new("bench"),
-        slack_api: format!("http://{slack}/api/").parse().unwrap(),
-        extra_ca_file: None,
+        slack_api: format!("{slack}/api/").parse().unwrap(),
+        extra_ca_file: Some(tls::authority(folder)).filter(|file| file.exists()),
         ack: Ack::Stored,
         handlers,
         links: 1,

@@ -5,15 +5,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{self, Poll};
 use std::time::Duration;
 
 use actix::prelude::*;
-use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::budget::{Budget, OVERHEAD, Share};
 use super::changes::Changes;
+use super::gulps::Gulps;
 use super::handler::Finished;
 use super::journal::{Committed, Marks};
 use super::lane::Lane;
@@ -311,9 +310,9 @@ impl Actor for Dispatcher {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(GROUPS);
-        if let Some((mut finished, mut unkept)) = self.inboxes.take() {
-            ctx.add_stream(stream::poll_fn(move |cx| poll_all(&mut finished, cx)));
-            ctx.add_stream(stream::poll_fn(move |cx| poll_all(&mut unkept, cx)));
+        if let Some((finished, unkept)) = self.inboxes.take() {
+            ctx.add_stream(Gulps::of(finished));
+            ctx.add_stream(Gulps::of(unkept));
         }
         ctx.run_interval(TICK, Self::tick);
         self.go_on(ctx);
@@ -374,15 +373,6 @@ impl StreamHandler<Vec<Finished>> for Dispatcher {
 /// What an event counts while it is in memory.
 fn weight(event: &Event) -> usize {
     event.payload.len() + OVERHEAD
-}
-
-/// Messages taken from a queue in one go: what came together is passed on together.
-const TOGETHER: usize = 64;
-
-/// All that waits in a queue, up to a bound; none when it has ended.
-fn poll_all<T>(queue: &mut mpsc::Receiver<T>, cx: &mut task::Context<'_>) -> Poll<Option<Vec<T>>> {
-    let mut all = Vec::new();
-    queue.poll_recv_many(cx, &mut all, TOGETHER).map(|taken| (taken > 0).then_some(all))
 }
 
 impl Handler<Left> for Dispatcher {

@@ -9,6 +9,7 @@ mod connection;
 mod directory;
 mod dispatcher;
 mod exit;
+mod gulps;
 mod handler;
 mod intake;
 mod journal;

@@ -115,7 +115,7 @@ fn the_role_that_an_operation_is_documented_with_is_the_one_it_takes() {
                 continue;
             }
             let method: Method = method.to_ascii_uppercase().parse().unwrap();
-            let takes = rights::of(&method, &path.replace("{id}", "acme")).role;
+            let takes = rights::of(&method, &path.replace("{id}", "acme").replace("{notice}", "msg_1")).role;
             assert_eq!(operation["security"][0]["bearer"][0], takes.as_str(), "{method} {path}");
         }
     }
