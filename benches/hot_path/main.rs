@@ -22,6 +22,7 @@
     reason = "a benchmark that cannot do its work ends, it speaks to its user, and its figures are small"
 )]
 
+mod floor;
 #[path = "../common/machine.rs"]
 mod machine;
 mod node;
@@ -74,6 +75,9 @@ struct Args {
     /// Only memory.
     #[arg(long)]
     memory: bool,
+    /// Only what the store alone takes.
+    #[arg(long)]
+    floor: bool,
     /// CPU only, without memory and latency.
     #[arg(long)]
     cpu: bool,
@@ -95,6 +99,14 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         println!("{}\n", machine::describe());
+        if args.floor || !(args.memory || args.cpu || args.steady) {
+            let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-floor");
+            floor::table(&floor::address(&folder), Duration::from_secs(args.seconds)).await;
+            drop(std::fs::remove_dir_all(&folder));
+        }
+        if args.floor {
+            return;
+        }
         if !args.memory {
             cpu_tables(&args).await;
         }
