@@ -93,6 +93,11 @@ pub enum Fault {
     NoPings,
     /// The simulator answers no pings.
     NoPongs,
+    /// The simulator answers pings late.
+    LatePongs {
+        /// Milliseconds.
+        ms: u64,
+    },
     /// The simulator's pings have a payload of this size, 125 at most.
     PingBytes {
         /// Bytes.

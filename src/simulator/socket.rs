@@ -1,6 +1,6 @@
 //! One socket, from its upgrade to the end of its TCP connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use serde_json::{Value, json};
@@ -90,12 +90,15 @@ struct Timers {
     end: Option<(Duration, Ending)>,
     /// When TCP is dropped, whatever the client does.
     drop: Option<Duration>,
+    /// Pongs that are held back, with their payloads.
+    pongs: VecDeque<(Duration, BytesMut)>,
 }
 
 impl Timers {
     fn next(&self) -> Option<Duration> {
         let end = self.end.map(|(at, _)| at);
-        [self.hello, self.ping, self.warning, end, self.drop].into_iter().flatten().min()
+        let pong = self.pongs.front().map(|(at, _)| *at);
+        [self.hello, self.ping, self.warning, end, self.drop, pong].into_iter().flatten().min()
     }
 }
 
@@ -218,6 +221,9 @@ impl Session {
         }
         if self.timers.warning.take_if(is_due).is_some() {
             self.announce(state, now, "warning", None, None);
+        }
+        while let Some((_, payload)) = self.timers.pongs.pop_front_if(|(at, _)| *at <= now) {
+            self.put(frame::PONG, &payload);
         }
         if self.timers.drop.take_if(is_due).is_some() {
             return Some(Finish::Fin);

@@ -50,8 +50,13 @@ impl Session {
                 self.with_record(state, |record| record.client_pings += 1);
                 let app = Some(self.seat.app);
                 let none = state.faults.take(app, now, |fault| matches!(fault, Fault::NoPongs).then_some(()));
-                if none.is_none() {
-                    self.put(frame::PONG, &frame.payload);
+                let late = state.faults.take(app, now, |fault| {
+                    if let Fault::LatePongs { ms } = fault { Some(Duration::from_millis(*ms)) } else { None }
+                });
+                match (none, late) {
+                    (Some(()), _) => {}
+                    (None, Some(late)) => self.timers.pongs.push_back((now + late, frame.payload.clone())),
+                    (None, None) => self.put(frame::PONG, &frame.payload),
                 }
             }
             frame::PONG => self.with_record(state, |record| record.pongs += 1),

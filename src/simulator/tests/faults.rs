@@ -144,6 +144,22 @@ async fn pings_may_stop_be_big_or_go_unanswered() {
 }
 
 #[tokio::test]
+async fn pongs_may_come_late() {
+    let slack = start(|_| ());
+    once(&slack, Fault::LatePongs { ms: 20 });
+    let mut client = connect(&slack).await;
+    let sent = std::time::Instant::now();
+    client.send(Message::Ping("one".into())).await;
+    loop {
+        if let Message::Pong(payload) = client.next().await.unwrap().unwrap() {
+            assert_eq!(payload, "one");
+            break;
+        }
+    }
+    assert!(sent.elapsed() >= Duration::from_millis(20));
+}
+
+#[tokio::test]
 async fn a_silent_socket_says_and_hears_nothing_but_is_still_sent_payloads() {
     let slack = start(|rules| (rules.ack_deadline_ms, rules.time_scale) = (20, 0.0));
     let mut client = connect(&slack).await;
