@@ -101,9 +101,9 @@ impl Backend {
         let labels = labels_by_key(&spec.labels);
         stays_in_scope(by, name, before.as_ref(), &labels)?;
         when.check(before.as_ref())?;
-        let seating =
-            seat(tx.db(), &self.vault, before.as_ref().map(|before| before.app), &spec.app_token, now_ms)
-                .await?;
+        let current = before.as_ref().map(|before| before.app);
+        let scope = by.and_then(|by| by.scope.as_ref());
+        let seating = seat(tx.db(), &self.vault, current, &spec.app_token, scope, now_ms).await?;
         let bot_changes = bot_changes(tx.db(), &self.vault, before.as_ref(), &spec.bot_token).await?;
         if let Some(before) = &before {
             let same = !seating.changed
