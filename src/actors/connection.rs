@@ -25,6 +25,7 @@ use super::shared::Shared;
 use super::tripwire::Tripwire;
 use crate::ids::{AppId, Generation, WorkspaceId};
 use crate::machine::connection::{Action, Connection as Machine, Input, Settings, Timing, Token, Wish};
+use crate::machine::inquiries::Inquiries;
 use crate::secret::TicketUrl;
 use crate::slack::web::WebApi;
 use crate::status::{Code, Command, State, Status};
@@ -101,6 +102,8 @@ pub(super) struct Connection {
     duplicates: Recipient<Duplicate>,
     /// Workspaces whose team another workspace of the app has.
     second_seats: Vec<WorkspaceId>,
+    /// Whose bot tokens are still to be found out.
+    inquiries: Inquiries,
     /// Off for good: what the store says is of no concern any more.
     stopped: bool,
 }
@@ -135,6 +138,7 @@ impl Connection {
             tripwire,
             duplicates,
             second_seats: Vec::new(),
+            inquiries: Inquiries::default(),
         }
     }
 
@@ -149,7 +153,8 @@ impl Connection {
     }
 
     fn publish(&self) {
-        self.entry.publish(Status { duplicates: self.second_seats.clone(), ..self.machine.status() });
+        let (duplicates, unidentified) = (self.second_seats.clone(), self.inquiries.open());
+        self.entry.publish(Status { duplicates, unidentified, ..self.machine.status() });
     }
 
     fn act(&mut self, action: Action, ctx: &mut Context<Self>) {
@@ -178,9 +183,9 @@ impl Connection {
         }
     }
 
-    /// One timer, re-armed when the machine's next deadline has moved.
+    /// One timer, re-armed when the machines' next deadline has moved.
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let due = self.machine.poll_timeout();
+        let due = [self.machine.poll_timeout(), self.inquiries.poll_timeout()].into_iter().flatten().min();
         if self.timer.as_ref().map(|(at, _)| *at) == due {
             return;
         }
@@ -191,6 +196,7 @@ impl Connection {
             let wait = due.saturating_sub(self.shared.clock.now().mono);
             let timer = ctx.run_later(wait, |act, ctx| {
                 act.timer = None;
+                act.inquire(ctx);
                 act.feed(Input::Timeout, ctx);
             });
             self.timer = Some((due, timer));
@@ -297,6 +303,7 @@ impl Handler<Stop> for Connection {
 
     fn handle(&mut self, Stop(code): Stop, ctx: &mut Self::Context) {
         self.stopped = true;
+        self.inquiries = Inquiries::default();
         self.feed(Input::Disconnect(code), ctx);
         self.tripwire.disarm();
     }

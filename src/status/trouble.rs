@@ -51,6 +51,16 @@ impl Status {
         }
     }
 
+    /// The status of one of the connection's workspaces of whose bot token Slack has not said yet whose it is: nobody is told that all
+    /// is well with it.
+    #[must_use]
+    pub fn of_unidentified(mut self) -> Self {
+        if self.health != Health::Off {
+            self.warn(Code::BotTokenUnchecked);
+        }
+        self
+    }
+
     fn warn(&mut self, code: Code) {
         self.warnings.push(code);
         if self.health == Health::Ok {
@@ -110,6 +120,14 @@ mod tests {
         let shown = at(State::Failed).of_workspace(None, true);
         assert_eq!((shown.health, code(&shown)), (Health::Down, Some(Code::InvalidAuth)));
         assert_eq!(at(State::Ready).of_workspace(None, false), at(State::Ready));
+    }
+
+    #[test]
+    fn whose_bot_token_is_not_found_out_yet_is_not_well_unless_it_is_off() {
+        let shown = at(State::Ready).of_unidentified();
+        assert_eq!((shown.health, code(&shown)), (Health::Degraded, Some(Code::BotTokenUnchecked)));
+        assert_eq!(shown.warnings, [Code::BotTokenUnchecked]);
+        assert_eq!(at(State::Disconnected).of_unidentified(), at(State::Disconnected));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Several workspaces on one Slack app, and one app that is registered twice.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sqlx::Connection as _;
+use tautline::clock::Clock;
 use tautline::ids::WorkspaceId;
-use tautline::simulator::{NewApp, Outgoing, Team};
+use tautline::simulator::{Arm, Fault, NewApp, Outgoing, Team};
 use tautline::status::{Code, State};
 
 use super::harness::{Customer, Node, PROMISED, Stage, eventually};
@@ -122,6 +125,60 @@ async fn a_second_workspace_of_one_installation_fails_and_takes_nothing_from_the
     assert_eq!(node.delete("again").await.status, 204);
     node.until("acme", |status| status.duplicates.is_empty(), PROMISED).await;
     node.assert_always_ready("acme").await;
+    node.stop().await;
+}
+
+#[actix::test]
+async fn a_refused_question_whose_the_bot_token_is_is_asked_again_when_slack_allows_and_warned_of_until_then()
+{
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    until_team_is_known(&node, "acme").await;
+    let globex = second_team(&stage, &acme, "globex", "T0GLOBEX");
+    let limit = || Fault::ApiStatus {
+        method: Some("auth.test".into()),
+        status: 429,
+        retry_after: Some(2),
+        body: None,
+    };
+    stage.slack.arm(Some(&acme.app_id), Arm::once(limit())).unwrap();
+    let clock = Clock::start();
+    let began = clock.mono();
+    node.welcome(&[&globex]).await;
+    eventually("the workspace is not well", async || {
+        (node.workspace("globex").await["health"] == "degraded").then_some(())
+    })
+    .await;
+    let shown = node.workspace("globex").await;
+    assert_eq!(shown["warnings"], json!(["bot_token_unchecked"]));
+    assert_eq!(node.workspace("acme").await["health"], "ok", "the other notices nothing");
+    until_team_is_known(&node, "globex").await;
+    let took = clock.mono().saturating_sub(began);
+    assert!(took >= Duration::from_secs(2), "not before Slack allows: {took:?}");
+    let id = send_for(&stage, &acme, "T0GLOBEX");
+    assert_eq!(node.seen.until(&id).await.workspace, Some(id_of(&stage, "globex").await));
+    let shown = node.workspace("globex").await;
+    assert_eq!((&shown["health"], &shown["warnings"]), (&json!("ok"), &json!([])));
+    node.stop().await;
+}
+
+#[actix::test]
+async fn a_refused_bot_token_is_noticed_though_the_first_question_was_in_vain() {
+    let stage = Stage::with_options(|options| options.auto_register = false);
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    until_team_is_known(&node, "acme").await;
+    let broken =
+        Fault::ApiStatus { method: Some("auth.test".into()), status: 503, retry_after: None, body: None };
+    stage.slack.arm(None, Arm::once(broken)).unwrap();
+    assert_eq!(node.put("acme", &json!({ "bot_token": "xoxb-nobody-knows-this" })).await.status, 200);
+    eventually("the refusal is noticed", async || {
+        (node.workspace("acme").await["reason"]["code"] == "bot_token_revoked").then_some(())
+    })
+    .await;
     node.stop().await;
 }
 

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 
@@ -11,6 +12,8 @@ use super::notes::Note;
 use crate::actors::intake::Learnt;
 use crate::clock::Clock;
 use crate::ids::WorkspaceId;
+use crate::machine::dice::Dice;
+use crate::machine::inquiries::Question;
 use crate::protocol::lifecycle::refuses_bot;
 use crate::slack::web::{CallError, WebApi};
 use crate::status::{Code, Trouble};
@@ -25,37 +28,87 @@ enum Told {
     Nothing,
 }
 
+/// Nothing was said.
+struct Unanswered {
+    problem: String,
+    /// Slack's own word, from now.
+    retry_after: Option<Duration>,
+}
+
 impl Connection {
-    /// Asks for every workspace whose team is not known, and for every bot token that is new. One without a bot token learns its
-    /// team from its first event, if it is the app's only one.
+    /// Has it found out whose every workspace is whose team is not known, and every bot token that is new. One without a bot token
+    /// learns its team from its first event, if it is the app's only one.
     pub(super) fn identify(&mut self, ctx: &mut Context<Self>) {
-        for seat in self.app.seats.iter().filter(|seat| seat.trouble.is_none()) {
+        let now = self.shared.clock.mono();
+        let seats = || self.app.seats.iter().filter(|seat| seat.trouble.is_none());
+        self.inquiries.retain(|workspace| seats().any(|seat| seat.workspace == workspace));
+        for seat in seats() {
             let is_unknown = seat.team_id.is_none() && seat.enterprise_id.is_none();
-            if !is_unknown && !self.has_new_bot(seat) {
-                continue;
+            let is_new = self.has_new_bot(seat);
+            if is_unknown || is_new {
+                self.inquiries.want(now, seat.workspace, is_new);
             }
-            let (workspace, name) = (seat.workspace, seat.name.clone());
+        }
+        let bots = self.app.seats.iter().filter_map(|seat| Some((seat.workspace, seat.bot_ms?)));
+        self.bots = Some(bots.collect());
+        self.inquire(ctx);
+        self.arm(ctx);
+    }
+
+    /// Asks what is due.
+    pub(super) fn inquire(&mut self, ctx: &mut Context<Self>) {
+        while let Some(question) = self.inquiries.poll_question(self.shared.clock.mono()) {
             let (web, store) = (Rc::clone(&self.web), Arc::clone(&self.shared.store));
             let (identities, clock) = (Arc::clone(&self.shared.identities), self.shared.clock);
             let asking = async move {
                 let _permit = identities.acquire_owned().await;
-                ask(&web, &*store, workspace, clock).await
+                ask(&web, &*store, question.workspace, clock).await
             };
-            ctx.spawn(asking.into_actor(self).map(move |told, act, ctx| match told {
-                Ok(Told::Learnt(learnt)) if is_unknown => act.learn_team(learnt, ctx),
-                Ok(Told::Learnt(_) | Told::Nothing) => {}
-                Ok(Told::Refused(since_ms)) => {
-                    let code = Code::BotTokenRevoked;
-                    tracing::error!(workspace = %name, reason = code.as_str(), action = code.action(), "{}", code.message());
-                    act.note(Note::Trouble(workspace, Trouble { code, since_ms }), ctx);
-                }
-                Err(problem) => {
-                    tracing::warn!(workspace = %name, problem, "whose bot token this is could not be found out");
-                }
-            }));
+            let asking = asking.into_actor(self);
+            ctx.spawn(asking.map(move |answer, act, ctx| act.on_identity(question, answer, ctx)));
         }
-        let bots = self.app.seats.iter().filter_map(|seat| Some((seat.workspace, seat.bot_ms?)));
-        self.bots = Some(bots.collect());
+    }
+
+    fn on_identity(&mut self, question: Question, answer: Result<Told, Unanswered>, ctx: &mut Context<Self>) {
+        let workspace = question.workspace;
+        match answer {
+            Err(Unanswered { problem, retry_after }) => {
+                let (now, mut dice) = (self.shared.clock.mono(), Dice::new(rand::random()));
+                if self.inquiries.failed(now, question, retry_after, &mut dice) == Some(1) {
+                    let workspace = self.name_of(workspace);
+                    tracing::warn!(
+                        workspace,
+                        problem,
+                        "whose bot token this is could not be found out; it is asked again"
+                    );
+                }
+            }
+            Ok(told) if self.inquiries.found_out(question) => match told {
+                Told::Learnt(learnt) => self.learn_team(learnt, ctx),
+                Told::Nothing => {}
+                Told::Refused(since_ms) => {
+                    let code = Code::BotTokenRevoked;
+                    let name = self.name_of(workspace);
+                    tracing::error!(
+                        workspace = name,
+                        reason = code.as_str(),
+                        action = code.action(),
+                        "{}",
+                        code.message()
+                    );
+                    self.note(Note::Trouble(workspace, Trouble { code, since_ms }), ctx);
+                }
+            },
+            // Of a token that was replaced meanwhile.
+            Ok(_) => {}
+        }
+        self.publish();
+        self.arm(ctx);
+    }
+
+    fn name_of(&self, workspace: WorkspaceId) -> &str {
+        let seat = self.app.seats.iter().find(|seat| seat.workspace == workspace);
+        seat.map_or("none", |seat| seat.name.as_str())
     }
 
     /// Was its bot token put in place since this connection began? What was there before is not asked about: after a start that
@@ -71,15 +124,20 @@ async fn ask(
     store: &dyn Workspaces,
     workspace: WorkspaceId,
     clock: Clock,
-) -> Result<Told, String> {
+) -> Result<Told, Unanswered> {
     let asked_ms = clock.now().wall_ms;
-    let Some(token) = store.bot_token(workspace).await.map_err(|error| error.to_string())? else {
-        return Ok(Told::Nothing);
+    let token = match store.bot_token(workspace).await {
+        Ok(Some(token)) => token,
+        Ok(None) => return Ok(Told::Nothing),
+        Err(error) => return Err(Unanswered { problem: error.to_string(), retry_after: None }),
     };
     let identity = match web.auth_test(&token).await {
         Ok(identity) => identity,
         Err(CallError::Refused(error)) if refuses_bot(&error) => return Ok(Told::Refused(asked_ms)),
-        Err(error) => return Err(error.to_string()),
+        Err(error) => {
+            let retry_after = if let CallError::RateLimited(wait) = &error { Some(*wait) } else { None };
+            return Err(Unanswered { problem: error.to_string(), retry_after });
+        }
     };
     // An install in a whole organisation has a team in the answer that says nothing of it.
     let team_id = identity.team_id.filter(|_| !identity.is_enterprise_install);

@@ -478,6 +478,7 @@ fn reconnecting() -> Status {
         warnings: vec![status::Code::PlannedRefresh],
         slack_app_id: Some("A0123".into()),
         duplicates: Vec::new(),
+        unidentified: Vec::new(),
     }
 }
 
