@@ -52,11 +52,8 @@ impl Roster {
         }
         match seats.as_slice() {
             [only] if only.team_id.is_none() && only.enterprise_id.is_none() => {
-                if team.is_some() || enterprise.is_some() {
-                    Owner::Learnt(only.workspace)
-                } else {
-                    Owner::Of(only.workspace)
-                }
+                let tells = enterprise.is_some() || (team.is_some() && !routing.is_enterprise_install);
+                if tells { Owner::Learnt(only.workspace) } else { Owner::Of(only.workspace) }
             }
             _ => Owner::Nobody,
         }
@@ -84,6 +81,16 @@ mod tests {
         assert_eq!(owner(&new, r#"{"team_id":"T9"}"#), Owner::Learnt(WorkspaceId(1)));
         let known = Roster::new(vec![seat(1, Some("T1"), None)]);
         assert_eq!(owner(&known, r#"{"team_id":"T9"}"#), Owner::Nobody);
+    }
+
+    #[test]
+    fn where_an_event_of_an_organisation_s_install_happened_tells_nothing_of_the_install() {
+        let new = Roster::new(vec![seat(1, None, None)]);
+        let event = |enterprise: &str| {
+            format!(r#"{{"authorizations":[{{{enterprise}"team_id":"T7","is_enterprise_install":true}}]}}"#)
+        };
+        assert_eq!(owner(&new, &event(r#""enterprise_id":"E1","#)), Owner::Learnt(WorkspaceId(1)));
+        assert_eq!(owner(&new, &event("")), Owner::Of(WorkspaceId(1)));
     }
 
     #[test]

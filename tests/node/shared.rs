@@ -67,6 +67,46 @@ async fn an_organisation_s_install_gets_the_events_of_all_its_teams_but_those_wi
 }
 
 #[actix::test]
+async fn an_organisation_s_install_without_a_bot_token_learns_its_organisation_from_its_first_event() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    assert_eq!(node.put("acme", &json!({ "app_token": acme.app_token })).await.status, 201);
+    node.ready("acme").await;
+    let acme_id = id_of(&stage, "acme").await;
+    for team in ["T0SEVEN", "T0EIGHT"] {
+        let id = send_for_organisation(&stage, &acme, team);
+        assert_eq!(node.seen.until(&id).await.workspace, Some(acme_id), "{team}");
+        until_team_is_known(&node, "acme").await;
+    }
+    let shown = node.workspace("acme").await;
+    assert_eq!((&shown["team_id"], &shown["enterprise_id"]), (&Value::Null, &json!("E0ORG")));
+    node.stop().await;
+}
+
+#[actix::test]
+async fn what_slack_says_of_a_bot_token_overrides_what_was_learnt_before() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    assert_eq!(node.put("acme", &json!({ "app_token": acme.app_token })).await.status, 201);
+    node.ready("acme").await;
+    let id = send_for(&stage, &acme, "T0ELSE");
+    node.seen.until(&id).await;
+    until_team_is_known(&node, "acme").await;
+    let org = second_team(&stage, &acme, "org", "E0ORG");
+    assert_eq!(node.put("acme", &json!({ "bot_token": org.bot_token })).await.status, 200);
+    eventually("the organisation is known", async || {
+        let shown = node.workspace("acme").await;
+        (shown["enterprise_id"] == "E0ORG" && shown["team_id"].is_null()).then_some(())
+    })
+    .await;
+    let id = send_for_organisation(&stage, &acme, "T0SEVEN");
+    assert_eq!(node.seen.until(&id).await.workspace, Some(id_of(&stage, "acme").await));
+    node.stop().await;
+}
+
+#[actix::test]
 async fn of_an_app_registered_twice_under_tokens_that_do_not_tell_the_younger_fails_at_hello() {
     let stage = Stage::new();
     let node = stage.node().await;
@@ -227,6 +267,19 @@ fn add(stage: &Stage, customer: &Customer, team: Team) {
 fn send_for(stage: &Stage, customer: &Customer, team: &str) -> String {
     let what = Outgoing { team_id: Some(team.to_owned()), ..Outgoing::default() };
     stage.slack.send(&customer.app_id, what).expect("there is a socket")
+}
+
+/// An event of an installation in a whole organisation that happened in this team.
+fn send_for_organisation(stage: &Stage, customer: &Customer, team: &str) -> String {
+    let id = format!("Ev0{team}");
+    let payload = json!({
+        "type": "event_callback", "event_id": id, "team_id": team, "enterprise_id": "E0ORG",
+        "event": {"type": "message"},
+        "authorizations": [{"team_id": team, "enterprise_id": "E0ORG", "is_enterprise_install": true}],
+    });
+    let what = Outgoing { payload: Some(payload), ..Outgoing::default() };
+    stage.slack.send(&customer.app_id, what).expect("there is a socket");
+    id
 }
 
 async fn id_of(stage: &Stage, name: &str) -> WorkspaceId {

@@ -24,7 +24,7 @@ enum Told {
     Learnt(Learnt),
     /// It is refused; it was the stored one at this moment, milliseconds since 1970.
     Refused(i64),
-    /// There is none.
+    /// There is none, or it belongs to nobody.
     Nothing,
 }
 
@@ -141,9 +141,13 @@ async fn ask(
     };
     // An install in a whole organisation has a team in the answer that says nothing of it.
     let team_id = identity.team_id.filter(|_| !identity.is_enterprise_install);
+    if team_id.is_none() && identity.enterprise_id.is_none() {
+        return Ok(Told::Nothing);
+    }
     Ok(Told::Learnt(Learnt {
         workspace,
         team_id: team_id.map(Into::into),
         enterprise_id: identity.enterprise_id.map(Into::into),
+        by_token: true,
     }))
 }

@@ -12,7 +12,7 @@ use crate::ids::{AppId, WorkspaceId};
 use crate::machine::connection::Input;
 use crate::secret::AppToken;
 use crate::status::{Code, Trouble};
-use crate::store::{App, StoreError, Workspaces};
+use crate::store::{App, Seat, StoreError, Workspaces};
 
 /// The longest wait before a note is written again; the first is a second, and they double.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -71,15 +71,35 @@ impl Connection {
         }
     }
 
+    /// Whose installation a workspace is. Where nothing was known it counts at once: its events are coming. Else once it is stored.
     pub(super) fn learn_team(&mut self, learnt: Learnt, ctx: &mut Context<Self>) {
-        for seat in &mut self.app.seats {
-            if seat.workspace == learnt.workspace {
-                seat.team_id = learnt.team_id.as_deref().map(str::to_owned);
-                seat.enterprise_id = learnt.enterprise_id.as_deref().map(str::to_owned);
-            }
+        let Some(seat) = self.seat(learnt.workspace) else { return };
+        let is_known = is_known(seat);
+        if is(seat, &learnt) || (is_known && !learnt.by_token) {
+            return;
+        }
+        if !is_known {
+            self.seat_as(&learnt);
+        }
+        self.note(Note::Team(learnt), ctx);
+    }
+
+    fn seat(&self, workspace: WorkspaceId) -> Option<&Seat> {
+        self.app.seats.iter().find(|seat| seat.workspace == workspace)
+    }
+
+    fn seat_as(&mut self, learnt: &Learnt) {
+        for seat in self.app.seats.iter_mut().filter(|seat| seat.workspace == learnt.workspace) {
+            seat.team_id = learnt.team_id.as_deref().map(str::to_owned);
+            seat.enterprise_id = learnt.enterprise_id.as_deref().map(str::to_owned);
         }
         self.roster.replace(self.app.seats.clone());
-        self.note(Note::Team(learnt), ctx);
+    }
+
+    /// Slack has said otherwise while it could not be written.
+    fn is_overtaken(&self, note: &Note) -> bool {
+        let Note::Team(learnt) = note else { return false };
+        !learnt.by_token && self.seat(learnt.workspace).is_none_or(|seat| is_known(seat) && !is(seat, learnt))
     }
 
     /// Writes a note, as often as it takes.
@@ -88,6 +108,9 @@ impl Connection {
     }
 
     fn write(&mut self, note: Note, wait: Duration, ctx: &mut Context<Self>) {
+        if self.is_overtaken(&note) {
+            return;
+        }
         let (store, id, now_ms) = (Arc::clone(&self.shared.store), self.id, self.shared.clock.now().wall_ms);
         let writing = async move {
             let written = note.write(&*store, id, now_ms).await;
@@ -100,7 +123,11 @@ impl Connection {
         ctx.spawn(writing.into_actor(self).map(move |(note, written, holder), act, ctx| match (written, note) {
             (Ok(()), Note::Refused(token)) => act.tokens.is_noted(&token),
             (Ok(()), Note::Promoted(_)) => {}
-            (Ok(()), Note::AppId(_) | Note::Team(_) | Note::Trouble(..)) => act.entry.rows_changed(),
+            (Ok(()), Note::Team(learnt)) => {
+                act.seat_as(&learnt);
+                act.entry.rows_changed();
+            }
+            (Ok(()), Note::AppId(_) | Note::Trouble(..)) => act.entry.rows_changed(),
             (Err(error @ StoreError::Conflict(_)), note @ Note::AppId(_)) => {
                 tracing::error!(app = %act.id, ?holder, %error, "the app is registered twice; the younger of the two fails");
                 act.is_registered_twice(holder, note, ctx);
@@ -138,7 +165,7 @@ impl Connection {
 
     /// Two workspaces for one installation: the one that was there goes on, and the other has none of its events.
     fn is_seated_twice(&mut self, learnt: &Learnt) {
-        for seat in self.app.seats.iter_mut().filter(|seat| seat.workspace == learnt.workspace) {
+        for seat in self.app.seats.iter_mut().filter(|seat| is(seat, learnt)) {
             (seat.team_id, seat.enterprise_id) = (None, None);
         }
         self.roster.replace(self.app.seats.clone());
@@ -147,6 +174,16 @@ impl Connection {
         }
         self.publish();
     }
+}
+
+fn is_known(seat: &Seat) -> bool {
+    seat.team_id.is_some() || seat.enterprise_id.is_some()
+}
+
+fn is(seat: &Seat, learnt: &Learnt) -> bool {
+    seat.workspace == learnt.workspace
+        && seat.team_id.as_deref() == learnt.team_id.as_deref()
+        && seat.enterprise_id.as_deref() == learnt.enterprise_id.as_deref()
 }
 
 /// The other row that has this id of Slack's.

@@ -194,9 +194,8 @@ impl Backend {
     ) -> Result<(), Fault> {
         let mut tx = self.begin().await?;
         sqlx::query(
-            "update workspaces set team_id = coalesce($2, team_id), enterprise_id = coalesce($3, enterprise_id), \
-             updated_at = $4 where id = $1 and deleted_at is null \
-             and (coalesce($2, team_id) is distinct from team_id or coalesce($3, enterprise_id) is distinct from enterprise_id)",
+            "update workspaces set team_id = $2, enterprise_id = $3, updated_at = $4 where id = $1 and deleted_at is null \
+             and (team_id is distinct from $2 or enterprise_id is distinct from $3)",
         )
         .bind(workspace.0)
         .bind(team_id)
