@@ -339,6 +339,8 @@ pub struct Status {
     pub duplicates: Vec<WorkspaceId>,
     /// Workspaces of the app of whose bot token Slack was asked in vain, and is asked again.
     pub unidentified: Vec<WorkspaceId>,
+    /// Workspaces of the app that are wanted off while others keep it on line.
+    pub unwanted: Vec<WorkspaceId>,
 }
 
 impl Status {
@@ -356,6 +358,7 @@ impl Status {
             slack_app_id: None,
             duplicates: Vec::new(),
             unidentified: Vec::new(),
+            unwanted: Vec::new(),
         }
     }
 }

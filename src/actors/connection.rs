@@ -154,7 +154,13 @@ impl Connection {
 
     fn publish(&self) {
         let (duplicates, unidentified) = (self.second_seats.clone(), self.inquiries.open());
-        self.entry.publish(Status { duplicates, unidentified, ..self.machine.status() });
+        let unwanted = if self.app.desired == Desired::Connected { self.wanted_off() } else { Vec::new() };
+        self.entry.publish(Status { duplicates, unidentified, unwanted, ..self.machine.status() });
+    }
+
+    fn wanted_off(&self) -> Vec<WorkspaceId> {
+        let off = self.app.seats.iter().filter(|seat| seat.desired == Desired::Disconnected);
+        off.map(|seat| seat.workspace).collect()
     }
 
     fn act(&mut self, action: Action, ctx: &mut Context<Self>) {

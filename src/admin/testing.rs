@@ -500,6 +500,7 @@ impl Workspaces for FakeStore {
                 name: workspace.name.clone(),
                 team_id: workspace.team_id.clone(),
                 enterprise_id: workspace.enterprise_id.clone(),
+                desired: workspace.desired,
                 bot_ms: None,
                 trouble: None,
             });

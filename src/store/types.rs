@@ -251,6 +251,8 @@ pub struct Seat {
     pub team_id: Option<String>,
     /// Slack's id of the organisation, once known.
     pub enterprise_id: Option<String>,
+    /// Wanted on or off.
+    pub desired: Desired,
     /// When its bot token was put in place, milliseconds since 1970; none when it has none.
     pub bot_ms: Option<i64>,
     /// What keeps it down whatever the connection does.

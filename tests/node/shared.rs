@@ -41,6 +41,34 @@ async fn workspaces_of_one_app_share_its_socket_and_each_gets_its_own_team_s_eve
 }
 
 #[actix::test]
+async fn a_workspace_wanted_off_is_off_and_gets_nothing_while_another_keeps_the_app_on_line() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    let globex = second_team(&stage, &acme, "globex", "T0GLOBEX");
+    node.welcome(&[&acme, &globex]).await;
+    until_team_is_known(&node, "acme").await;
+    until_team_is_known(&node, "globex").await;
+    let globex_id = id_of(&stage, "globex").await;
+    let off = node.post("/api/v1/workspaces/globex/disconnect?wait=10s", None).await;
+    assert_eq!(off.status, 200, "{off:?}");
+    let shown = off.json();
+    let told = |shown: &Value| json!([shown["state"], shown["health"], shown["sockets"]]);
+    assert_eq!(told(&shown), json!(["disconnected", "off", []]));
+    let id = send_for(&stage, &acme, "T0GLOBEX");
+    assert_eq!(node.seen.until(&id).await.workspace, None);
+
+    assert_eq!(node.post("/api/v1/workspaces/globex/connect?wait=10s", None).await.status, 200);
+    assert_eq!(node.workspace("globex").await["state"], "ready");
+    let id = send_for(&stage, &acme, "T0GLOBEX");
+    assert_eq!(node.seen.until(&id).await.workspace, Some(globex_id));
+    node.assert_always_ready("acme").await;
+    stage.until_settled(&acme).await;
+    stage.assert_flawless(&acme);
+    node.stop().await;
+}
+
+#[actix::test]
 async fn an_organisation_s_install_gets_the_events_of_all_its_teams_but_those_with_a_workspace_of_their_own()
 {
     let stage = Stage::new();

@@ -89,7 +89,8 @@ pub(super) async fn settled(
         None => (Ended::Settled, None),
         Some((within, steering)) => {
             let ended = if goal == Goal::Offline && others_want_it(node, workspace).await? {
-                // All that was asked for is stored; the sockets are the other workspaces'.
+                // The sockets are the other workspaces'.
+                wait::obeyed(steering, within).await;
                 Ended::Settled
             } else {
                 wait::reached(goal, steering, within).await
