@@ -250,6 +250,25 @@ async fn a_refused_bot_token_is_noticed_though_the_first_question_was_in_vain() 
     node.stop().await;
 }
 
+#[actix::test]
+async fn the_second_workspace_of_one_installation_is_ready_once_the_first_is_removed() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    until_team_is_known(&node, "acme").await;
+    assert_eq!(node.put("again", &acme.body()).await.status, 201);
+    node.until("again", |status| !status.duplicates.is_empty(), PROMISED).await;
+    assert_eq!(node.delete("acme").await.status, 204);
+    node.until("again", |status| status.duplicates.is_empty(), PROMISED).await;
+    until_team_is_known(&node, "again").await;
+    let again = node.workspace("again").await;
+    assert_eq!((&again["state"], &again["health"]), (&json!("ready"), &json!("ok")));
+    let id = send_for(&stage, &acme, "T0ACME");
+    assert_eq!(node.seen.until(&id).await.workspace, Some(id_of(&stage, "again").await));
+    node.stop().await;
+}
+
 /// Two customers with tokens of one app whose texts do not tell.
 fn twins(stage: &Stage) -> (Customer, Customer) {
     let twin = |name: &str| {

@@ -125,6 +125,8 @@ impl Connection {
             (Ok(()), Note::Promoted(_)) => {}
             (Ok(()), Note::Team(learnt)) => {
                 act.seat_as(&learnt);
+                act.second_seats.retain(|second| *second != learnt.workspace);
+                act.publish();
                 act.entry.rows_changed();
             }
             (Ok(()), Note::AppId(_) | Note::Trouble(..)) => act.entry.rows_changed(),
