@@ -12,7 +12,7 @@ use crate::ids::{AppId, WorkspaceId};
 use crate::machine::connection::Input;
 use crate::secret::AppToken;
 use crate::status::{Code, Trouble};
-use crate::store::{App, Seat, StoreError, Workspaces};
+use crate::store::{Seat, StoreError, Workspaces};
 
 /// The longest wait before a note is written again; the first is a second, and they double.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -132,7 +132,7 @@ impl Connection {
             (Ok(()), Note::AppId(_) | Note::Trouble(..)) => act.entry.rows_changed(),
             (Err(error @ StoreError::Conflict(_)), note @ Note::AppId(_)) => {
                 tracing::error!(app = %act.id, ?holder, %error, "the app is registered twice; the younger of the two fails");
-                act.is_registered_twice(holder, note, ctx);
+                act.is_registered_twice(holder, note, wait, ctx);
             }
             (Err(error @ StoreError::Conflict(_)), Note::Team(learnt)) => {
                 tracing::error!(app = %act.id, %error, "two workspaces are one installation; the later one fails");
@@ -151,17 +151,23 @@ impl Connection {
     }
 
     /// Two rows for one Slack app: Slack would deal its events out between them.
-    fn is_registered_twice(&mut self, holder: Option<AppId>, note: Note, ctx: &mut Context<Self>) {
-        match holder {
+    fn is_registered_twice(
+        &mut self,
+        holder: Option<AppId>,
+        note: Note,
+        wait: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        match Holder::of(self.id, holder) {
             // Once the younger is removed the id is ours.
-            Some(younger) if younger > self.id => {
+            Holder::Younger(younger) => {
                 if self.duplicates.try_send(Duplicate(younger)).is_err() {
                     tracing::debug!(%younger, "the supervisor does not listen");
                 }
                 Self::write_later(note, LONGEST_WAIT, ctx);
             }
-            // Gone meanwhile, or not to be found: it is found again at the next hello.
-            Some(_) | None => self.feed(Input::Halt(Code::DuplicateInstallation), ctx),
+            Holder::Older => self.feed(Input::Halt(Code::DuplicateInstallation), ctx),
+            Holder::Unknown => Self::write_later(note, wait, ctx),
         }
     }
 
@@ -190,7 +196,37 @@ fn is(seat: &Seat, learnt: &Learnt) -> bool {
 
 /// The other row that has this id of Slack's.
 async fn holder(store: &dyn Workspaces, own: AppId, slack_app_id: &str) -> Option<AppId> {
-    let apps = store.apps().await.ok()?;
-    let has_it = |app: &App| app.id != own && app.slack_app_id.as_deref() == Some(slack_app_id);
-    apps.into_iter().find(has_it).map(|app| app.id)
+    let app = store.slack_app(slack_app_id).await.ok()??;
+    Some(app.id).filter(|id| *id != own)
+}
+
+/// Who has the id that the store does not let this row have.
+#[derive(Debug, PartialEq, Eq)]
+enum Holder {
+    Younger(AppId),
+    Older,
+    /// Gone meanwhile, or the store did not say: nobody fails for that.
+    Unknown,
+}
+
+impl Holder {
+    fn of(own: AppId, holder: Option<AppId>) -> Self {
+        match holder {
+            Some(other) if other > own => Self::Younger(other),
+            Some(_) => Self::Older,
+            None => Self::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_fails_for_a_row_that_cannot_be_found() {
+        assert_eq!(Holder::of(AppId(2), None), Holder::Unknown);
+        assert_eq!(Holder::of(AppId(2), Some(AppId(1))), Holder::Older);
+        assert_eq!(Holder::of(AppId(2), Some(AppId(3))), Holder::Younger(AppId(3)));
+    }
 }
