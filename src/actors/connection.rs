@@ -59,15 +59,19 @@ pub struct Steered {
     pub youngest: Option<Generation>,
 }
 
-/// What no attempt can mend: every link ends.
+/// This older row is of the same Slack app: every link ends, until it is gone.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Halt(pub(super) Code);
+pub(super) struct YieldTo(pub(super) AppId);
 
-/// Told the supervisor: this app, the younger of two rows, is one that the teller has.
+/// Told the supervisor: two rows are of one Slack app.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Duplicate(pub(super) AppId);
+pub(super) struct Duplicate {
+    pub(super) younger: AppId,
+    /// The teller.
+    pub(super) older: AppId,
+}
 
 /// What a connection is made of.
 pub(super) struct Parts {
@@ -104,6 +108,8 @@ pub(super) struct Connection {
     second_seats: Vec<WorkspaceId>,
     /// Whose bot tokens are still to be found out.
     inquiries: Inquiries,
+    /// The older row of the same Slack app that it is halted for.
+    older: Option<AppId>,
     /// Off for good: what the store says is of no concern any more.
     stopped: bool,
 }
@@ -139,6 +145,7 @@ impl Connection {
             duplicates,
             second_seats: Vec::new(),
             inquiries: Inquiries::default(),
+            older: None,
         }
     }
 
@@ -296,11 +303,11 @@ impl Handler<Steer> for Connection {
     }
 }
 
-impl Handler<Halt> for Connection {
+impl Handler<YieldTo> for Connection {
     type Result = ();
 
-    fn handle(&mut self, Halt(code): Halt, ctx: &mut Self::Context) {
-        self.feed(Input::Halt(code), ctx);
+    fn handle(&mut self, YieldTo(older): YieldTo, ctx: &mut Self::Context) {
+        self.yield_to(older, ctx);
     }
 }
 
@@ -309,7 +316,7 @@ impl Handler<Stop> for Connection {
 
     fn handle(&mut self, Stop(code): Stop, ctx: &mut Self::Context) {
         self.stopped = true;
-        self.inquiries = Inquiries::default();
+        (self.inquiries, self.older) = (Inquiries::default(), None);
         self.feed(Input::Disconnect(code), ctx);
         self.tripwire.disarm();
     }

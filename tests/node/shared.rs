@@ -9,7 +9,7 @@ use tautline::ids::WorkspaceId;
 use tautline::simulator::{Arm, Fault, NewApp, Outgoing, Team};
 use tautline::status::{Code, State};
 
-use super::harness::{Customer, Node, PROMISED, Stage, eventually};
+use super::harness::{Customer, Node, PATIENCE, PROMISED, Stage, eventually};
 
 #[actix::test]
 async fn workspaces_of_one_app_share_its_socket_and_each_gets_its_own_team_s_events() {
@@ -145,6 +145,7 @@ async fn of_an_app_registered_twice_under_tokens_that_do_not_tell_the_younger_fa
     assert_eq!(node.ready("older").await.reason, None);
     stage.until(&older, "the younger's socket goes", |app| app.live_sockets() == 1).await;
     node.assert_always_ready("older").await;
+    comes_back_when_the_older_is_removed(&node).await;
     node.stop().await;
 }
 
@@ -167,7 +168,19 @@ async fn the_younger_fails_even_where_it_was_the_first_to_say_hello() {
     node.ready("older").await;
     stage.until(&older, "the younger's socket goes", |app| app.live_sockets() == 1).await;
     assert_eq!(node.workspace("younger").await["reason"]["code"], "duplicate_installation");
+    comes_back_when_the_older_is_removed(&node).await;
     node.stop().await;
+}
+
+/// What its reason tells to do helps, and nothing else has to be done.
+async fn comes_back_when_the_older_is_removed(node: &Node) {
+    assert_eq!(node.delete("older").await.status, 204);
+    node.until("younger", |status| status.state == State::Ready, PATIENCE).await;
+    eventually("the app is the younger's alone", async || {
+        let younger = node.workspace("younger").await;
+        (younger["health"] == "ok" && younger["app_id"] == "A0TWIN").then_some(())
+    })
+    .await;
 }
 
 #[actix::test]

@@ -17,6 +17,9 @@ use crate::store::{Seat, StoreError, Workspaces};
 /// The longest wait before a note is written again; the first is a second, and they double.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
+/// Between looks whether the older of two rows for one Slack app is still there.
+const LOOK_FOR_OLDER: Duration = Duration::from_secs(10);
+
 /// Something for the store to remember.
 #[derive(Clone)]
 pub(super) enum Note {
@@ -161,14 +164,39 @@ impl Connection {
         match Holder::of(self.id, holder) {
             // Once the younger is removed the id is ours.
             Holder::Younger(younger) => {
-                if self.duplicates.try_send(Duplicate(younger)).is_err() {
+                let duplicate = Duplicate { younger, older: self.id };
+                if self.duplicates.try_send(duplicate).is_err() {
                     tracing::debug!(%younger, "the supervisor does not listen");
                 }
                 Self::write_later(note, LONGEST_WAIT, ctx);
             }
-            Holder::Older => self.feed(Input::Halt(Code::DuplicateInstallation), ctx),
+            // The next hello asks for the id again.
+            Holder::Older(older) => self.yield_to(older, ctx),
             Holder::Unknown => Self::write_later(note, wait, ctx),
         }
+    }
+
+    /// Halted for as long as the older row of the same Slack app is there.
+    pub(super) fn yield_to(&mut self, older: AppId, ctx: &mut Context<Self>) {
+        self.feed(Input::Halt(Code::DuplicateInstallation), ctx);
+        if self.older.replace(older).is_none() {
+            Self::look_for_older(ctx);
+        }
+    }
+
+    fn look_for_older(ctx: &mut Context<Self>) {
+        ctx.run_later(LOOK_FOR_OLDER, |act, ctx| {
+            let Some(older) = act.older else { return };
+            let store = Arc::clone(&act.shared.store);
+            let looking = async move { store.app(older).await };
+            ctx.spawn(looking.into_actor(act).map(move |found, act, ctx| match found {
+                Ok(None) if act.older == Some(older) => {
+                    act.older = None;
+                    act.feed(Input::Lift(Code::DuplicateInstallation), ctx);
+                }
+                Ok(_) | Err(_) => Self::look_for_older(ctx),
+            }));
+        });
     }
 
     /// Two workspaces for one installation: the one that was there goes on, and the other has none of its events.
@@ -204,7 +232,7 @@ async fn holder(store: &dyn Workspaces, own: AppId, slack_app_id: &str) -> Optio
 #[derive(Debug, PartialEq, Eq)]
 enum Holder {
     Younger(AppId),
-    Older,
+    Older(AppId),
     /// Gone meanwhile, or the store did not say: nobody fails for that.
     Unknown,
 }
@@ -213,7 +241,7 @@ impl Holder {
     fn of(own: AppId, holder: Option<AppId>) -> Self {
         match holder {
             Some(other) if other > own => Self::Younger(other),
-            Some(_) => Self::Older,
+            Some(other) => Self::Older(other),
             None => Self::Unknown,
         }
     }
@@ -226,7 +254,7 @@ mod tests {
     #[test]
     fn nobody_fails_for_a_row_that_cannot_be_found() {
         assert_eq!(Holder::of(AppId(2), None), Holder::Unknown);
-        assert_eq!(Holder::of(AppId(2), Some(AppId(1))), Holder::Older);
+        assert_eq!(Holder::of(AppId(2), Some(AppId(1))), Holder::Older(AppId(1)));
         assert_eq!(Holder::of(AppId(2), Some(AppId(3))), Holder::Younger(AppId(3)));
     }
 }
