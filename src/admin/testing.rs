@@ -378,8 +378,9 @@ impl FakeStore {
                 Change::Updated
             }
         };
-        rows.insert(name.clone(), workspace.clone());
-        Ok(Put { workspace, change })
+        let left = rows.insert(name.clone(), workspace.clone()).map(|old| old.app);
+        let left = left.filter(|left| *left != workspace.app);
+        Ok(Put { workspace, change, left })
     }
 
     fn check(&self) -> Result<(), StoreError> {

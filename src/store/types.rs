@@ -208,6 +208,8 @@ pub struct Put {
     pub workspace: Workspace,
     /// What happened to it.
     pub change: Change,
+    /// The app it sat on before, where that is another: it may have nobody to stay online for.
+    pub left: Option<AppId>,
 }
 
 /// What happened to a workspace.

@@ -66,7 +66,7 @@ impl Verb {
                 return Ok((found, steering));
             }
         };
-        let Changed { put, .. } = changes::apply(node, name, &Patch::wish(desired), When::Always).await?;
+        let Changed { put } = changes::apply(node, name, &Patch::wish(desired), When::Always).await?;
         let steering = node.steer(put.workspace.app, command);
         Ok((put.workspace, steering))
     }

@@ -115,7 +115,7 @@ impl Backend {
                 && labels == before.labels;
             if same {
                 tx.commit().await?;
-                return Ok(Put { workspace: before.clone(), change: Change::Unchanged });
+                return Ok(Put { workspace: before.clone(), change: Change::Unchanged, left: None });
             }
         }
 
@@ -146,7 +146,8 @@ impl Backend {
             audit::write(tx.db(), by, &deed, now_ms).await?;
         }
         tx.commit().await?;
-        Ok(Put { workspace, change: if before.is_some() { Change::Updated } else { Change::Created } })
+        let left = current.filter(|current| *current != workspace.app);
+        Ok(Put { workspace, change: if before.is_some() { Change::Updated } else { Change::Created }, left })
     }
 
     pub(super) async fn remove(
