@@ -51,6 +51,8 @@ async fn a_tenant_with_an_invented_token_does_not_sit_down_on_anothers_app() {
     assert_eq!((put.status, &put.json()["code"]), (403, &json!("forbidden")), "{put:?}");
     node.assert_always_ready("victim").await;
     assert_eq!(stage.look(&victim, |app| app.counts.sockets), 1);
+    let check = node.ask("POST", "/api/v1/workspaces/check", Some(&theirs), Some(&victim.body())).await;
+    assert_eq!((check.status, &check.json()["ok"]), (200, &json!(true)), "no word of another's workspace");
     node.stop().await;
 }
 

@@ -126,7 +126,15 @@ pub(in crate::store) async fn of_an_app_who_sees_one_label_finds_the_workspaces_
         let labels = vec![("tenant".into(), tenant.into())];
         app = put(&*store, workspace, &WorkspaceSpec { labels, ..spec("xapp-one") }, 1).await.workspace.app;
     }
-    seated(&*store, "elsewhere", "xapp-other").await;
+    seated(&*store, "elsewhere", "xapp-1-A2-1-x").await;
+    store.learn_slack_app_id(app, "A1", 2).await.unwrap();
+    let seats = async |view: &dyn Workspaces, app: &str| -> Vec<String> {
+        let seats = view.slack_app(app).await.unwrap().map_or_else(Vec::new, |app| app.seats);
+        seats.into_iter().map(|seat| seat.name.to_string()).collect()
+    };
+    assert_eq!(seats(&*scoped(&store), "A1").await, ["c", "a"]);
+    assert!(scoped(&store).slack_app("A2").await.unwrap().is_none());
+    assert_eq!(seats(&*store, "A2").await, ["elsewhere"]);
     let names = async |view: Arc<dyn Workspaces>| -> Vec<String> {
         view.seated(app).await.unwrap().into_iter().map(|one| one.name.to_string()).collect()
     };
