@@ -247,6 +247,7 @@ codes! {
     AppUninstalled "app_uninstalled" Slack Customer "The app was removed from the workspace." "Install the app again in the workspace and put its new bot token in place.";
     BotTokenRevoked "bot_token_revoked" Slack Customer "The workspace's bot token was revoked, or Slack refuses it." "Install the app again in the workspace and put its new bot token in place.";
     AppRateLimited "app_rate_limited" Slack Operator "Slack holds events of this workspace back: more than 30,000 within an hour." "Subscribe the app to fewer events; it passes by itself.";
+    BotTokenUnchecked "bot_token_unchecked" Slack Node "Slack has not answered whose the workspace's bot token is; where several workspaces share the app, its events may be kept without it until then." "Nothing: Slack is asked again.";
 }
 
 impl Serialize for Code {
@@ -336,6 +337,10 @@ pub struct Status {
     pub slack_app_id: Option<Box<str>>,
     /// Workspaces of the app that are a second installation in a team another one stands for. The others are not concerned.
     pub duplicates: Vec<WorkspaceId>,
+    /// Workspaces of the app of whose bot token Slack was asked in vain, and is asked again.
+    pub unidentified: Vec<WorkspaceId>,
+    /// Workspaces of the app that are wanted off while others keep it on line.
+    pub unwanted: Vec<WorkspaceId>,
 }
 
 impl Status {
@@ -352,6 +357,8 @@ impl Status {
             warnings: Vec::new(),
             slack_app_id: None,
             duplicates: Vec::new(),
+            unidentified: Vec::new(),
+            unwanted: Vec::new(),
         }
     }
 }

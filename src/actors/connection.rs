@@ -26,6 +26,7 @@ use super::shared::Shared;
 use super::tripwire::Tripwire;
 use crate::ids::{AppId, Generation, WorkspaceId};
 use crate::machine::connection::{Action, Connection as Machine, Input, Settings, Timing, Token, Wish};
+use crate::machine::inquiries::Inquiries;
 use crate::secret::TicketUrl;
 use crate::slack::web::WebApi;
 use crate::status::{Code, Command, State, Status};
@@ -59,15 +60,19 @@ pub struct Steered {
     pub youngest: Option<Generation>,
 }
 
-/// What no attempt can mend: every link ends.
+/// This older row is of the same Slack app: every link ends, until it is gone.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Halt(pub(super) Code);
+pub(super) struct YieldTo(pub(super) AppId);
 
-/// Told the supervisor: this app, the younger of two rows, is one that the teller has.
+/// Told the supervisor: two rows are of one Slack app.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Duplicate(pub(super) AppId);
+pub(super) struct Duplicate {
+    pub(super) younger: AppId,
+    /// The teller.
+    pub(super) older: AppId,
+}
 
 /// What a connection is made of.
 pub(super) struct Parts {
@@ -103,6 +108,10 @@ pub(super) struct Connection {
     duplicates: Recipient<Duplicate>,
     /// Workspaces whose team another workspace of the app has.
     second_seats: Vec<WorkspaceId>,
+    /// Whose bot tokens are still to be found out.
+    inquiries: Inquiries,
+    /// The older row of the same Slack app that it is halted for.
+    older: Option<AppId>,
     /// Off for good: what the store says is of no concern any more.
     stopped: bool,
 }
@@ -137,6 +146,8 @@ impl Connection {
             tripwire,
             duplicates,
             second_seats: Vec::new(),
+            inquiries: Inquiries::default(),
+            older: None,
         }
     }
 
@@ -170,7 +181,14 @@ impl Connection {
     }
 
     fn publish(&self) {
-        self.entry.publish(Status { duplicates: self.second_seats.clone(), ..self.machine.status() });
+        let (duplicates, unidentified) = (self.second_seats.clone(), self.inquiries.open());
+        let unwanted = if self.app.desired == Desired::Connected { self.wanted_off() } else { Vec::new() };
+        self.entry.publish(Status { duplicates, unidentified, unwanted, ..self.machine.status() });
+    }
+
+    fn wanted_off(&self) -> Vec<WorkspaceId> {
+        let off = self.app.seats.iter().filter(|seat| seat.desired == Desired::Disconnected);
+        off.map(|seat| seat.workspace).collect()
     }
 
     fn act(&mut self, action: Action, ctx: &mut Context<Self>) {
@@ -202,9 +220,9 @@ impl Connection {
         }
     }
 
-    /// One timer, re-armed when the machine's next deadline has moved.
+    /// One timer, re-armed when the machines' next deadline has moved.
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let due = self.machine.poll_timeout();
+        let due = [self.machine.poll_timeout(), self.inquiries.poll_timeout()].into_iter().flatten().min();
         if self.timer.as_ref().map(|(at, _)| *at) == due {
             return;
         }
@@ -215,6 +233,7 @@ impl Connection {
             let wait = due.saturating_sub(self.shared.clock.now().mono);
             let timer = ctx.run_later(wait, |act, ctx| {
                 act.timer = None;
+                act.inquire(ctx);
                 act.feed(Input::Timeout, ctx);
             });
             self.timer = Some((due, timer));
@@ -311,11 +330,11 @@ impl Handler<Steer> for Connection {
     }
 }
 
-impl Handler<Halt> for Connection {
+impl Handler<YieldTo> for Connection {
     type Result = ();
 
-    fn handle(&mut self, Halt(code): Halt, ctx: &mut Self::Context) {
-        self.feed(Input::Halt(code), ctx);
+    fn handle(&mut self, YieldTo(older): YieldTo, ctx: &mut Self::Context) {
+        self.yield_to(older, ctx);
     }
 }
 
@@ -324,6 +343,7 @@ impl Handler<Stop> for Connection {
 
     fn handle(&mut self, Stop(code): Stop, ctx: &mut Self::Context) {
         self.stopped = true;
+        (self.inquiries, self.older) = (Inquiries::default(), None);
         self.feed(Input::Disconnect(code), ctx);
         self.tripwire.disarm();
     }

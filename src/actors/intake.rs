@@ -32,12 +32,15 @@ pub struct Counters {
     pub last_event_ms: AtomicI64,
 }
 
-/// A team learnt from an event.
+/// Whose installation a workspace is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Learnt {
     pub(super) workspace: WorkspaceId,
+    /// None for an installation in a whole organisation.
     pub(super) team_id: Option<Box<str>>,
     pub(super) enterprise_id: Option<Box<str>>,
+    /// By what Slack says of its bot token, which overrides whatever was known; else by its first event.
+    pub(super) by_token: bool,
 }
 
 /// What one turn of a link has read.
@@ -158,10 +161,13 @@ impl Intake {
         match owner {
             Owner::Of(workspace) => Some(workspace),
             Owner::Learnt(workspace) => {
+                // For an install in a whole organisation the team is where the event happened.
+                let team_id = routing.team_id.as_deref().filter(|_| !routing.is_enterprise_install);
                 self.learnt = Some(Learnt {
                     workspace,
-                    team_id: routing.team_id.as_deref().map(Into::into),
+                    team_id: team_id.map(Into::into),
                     enterprise_id: routing.enterprise_id.as_deref().map(Into::into),
+                    by_token: false,
                 });
                 Some(workspace)
             }

@@ -4,7 +4,7 @@ use std::sync::{PoisonError, RwLock};
 
 use crate::ids::WorkspaceId;
 use crate::protocol::routing::Routing;
-use crate::store::Seat;
+use crate::store::{Desired, Seat};
 
 /// The seats of one app, shared by its connection and its links. Replaced whole when something changes.
 #[derive(Debug)]
@@ -17,7 +17,8 @@ pub(super) enum Owner {
     Of(WorkspaceId),
     /// This workspace's, whose team was not known until now: it is the app's only one.
     Learnt(WorkspaceId),
-    /// Nobody's here: kept under the app, never handed to some other tenant.
+    /// Nobody's here, or of a workspace that is wanted off while others keep the app on line: kept under the app, never handed to some
+    /// other tenant.
     Nobody,
 }
 
@@ -48,15 +49,15 @@ impl Roster {
         // For an install in a whole organisation the team is where the event happened, which says nothing of the install.
         let seat = if routing.is_enterprise_install { by_org().or(by_team) } else { by_team.or_else(by_org) };
         if let Some(seat) = seat {
-            return Owner::Of(seat.workspace);
+            // While all are wanted off, what is still on its way is theirs.
+            let is_off = seat.desired == Desired::Disconnected
+                && seats.iter().any(|seat| seat.desired == Desired::Connected);
+            return if is_off { Owner::Nobody } else { Owner::Of(seat.workspace) };
         }
         match seats.as_slice() {
             [only] if only.team_id.is_none() && only.enterprise_id.is_none() => {
-                if team.is_some() || enterprise.is_some() {
-                    Owner::Learnt(only.workspace)
-                } else {
-                    Owner::Of(only.workspace)
-                }
+                let tells = enterprise.is_some() || (team.is_some() && !routing.is_enterprise_install);
+                if tells { Owner::Learnt(only.workspace) } else { Owner::Of(only.workspace) }
             }
             _ => Owner::Nobody,
         }
@@ -87,6 +88,16 @@ mod tests {
     }
 
     #[test]
+    fn where_an_event_of_an_organisation_s_install_happened_tells_nothing_of_the_install() {
+        let new = Roster::new(vec![seat(1, None, None)]);
+        let event = |enterprise: &str| {
+            format!(r#"{{"authorizations":[{{{enterprise}"team_id":"T7","is_enterprise_install":true}}]}}"#)
+        };
+        assert_eq!(owner(&new, &event(r#""enterprise_id":"E1","#)), Owner::Learnt(WorkspaceId(1)));
+        assert_eq!(owner(&new, &event("")), Owner::Of(WorkspaceId(1)));
+    }
+
+    #[test]
     fn an_organisation_install_stands_for_all_teams_of_the_organisation() {
         let roster = Roster::new(vec![seat(1, None, Some("E1")), seat(2, Some("T2"), Some("E1"))]);
         let event = |team: &str| {
@@ -99,6 +110,19 @@ mod tests {
         assert_eq!(owner(&roster, r#"{"team_id":"T2","enterprise_id":"E1"}"#), Owner::Of(WorkspaceId(2)));
     }
 
+    #[test]
+    fn a_workspace_wanted_off_gets_nothing_while_others_keep_the_app_on_line_and_nobody_gets_it_in_its_place()
+    {
+        let off = |seat| Seat { desired: Desired::Disconnected, ..seat };
+        let org = || seat(1, None, Some("E1"));
+        let event = r#"{"team_id":"T2","enterprise_id":"E1"}"#;
+        let roster = Roster::new(vec![org(), off(seat(2, Some("T2"), Some("E1")))]);
+        assert_eq!(owner(&roster, event), Owner::Nobody);
+        assert_eq!(owner(&roster, r#"{"team_id":"T3","enterprise_id":"E1"}"#), Owner::Of(WorkspaceId(1)));
+        let draining = Roster::new(vec![off(org()), off(seat(2, Some("T2"), Some("E1")))]);
+        assert_eq!(owner(&draining, event), Owner::Of(WorkspaceId(2)));
+    }
+
     fn owner(roster: &Roster, payload: &str) -> Owner {
         roster.owner(&routing::read(Kind::EventsApi, payload))
     }
@@ -109,6 +133,7 @@ mod tests {
             name: WorkspaceName::parse("w").unwrap(),
             team_id: team.map(str::to_owned),
             enterprise_id: enterprise.map(str::to_owned),
+            desired: Desired::Connected,
             bot_ms: None,
             trouble: None,
         }

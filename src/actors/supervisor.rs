@@ -9,7 +9,7 @@ use actix::prelude::*;
 use futures_util::future::join_all;
 
 use super::changes::What;
-use super::connection::{Configure, Connection, Duplicate, Halt, Parts, Steer, Steered, Stop};
+use super::connection::{Configure, Connection, Duplicate, Parts, Steer, Steered, Stop, YieldTo};
 use super::directory::{Directory, Entry};
 use super::names::say;
 use super::shared::Shared;
@@ -347,9 +347,9 @@ impl Handler<Died> for Supervisor {
 impl Handler<Duplicate> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, Duplicate(app): Duplicate, _: &mut Self::Context) {
+    fn handle(&mut self, Duplicate { younger: app, older }: Duplicate, _: &mut Self::Context) {
         if let Some(Child { life: Life::Running(actor), .. }) = self.children.get(&app)
-            && actor.try_send(Halt(Code::DuplicateInstallation)).is_err()
+            && actor.try_send(YieldTo(older)).is_err()
         {
             say!(
                 warn,

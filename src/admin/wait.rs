@@ -52,6 +52,11 @@ pub(super) enum Ended {
     Open,
 }
 
+/// Waits until the connection has taken up what was asked, or the time is over.
+pub(super) async fn obeyed(steering: Steering, within: Duration) {
+    drop(actix_rt::time::timeout(within, steering).await);
+}
+
 /// Waits for the goal.
 pub(super) async fn reached(goal: Goal, steering: Steering, within: Duration) -> Ended {
     let waiting = async {

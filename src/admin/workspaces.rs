@@ -93,7 +93,7 @@ async fn create(request: HttpRequest, payload: Payload, node: Access) -> Result<
     has_app_token(&spec)?;
     let name = parse_name(&format!("ws_{:032x}", rand::random::<u128>()))?;
     let put = node.store().put_workspace(&name, &spec, When::Absent, node.now_ms()).await?;
-    Changed { put, left: None }.answer(&node, wait).await
+    Changed { put }.answer(&node, wait).await
 }
 
 async fn write(
@@ -114,7 +114,7 @@ async fn write(
         has_app_token(&spec)?;
     }
     let put = store.put_workspace(&name, &spec, when, node.now_ms()).await?;
-    Changed { put, left: before.map(|before| before.app) }.answer(&node, wait).await
+    Changed { put }.answer(&node, wait).await
 }
 
 async fn amend(

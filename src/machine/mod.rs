@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod connection;
 pub mod dice;
+pub mod inquiries;
 pub mod intensity;
 pub mod link;
 pub mod notice;

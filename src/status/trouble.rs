@@ -51,6 +51,24 @@ impl Status {
         }
     }
 
+    /// The status of one of the connection's workspaces of whose bot token Slack has not said yet whose it is: nobody is told that all
+    /// is well with it.
+    #[must_use]
+    pub fn of_unidentified(mut self) -> Self {
+        if self.health != Health::Off {
+            self.warn(Code::BotTokenUnchecked);
+        }
+        self
+    }
+
+    /// The status of one workspace that is wanted off, since then, on a connection that others keep on line. What hurts these is not
+    /// its affair.
+    #[must_use]
+    pub fn wanted_off(self, since_ms: i64) -> Self {
+        let reason = Some(Code::OperatorDisconnect.into());
+        Self { reason, slack_app_id: self.slack_app_id, ..Self::off(since_ms) }
+    }
+
     fn warn(&mut self, code: Code) {
         self.warnings.push(code);
         if self.health == Health::Ok {
@@ -110,6 +128,23 @@ mod tests {
         let shown = at(State::Failed).of_workspace(None, true);
         assert_eq!((shown.health, code(&shown)), (Health::Down, Some(Code::InvalidAuth)));
         assert_eq!(at(State::Ready).of_workspace(None, false), at(State::Ready));
+    }
+
+    #[test]
+    fn whose_bot_token_is_not_found_out_yet_is_not_well_unless_it_is_off() {
+        let shown = at(State::Ready).of_unidentified();
+        assert_eq!((shown.health, code(&shown)), (Health::Degraded, Some(Code::BotTokenUnchecked)));
+        assert_eq!(shown.warnings, [Code::BotTokenUnchecked]);
+        assert_eq!(at(State::Disconnected).of_unidentified(), at(State::Disconnected));
+    }
+
+    #[test]
+    fn a_workspace_wanted_off_is_off_whatever_its_connection_does_for_others() {
+        for &state in State::ALL {
+            let shown = Status { warnings: vec![Code::Quiet], ..at(state) }.wanted_off(7);
+            let told = (shown.state, shown.health, code(&shown), shown.since_ms, shown.warnings.len());
+            assert_eq!(told, (State::Disconnected, Health::Off, Some(Code::OperatorDisconnect), 7, 0));
+        }
     }
 
     #[test]

@@ -95,6 +95,7 @@ macro_rules! conformance {
             accounts: who_sees_one_label_finds_its_workspaces_and_no_others;
             accounts: of_an_app_who_sees_one_label_finds_the_workspaces_that_bear_it;
             accounts: who_sees_one_label_neither_takes_what_is_not_theirs_nor_lets_go_of_their_own;
+            accounts: who_sees_one_label_changes_the_token_of_an_app_only_where_all_on_it_bear_the_label;
             accounts: who_sees_one_label_asks_for_nothing_that_is_the_nodes;
             audit: every_change_on_somebodys_behalf_is_written_down_with_what_it_changed;
             audit: what_changes_nothing_or_fails_is_not_written_down;

@@ -150,8 +150,8 @@ pub trait Workspaces: Send + Sync + 'static {
     async fn learn_slack_app_id(&self, app: AppId, slack_app_id: &str, now_ms: i64)
     -> Result<(), StoreError>;
 
-    /// The workspace's team and organisation, learnt from `auth.test` or its first event; what is none stays as it was. A
-    /// [`StoreError::Conflict`] when another living workspace of the app has the same.
+    /// The workspace's team and organisation, learnt from `auth.test` or its first event, in the place of what was known; an
+    /// installation in a whole organisation has no team. A [`StoreError::Conflict`] when another living workspace of the app has the same.
     async fn learn_team(
         &self,
         workspace: WorkspaceId,

@@ -208,6 +208,8 @@ pub struct Put {
     pub workspace: Workspace,
     /// What happened to it.
     pub change: Change,
+    /// The app it sat on before, where that is another: it may have nobody to stay online for.
+    pub left: Option<AppId>,
 }
 
 /// What happened to a workspace.
@@ -251,6 +253,8 @@ pub struct Seat {
     pub team_id: Option<String>,
     /// Slack's id of the organisation, once known.
     pub enterprise_id: Option<String>,
+    /// Wanted on or off.
+    pub desired: Desired,
     /// When its bot token was put in place, or what Slack had said of it was forgiven, milliseconds since 1970; none when it has none.
     pub bot_ms: Option<i64>,
     /// What keeps it down whatever the connection does.

@@ -38,6 +38,25 @@ async fn a_tenants_token_brings_its_workspace_online_and_sees_nothing_else() {
 }
 
 #[actix::test]
+async fn a_tenant_with_an_invented_token_does_not_sit_down_on_anothers_app() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let victim = stage.customer("victim");
+    node.welcome(&[&victim]).await;
+    let new = json!({"name": "tenant 42", "role": "operator", "scope": "tenant:42"});
+    let theirs = create(&node, &new).await;
+    let invented = format!("xapp-1-{}-1-invented", victim.app_id);
+    let body = json!({"app_token": invented, "labels": {"tenant": "42"}, "links": 9});
+    let put = node.ask("PUT", "/api/v1/workspaces/mine", Some(&theirs), Some(&body)).await;
+    assert_eq!((put.status, &put.json()["code"]), (403, &json!("forbidden")), "{put:?}");
+    node.assert_always_ready("victim").await;
+    assert_eq!(stage.look(&victim, |app| app.counts.sockets), 1);
+    let check = node.ask("POST", "/api/v1/workspaces/check", Some(&theirs), Some(&victim.body())).await;
+    assert_eq!((check.status, &check.json()["ok"]), (200, &json!(true)), "no word of another's workspace");
+    node.stop().await;
+}
+
+#[actix::test]
 async fn a_stream_tells_each_state_on_the_way_and_ends_when_the_node_stops() {
     let stage = Stage::new();
     let node = stage.node().await;

@@ -13,10 +13,13 @@ use crate::ids::{AppId, WorkspaceId};
 use crate::machine::connection::Input;
 use crate::secret::AppToken;
 use crate::status::{Code, Trouble};
-use crate::store::{App, StoreError, Workspaces};
+use crate::store::{Seat, StoreError, Workspaces};
 
 /// The longest wait before a note is written again; the first is a second, and they double.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// Between looks whether the older of two rows for one Slack app is still there.
+const LOOK_FOR_OLDER: Duration = Duration::from_secs(10);
 
 /// Something for the store to remember.
 #[derive(Clone)]
@@ -72,17 +75,37 @@ impl Connection {
         }
     }
 
+    /// Whose installation a workspace is. Where nothing was known it counts at once: its events are coming. Else once it is stored.
     pub(super) fn learn_team(&mut self, learnt: Learnt, ctx: &mut Context<Self>) {
-        for seat in &mut self.app.seats {
-            if seat.workspace == learnt.workspace {
-                seat.team_id = learnt.team_id.as_deref().map(str::to_owned);
-                seat.enterprise_id = learnt.enterprise_id.as_deref().map(str::to_owned);
-            }
+        let Some(seat) = self.seat(learnt.workspace) else { return };
+        let is_known = is_known(seat);
+        if is(seat, &learnt) || (is_known && !learnt.by_token) {
+            return;
+        }
+        if !is_known {
+            self.seat_as(&learnt);
+        }
+        self.note(Note::Team(learnt), ctx);
+    }
+
+    fn seat(&self, workspace: WorkspaceId) -> Option<&Seat> {
+        self.app.seats.iter().find(|seat| seat.workspace == workspace)
+    }
+
+    fn seat_as(&mut self, learnt: &Learnt) {
+        for seat in self.app.seats.iter_mut().filter(|seat| seat.workspace == learnt.workspace) {
+            seat.team_id = learnt.team_id.as_deref().map(str::to_owned);
+            seat.enterprise_id = learnt.enterprise_id.as_deref().map(str::to_owned);
         }
         self.roster.replace(self.app.seats.clone());
         let place = learnt.team_id.as_deref().or(learnt.enterprise_id.as_deref());
         self.shared.names.is_of(self.id, learnt.workspace, place);
-        self.note(Note::Team(learnt), ctx);
+    }
+
+    /// Slack has said otherwise while it could not be written.
+    fn is_overtaken(&self, note: &Note) -> bool {
+        let Note::Team(learnt) = note else { return false };
+        !learnt.by_token && self.seat(learnt.workspace).is_none_or(|seat| is_known(seat) && !is(seat, learnt))
     }
 
     /// Writes a note, as often as it takes.
@@ -91,6 +114,9 @@ impl Connection {
     }
 
     fn write(&mut self, note: Note, wait: Duration, ctx: &mut Context<Self>) {
+        if self.is_overtaken(&note) {
+            return;
+        }
         let (store, id, now_ms) = (Arc::clone(&self.shared.store), self.id, self.shared.clock.now().wall_ms);
         let writing = async move {
             let written = note.write(&*store, id, now_ms).await;
@@ -103,10 +129,16 @@ impl Connection {
         ctx.spawn(writing.into_actor(self).map(move |(note, written, holder), act, ctx| match (written, note) {
             (Ok(()), Note::Refused(token)) => act.tokens.is_noted(&token),
             (Ok(()), Note::Promoted(_)) => {}
-            (Ok(()), Note::AppId(_) | Note::Team(_) | Note::Trouble(..)) => act.entry.rows_changed(),
+            (Ok(()), Note::Team(learnt)) => {
+                act.seat_as(&learnt);
+                act.second_seats.retain(|second| *second != learnt.workspace);
+                act.publish();
+                act.entry.rows_changed();
+            }
+            (Ok(()), Note::AppId(_) | Note::Trouble(..)) => act.entry.rows_changed(),
             (Err(error @ StoreError::Conflict(_)), note @ Note::AppId(_)) => {
                 say!(error, act.who(), ?holder, %error, "the app is registered twice; the younger of the two fails");
-                act.is_registered_twice(holder, note, ctx);
+                act.is_registered_twice(holder, note, wait, ctx);
             }
             (Err(error @ StoreError::Conflict(_)), Note::Team(learnt)) => {
                 say!(error, act.shared.names.seat(act.id, Some(learnt.workspace)), %error, "two workspaces are one installation; the later one fails");
@@ -125,23 +157,54 @@ impl Connection {
     }
 
     /// Two rows for one Slack app: Slack would deal its events out between them.
-    fn is_registered_twice(&mut self, holder: Option<AppId>, note: Note, ctx: &mut Context<Self>) {
-        match holder {
+    fn is_registered_twice(
+        &mut self,
+        holder: Option<AppId>,
+        note: Note,
+        wait: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        match Holder::of(self.id, holder) {
             // Once the younger is removed the id is ours.
-            Some(younger) if younger > self.id => {
-                if self.duplicates.try_send(Duplicate(younger)).is_err() {
+            Holder::Younger(younger) => {
+                let duplicate = Duplicate { younger, older: self.id };
+                if self.duplicates.try_send(duplicate).is_err() {
                     say!(debug, self.who(), %younger, "the supervisor does not listen");
                 }
                 Self::write_later(note, LONGEST_WAIT, ctx);
             }
-            // Gone meanwhile, or not to be found: it is found again at the next hello.
-            Some(_) | None => self.feed(Input::Halt(Code::DuplicateInstallation), ctx),
+            // The next hello asks for the id again.
+            Holder::Older(older) => self.yield_to(older, ctx),
+            Holder::Unknown => Self::write_later(note, wait, ctx),
         }
+    }
+
+    /// Halted for as long as the older row of the same Slack app is there.
+    pub(super) fn yield_to(&mut self, older: AppId, ctx: &mut Context<Self>) {
+        self.feed(Input::Halt(Code::DuplicateInstallation), ctx);
+        if self.older.replace(older).is_none() {
+            Self::look_for_older(ctx);
+        }
+    }
+
+    fn look_for_older(ctx: &mut Context<Self>) {
+        ctx.run_later(LOOK_FOR_OLDER, |act, ctx| {
+            let Some(older) = act.older else { return };
+            let store = Arc::clone(&act.shared.store);
+            let looking = async move { store.app(older).await };
+            ctx.spawn(looking.into_actor(act).map(move |found, act, ctx| match found {
+                Ok(None) if act.older == Some(older) => {
+                    act.older = None;
+                    act.feed(Input::Lift(Code::DuplicateInstallation), ctx);
+                }
+                Ok(_) | Err(_) => Self::look_for_older(ctx),
+            }));
+        });
     }
 
     /// Two workspaces for one installation: the one that was there goes on, and the other has none of its events.
     fn is_seated_twice(&mut self, learnt: &Learnt) {
-        for seat in self.app.seats.iter_mut().filter(|seat| seat.workspace == learnt.workspace) {
+        for seat in self.app.seats.iter_mut().filter(|seat| is(seat, learnt)) {
             (seat.team_id, seat.enterprise_id) = (None, None);
         }
         self.shared.names.is_of(self.id, learnt.workspace, None);
@@ -153,9 +216,49 @@ impl Connection {
     }
 }
 
+fn is_known(seat: &Seat) -> bool {
+    seat.team_id.is_some() || seat.enterprise_id.is_some()
+}
+
+fn is(seat: &Seat, learnt: &Learnt) -> bool {
+    seat.workspace == learnt.workspace
+        && seat.team_id.as_deref() == learnt.team_id.as_deref()
+        && seat.enterprise_id.as_deref() == learnt.enterprise_id.as_deref()
+}
+
 /// The other row that has this id of Slack's.
 async fn holder(store: &dyn Workspaces, own: AppId, slack_app_id: &str) -> Option<AppId> {
-    let apps = store.apps().await.ok()?;
-    let has_it = |app: &App| app.id != own && app.slack_app_id.as_deref() == Some(slack_app_id);
-    apps.into_iter().find(has_it).map(|app| app.id)
+    let app = store.slack_app(slack_app_id).await.ok()??;
+    Some(app.id).filter(|id| *id != own)
+}
+
+/// Who has the id that the store does not let this row have.
+#[derive(Debug, PartialEq, Eq)]
+enum Holder {
+    Younger(AppId),
+    Older(AppId),
+    /// Gone meanwhile, or the store did not say: nobody fails for that.
+    Unknown,
+}
+
+impl Holder {
+    fn of(own: AppId, holder: Option<AppId>) -> Self {
+        match holder {
+            Some(other) if other > own => Self::Younger(other),
+            Some(other) => Self::Older(other),
+            None => Self::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_fails_for_a_row_that_cannot_be_found() {
+        assert_eq!(Holder::of(AppId(2), None), Holder::Unknown);
+        assert_eq!(Holder::of(AppId(2), Some(AppId(1))), Holder::Older(AppId(1)));
+        assert_eq!(Holder::of(AppId(2), Some(AppId(3))), Holder::Younger(AppId(3)));
+    }
 }

@@ -117,8 +117,9 @@ impl FakeStore {
                 Change::Updated
             }
         };
-        rows.insert(name.clone(), workspace.clone());
-        Ok(Put { workspace, change })
+        let left = rows.insert(name.clone(), workspace.clone()).map(|old| old.app);
+        let left = left.filter(|left| *left != workspace.app);
+        Ok(Put { workspace, change, left })
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -239,6 +240,7 @@ impl Workspaces for FakeStore {
                 name: workspace.name.clone(),
                 team_id: workspace.team_id.clone(),
                 enterprise_id: workspace.enterprise_id.clone(),
+                desired: workspace.desired,
                 bot_ms: None,
                 trouble: None,
             });

@@ -11,7 +11,7 @@ use super::super::problem::{Code, Problem};
 use super::super::wait::{self, Ended, Goal};
 use super::patch::Patch;
 use super::{etag, show, unknown};
-use crate::ids::{AppId, WorkspaceName};
+use crate::ids::WorkspaceName;
 use crate::status::Command;
 use crate::store::{Change, Desired, Put, StoreError, When, Workspace};
 
@@ -21,8 +21,6 @@ const TRIES: u32 = 8;
 /// A change that is stored.
 pub(super) struct Changed {
     pub(super) put: Put,
-    /// The app it sat on before.
-    pub(super) left: Option<AppId>,
 }
 
 /// Brings a patch onto what is stored, without undoing what somebody else changes meanwhile.
@@ -40,7 +38,7 @@ pub(in crate::admin) async fn apply(
         let spec =
             patch.onto(&before).map_err(|message| Problem::field(Code::InvalidFields, "labels", message))?;
         match store.put_workspace(name, &spec, before.unchanged(), node.now_ms()).await {
-            Ok(put) => return Ok(Changed { put, left: Some(before.app) }),
+            Ok(put) => return Ok(Changed { put }),
             Err(StoreError::Stale(_)) if tries < TRIES => tries += 1,
             Err(error) => return Err(error.into()),
         }
@@ -57,7 +55,7 @@ impl Changed {
             node.app_changed(app);
         }
         // Another app's token has moved the workspace: the app it left may have nobody to stay online for.
-        if let Some(left) = self.left.filter(|left| is_new && *left != app) {
+        if let Some(left) = self.put.left {
             node.app_changed(left);
         }
         steering
@@ -89,7 +87,8 @@ pub(super) async fn settled(
         None => (Ended::Settled, None),
         Some((within, steering)) => {
             let ended = if goal == Goal::Offline && others_want_it(node, workspace).await? {
-                // All that was asked for is stored; the sockets are the other workspaces'.
+                // The sockets are the other workspaces'.
+                wait::obeyed(steering, within).await;
                 Ended::Settled
             } else {
                 wait::reached(goal, steering, within).await

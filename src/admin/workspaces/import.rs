@@ -114,7 +114,7 @@ async fn put(
         Change::Updated => Outcome::Updated,
         Change::Unchanged => Outcome::Unchanged,
     };
-    drop(Changed { put, left: before.map(|before| before.app) }.tell(node, false));
+    drop(Changed { put }.tell(node, false));
     Ok(outcome)
 }
 

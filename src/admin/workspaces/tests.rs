@@ -478,6 +478,8 @@ fn reconnecting() -> Status {
         warnings: vec![status::Code::PlannedRefresh],
         slack_app_id: Some("A0123".into()),
         duplicates: Vec::new(),
+        unidentified: Vec::new(),
+        unwanted: Vec::new(),
     }
 }
 

@@ -67,7 +67,7 @@ impl Verb {
                 return Ok((found, steering));
             }
         };
-        let Changed { put, .. } = changes::apply(node, name, &Patch::wish(desired), When::Always).await?;
+        let Changed { put } = changes::apply(node, name, &Patch::wish(desired), When::Always).await?;
         let workspace = match self {
             Self::Connect => forgiven(node, put.workspace).await?,
             Self::Disconnect | Self::Reconnect => put.workspace,

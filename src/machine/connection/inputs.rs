@@ -36,6 +36,7 @@ impl Input {
             | Self::Reconnect
             | Self::Configure(_)
             | Self::Halt(_)
+            | Self::Lift(_)
             | Self::Counted(_)
             | Self::Timeout => None,
         }
@@ -50,6 +51,7 @@ impl Connection {
             Input::Reconnect => self.reconnect(),
             Input::Configure(wish) => self.configure(wish),
             Input::Halt(code) => self.halt_all(code),
+            Input::Lift(code) => self.lift(code),
             Input::UrlIssued(generation) => self.url_issued(generation),
             Input::OpenFailed(generation, failure) => self.open_failed(generation, failure),
             Input::LinkOpened(generation) => self.link_opened(generation),
@@ -126,6 +128,13 @@ impl Connection {
         }
         self.halt = Some(Halt { code, probe: Probe::None, token_may_help: false });
         self.cause = Some(code);
+    }
+
+    fn lift(&mut self, code: Code) {
+        if self.halt.is_some_and(|halt| halt.code == code) {
+            self.halt = None;
+            self.tries.hurry();
+        }
     }
 
     fn halt_for(&mut self, code: Code, probe: Probe) {

@@ -136,6 +136,8 @@ pub enum Input {
     Configure(Wish),
     /// What no attempt can mend ([`Code::DuplicateInstallation`], [`Code::Crashed`]): every link is stopped.
     Halt(Code),
+    /// What it was halted for is no more.
+    Lift(Code),
     /// Slack issued an address for this link.
     UrlIssued(Generation),
     /// It didn't.

@@ -33,6 +33,8 @@ impl Connection {
             warnings,
             slack_app_id: self.settings.slack_app_id.clone(),
             duplicates: Vec::new(),
+            unidentified: Vec::new(),
+            unwanted: Vec::new(),
         }
     }
 

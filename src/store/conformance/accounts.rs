@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Ground, name, no_token, put, seated, spec};
+use super::{Ground, candidate_of, name, no_token, put, seated, spec, token_of};
 use crate::ids::AppId;
 use crate::store::{
-    ApiToken, By, Caller, Change, Label, MAX_TOKENS, NewToken, Order, Place, Role, Store, StoreError,
+    ApiToken, By, Caller, Change, Label, MAX_TOKENS, NewToken, Order, Place, Role, Secret, Store, StoreError,
     TokenDigest, TokenId, When, WorkspaceSpec, Workspaces,
 };
 
@@ -126,7 +126,15 @@ pub(in crate::store) async fn of_an_app_who_sees_one_label_finds_the_workspaces_
         let labels = vec![("tenant".into(), tenant.into())];
         app = put(&*store, workspace, &WorkspaceSpec { labels, ..spec("xapp-one") }, 1).await.workspace.app;
     }
-    seated(&*store, "elsewhere", "xapp-other").await;
+    seated(&*store, "elsewhere", "xapp-1-A2-1-x").await;
+    store.learn_slack_app_id(app, "A1", 2).await.unwrap();
+    let seats = async |view: &dyn Workspaces, app: &str| -> Vec<String> {
+        let seats = view.slack_app(app).await.unwrap().map_or_else(Vec::new, |app| app.seats);
+        seats.into_iter().map(|seat| seat.name.to_string()).collect()
+    };
+    assert_eq!(seats(&*scoped(&store), "A1").await, ["c", "a"]);
+    assert!(scoped(&store).slack_app("A2").await.unwrap().is_none());
+    assert_eq!(seats(&*store, "A2").await, ["elsewhere"]);
     let names = async |view: Arc<dyn Workspaces>| -> Vec<String> {
         view.seated(app).await.unwrap().into_iter().map(|one| one.name.to_string()).collect()
     };
@@ -166,6 +174,46 @@ pub(in crate::store) async fn who_sees_one_label_neither_takes_what_is_not_their
         Change::Created
     );
     assert!(theirs.remove_workspace(&name("new"), When::Always, 9).await.unwrap().is_some());
+    store.close().await;
+}
+
+pub(in crate::store) async fn who_sees_one_label_changes_the_token_of_an_app_only_where_all_on_it_bear_the_label(
+    ground: &impl Ground,
+) {
+    let store: Arc<dyn Store> = ground.open().await.into();
+    let theirs = scoped(&store);
+    let bearing = |token: &str, value: &str| WorkspaceSpec {
+        labels: vec![("tenant".into(), value.into())],
+        ..spec(token)
+    };
+    let app = put(&*store, "victim", &bearing("xapp-1-A1-1-real", "43"), 1).await.workspace.app;
+    let offered = async |workspace: &str, token: &str| {
+        theirs.put_workspace(&name(workspace), &bearing(token, "42"), When::Always, 2).await
+    };
+    let invented = "xapp-1-A1-1-invented";
+    let refused = offered("new", invented).await;
+    assert!(matches!(refused, Err(StoreError::Forbidden(_))), "{refused:?}");
+    assert_eq!(store.workspace(&name("new")).await.unwrap(), None);
+    offered("elsewhere", "xapp-1-A2-1-own").await.unwrap();
+    let refused = offered("elsewhere", invented).await;
+    assert!(matches!(refused, Err(StoreError::Forbidden(_))), "{refused:?}");
+
+    // Who has the very token shares the app, and still does not change its token for the other.
+    assert_eq!(offered("shares", "xapp-1-A1-1-real").await.unwrap().workspace.app, app);
+    let erased = WorkspaceSpec { app_token: Secret::Remove, ..bearing("xapp-1-A1-1-real", "42") };
+    for spec in [bearing(invented, "42"), erased.clone()] {
+        let refused = theirs.put_workspace(&name("shares"), &spec, When::Always, 3).await;
+        assert!(matches!(refused, Err(StoreError::Forbidden(_))), "{refused:?}");
+    }
+    assert_eq!(candidate_of(&*store, app).await, None);
+    assert_eq!(token_of(&*store, app).await.as_deref(), Some("xapp-1-A1-1-real"));
+
+    // Alone on it, or among their own, they do.
+    store.remove_workspace(&name("victim"), When::Always, 4).await.unwrap();
+    offered("too", "xapp-1-A1-2-next").await.unwrap();
+    assert_eq!(candidate_of(&*store, app).await.as_deref(), Some("xapp-1-A1-2-next"));
+    theirs.put_workspace(&name("shares"), &erased, When::Always, 5).await.unwrap();
+    assert_eq!(token_of(&*store, app).await, None);
     store.close().await;
 }
 

@@ -84,6 +84,8 @@ pub(in crate::store) async fn a_token_of_another_slack_app_moves_the_workspace_t
     let moved = put(&*store, "acme", &spec("xapp-1-A2-1-y"), 2).await;
     assert_eq!(moved.change, Change::Updated);
     assert_ne!(moved.workspace.app, old);
+    assert_eq!(moved.left, Some(old), "who tells connections of it need not have read it before");
+    assert_eq!(put(&*store, "acme", &spec("xapp-1-A2-1-y"), 2).await.left, None);
     assert_eq!(moved.workspace.slack_app_id.as_deref(), Some("A2"));
     assert_eq!(token_of(&*store, moved.workspace.app).await.as_deref(), Some("xapp-1-A2-1-y"));
     assert!(store.app(old).await.unwrap().is_none());

@@ -249,13 +249,18 @@ pub(in crate::store) async fn a_learnt_team_stays_until_another_is_learnt(ground
     let store = ground.open().await;
     let id = put(&*store, "acme", &spec("xapp-1-A1-1-x"), 1).await.workspace.id;
     store.learn_team(id, Some("T1"), Some("E1"), 2).await.unwrap();
-    store.learn_team(id, Some("T1"), None, 3).await.unwrap();
+    store.learn_team(id, Some("T1"), Some("E1"), 3).await.unwrap();
     let workspace = store.workspace(&name("acme")).await.unwrap().unwrap();
     assert_eq!((workspace.team_id.as_deref(), workspace.enterprise_id.as_deref()), (Some("T1"), Some("E1")));
     assert_eq!(workspace.updated_ms, 2);
     put(&*store, "acme", &WorkspaceSpec { links: 2, ..no_token() }, 4).await;
     let workspace = store.workspace(&name("acme")).await.unwrap().unwrap();
     assert_eq!(workspace.team_id.as_deref(), Some("T1"));
+    // Its first event said where it happened; its bot token says that it is the organisation's.
+    store.learn_team(id, None, Some("E1"), 5).await.unwrap();
+    let workspace = store.workspace(&name("acme")).await.unwrap().unwrap();
+    assert_eq!((workspace.team_id, workspace.enterprise_id.as_deref()), (None, Some("E1")));
+    assert_eq!(workspace.updated_ms, 5);
     store.close().await;
 }
 

@@ -120,14 +120,16 @@ impl AppRow {
         };
         for (id, workspace, team_id, enterprise_id, wanted, links, bot_ms, trouble) in seated {
             app.links = app.links.max(links);
-            if desired(&wanted)? == Desired::Connected {
-                app.desired = Desired::Connected;
+            let desired = desired(&wanted)?;
+            if desired == Desired::Connected {
+                app.desired = desired;
             }
             app.seats.push(Seat {
                 workspace: WorkspaceId(id),
                 name: name(&workspace)?,
                 team_id,
                 enterprise_id,
+                desired,
                 bot_ms,
                 trouble: trouble.as_deref().map(trouble_code).transpose()?,
             });

@@ -3,14 +3,17 @@
 //! A token is looked for among the living apps: by its fingerprint, then by the Slack app id in its text. Where it is known
 //! the workspace is seated. An unknown token is taken for a new one of the app in place, if that app carries nobody else
 //! and the token's text does not name another Slack app; else it makes an app of its own.
+//!
+//! Anybody can write any app's id into a text. So whoever sees one label's workspaces alone comes to an app by the id alone, and erases its
+//! tokens, only where all who sit there bear the label.
 
 use super::Connection;
 use super::rows::{candidate_place, open_token, token_place};
 use crate::ids::AppId;
 use crate::secret::AppToken;
-use crate::store::Secret;
 use crate::store::fault::Fault;
 use crate::store::vault::Vault;
+use crate::store::{Label, Secret, StoreError};
 
 /// Where a workspace sits.
 pub(super) struct Seating {
@@ -20,18 +23,21 @@ pub(super) struct Seating {
     pub(super) changed: bool,
 }
 
-/// Finds or makes the app for a workspace that sits on `current`, if it is there already.
+/// Finds or makes the app for a workspace that sits on `current`, if it is there already, for somebody who sees the workspaces with
+/// this label alone, or all.
 pub(super) async fn seat(
     db: &mut Connection,
     vault: &Vault,
     current: Option<AppId>,
     token: &Secret<AppToken>,
+    scope: Option<&Label>,
     now_ms: i64,
 ) -> Result<Seating, Fault> {
     let token = match (token, current) {
         (Secret::Set(token), _) => token,
         (Secret::Keep, Some(app)) => return Ok(Seating { app, changed: false }),
         (Secret::Remove, Some(app)) => {
+            is_theirs(db, app, scope).await?;
             return Ok(Seating { app, changed: erase_tokens(db, app, now_ms).await? });
         }
         (Secret::Keep | Secret::Remove, None) => {
@@ -39,7 +45,11 @@ pub(super) async fn seat(
         }
     };
     let known = match app_of_token(db, token).await? {
-        Some(app) => Some(app),
+        Some((app, Known::ByToken)) => Some(app),
+        Some((app, Known::ById)) => {
+            is_theirs(db, app, scope).await?;
+            Some(app)
+        }
         None => match current {
             Some(app) if may_be_of(db, app, token).await? => Some(app),
             Some(_) | None => None,
@@ -105,11 +115,19 @@ pub(super) async fn forget_candidate(db: &mut Connection, app: AppId, now_ms: i6
     Ok(done.rows_affected() > 0)
 }
 
+/// By what an app is known to be a token's.
+enum Known {
+    /// The token is stored there: whoever brings it has it.
+    ByToken,
+    /// The token's text says so.
+    ById,
+}
+
 /// The living app of a token: the same token counts for more than the same Slack app. One arm an index.
-async fn app_of_token(db: &mut Connection, token: &AppToken) -> Result<Option<AppId>, Fault> {
-    let found: Option<i64> = sqlx::query_scalar(
-        "select id from ( \
-         select id, 1 as rank from apps where token_fp = $1 and deleted_at is null \
+async fn app_of_token(db: &mut Connection, token: &AppToken) -> Result<Option<(AppId, Known)>, Fault> {
+    let found: Option<(i64, i64)> = sqlx::query_as(
+        "select id, rank from ( \
+         select id, cast(1 as bigint) as rank from apps where token_fp = $1 and deleted_at is null \
          union all select id, 2 from apps where candidate_fp = $1 and deleted_at is null \
          union all select id, 3 from apps where slack_app_id = $2 and deleted_at is null \
          ) as found order by rank limit 1",
@@ -118,7 +136,29 @@ async fn app_of_token(db: &mut Connection, token: &AppToken) -> Result<Option<Ap
     .bind(token.slack_app_id())
     .fetch_optional(db)
     .await?;
-    Ok(found.map(AppId))
+    Ok(found.map(|(id, rank)| (AppId(id), if rank < 3 { Known::ByToken } else { Known::ById })))
+}
+
+/// Does all that lives on the app bear the label, where there is one?
+async fn is_theirs(db: &mut Connection, app: AppId, scope: Option<&Label>) -> Result<(), Fault> {
+    let Some(scope) = scope else { return Ok(()) };
+    let strangers: i64 = sqlx::query_scalar(
+        "select count(*) from workspaces w where w.app_id = $1 and w.deleted_at is null and not exists \
+         (select 1 from workspace_labels l where l.workspace_id = w.id and l.key = $2 and l.value = $3)",
+    )
+    .bind(app.0)
+    .bind(&scope.key)
+    .bind(&scope.value)
+    .fetch_one(db)
+    .await?;
+    if strangers == 0 {
+        return Ok(());
+    }
+    let problem = format!(
+        "workspaces without the label {scope} use the same Slack app, so this token may not change the app's token; \
+         send the app token that is in use there, or have somebody who sees all of them change it"
+    );
+    Err(StoreError::Forbidden(problem).into())
 }
 
 async fn may_be_of(db: &mut Connection, app: AppId, token: &AppToken) -> Result<bool, Fault> {

@@ -101,9 +101,9 @@ impl Backend {
         let labels = labels_by_key(&spec.labels);
         stays_in_scope(by, name, before.as_ref(), &labels)?;
         when.check(before.as_ref())?;
-        let seating =
-            seat(tx.db(), &self.vault, before.as_ref().map(|before| before.app), &spec.app_token, now_ms)
-                .await?;
+        let current = before.as_ref().map(|before| before.app);
+        let scope = by.and_then(|by| by.scope.as_ref());
+        let seating = seat(tx.db(), &self.vault, current, &spec.app_token, scope, now_ms).await?;
         let bot_changes = bot_changes(tx.db(), &self.vault, before.as_ref(), &spec.bot_token).await?;
         if let Some(before) = &before {
             let same = !seating.changed
@@ -115,7 +115,7 @@ impl Backend {
                 && labels == before.labels;
             if same {
                 tx.commit().await?;
-                return Ok(Put { workspace: before.clone(), change: Change::Unchanged });
+                return Ok(Put { workspace: before.clone(), change: Change::Unchanged, left: None });
             }
         }
 
@@ -146,7 +146,8 @@ impl Backend {
             audit::write(tx.db(), by, &deed, now_ms).await?;
         }
         tx.commit().await?;
-        Ok(Put { workspace, change: if before.is_some() { Change::Updated } else { Change::Created } })
+        let left = current.filter(|current| *current != workspace.app);
+        Ok(Put { workspace, change: if before.is_some() { Change::Updated } else { Change::Created }, left })
     }
 
     pub(super) async fn remove(
@@ -194,9 +195,8 @@ impl Backend {
     ) -> Result<(), Fault> {
         let mut tx = self.begin().await?;
         sqlx::query(
-            "update workspaces set team_id = coalesce($2, team_id), enterprise_id = coalesce($3, enterprise_id), \
-             updated_at = $4 where id = $1 and deleted_at is null \
-             and (coalesce($2, team_id) is distinct from team_id or coalesce($3, enterprise_id) is distinct from enterprise_id)",
+            "update workspaces set team_id = $2, enterprise_id = $3, updated_at = $4 where id = $1 and deleted_at is null \
+             and (team_id is distinct from $2 or enterprise_id is distinct from $3)",
         )
         .bind(workspace.0)
         .bind(team_id)

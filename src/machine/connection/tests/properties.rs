@@ -136,6 +136,7 @@ impl Shell {
                 Input::Configure(Wish { on: true, links, token: Token::Same, candidate: Token::Changed })
             }
             7 if detail < 50 => Input::Halt(Code::DuplicateInstallation),
+            7 if detail < 100 => Input::Lift(Code::DuplicateInstallation),
             8..16 => Input::UrlIssued(generation),
             16..18 => {
                 let classes =
@@ -236,6 +237,7 @@ impl Shell {
             | Input::Reconnect
             | Input::Configure(_)
             | Input::Halt(_)
+            | Input::Lift(_)
             | Input::UrlIssued(_)
             | Input::LinkOpened(_)
             | Input::LinkUp(..)

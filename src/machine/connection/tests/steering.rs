@@ -109,12 +109,14 @@ fn without_a_token_live_links_live_on() {
 }
 
 #[test]
-fn halted_every_link_is_stopped_and_only_connect_or_a_new_token_starts_again() {
+fn halted_every_link_is_stopped_and_only_connect_a_new_token_or_the_end_of_the_cause_starts_again() {
     let connect = |world: &mut World| world.give(Input::Connect(Code::OperatorConnect));
-    for again in [connect, World::new_token as fn(&mut World) -> Vec<Action>] {
+    let lift = |world: &mut World| world.give(Input::Lift(Code::DuplicateInstallation));
+    for again in [connect, lift, World::new_token as fn(&mut World) -> Vec<Action>] {
         let mut world = World::ready(2);
         world.give(Input::Halt(Code::DuplicateInstallation));
         assert_eq!((world.state(), world.reason()), (State::Failed, Some(Code::DuplicateInstallation)));
+        world.give(Input::Lift(Code::Crashed));
         world.run(100 * HOUR);
         assert_eq!((world.opens(), world.status().links), (2, vec![]));
         again(&mut world);
