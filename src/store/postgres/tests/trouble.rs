@@ -60,6 +60,38 @@ async fn a_caller_gone_in_the_middle_leaves_neither_a_lock_nor_half_a_write() {
 }
 
 #[tokio::test]
+async fn a_wait_for_another_maker_of_partitions_that_is_cut_leaves_a_session_that_writes() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    let writer = store.begin_writer("node", 1).await.unwrap().id;
+    let mut held = store.journal().await.unwrap();
+    held.db().execute("set lock_timeout = '50ms'").await.unwrap();
+    held.after(Ok(())).unwrap();
+    let mut other = place.connect().await;
+    other.execute(super::super::locks::BEGIN_PARTITIONS).await.unwrap();
+    let error = store.keep_house(THEN_MS).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("another session")), "{error}");
+    other.execute("rollback").await.unwrap();
+    store.keep_house(THEN_MS).await.unwrap();
+    let group = [event(first_at(THEN_MS).0, "a", "x")];
+    assert_eq!(store.append(writer, &group, Seq(0)).await, Ok(vec![Taken::Fresh]));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_session_whose_transaction_has_failed_is_not_used_again() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    let mut held = store.journal().await.unwrap();
+    held.db().execute("begin").await.unwrap();
+    held.db().execute("select 1 / 0").await.unwrap_err();
+    let error = held.db().execute("select 1").await.unwrap_err();
+    held.after(Err::<(), _>(error.into())).unwrap_err();
+    store.keep_house(THEN_MS).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
 async fn two_nodes_that_change_workspaces_at_the_same_time_do_it_one_after_the_other() {
     let place = Place::new().await;
     let (one, two) = (place.opened().await.store, place.opened().await.store);
