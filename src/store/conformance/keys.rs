@@ -3,8 +3,10 @@
 use super::{Ground, app_token, bot_token, event, name, put, writer};
 use crate::config::KeySource;
 use crate::ids::Seq;
+use crate::secret::WebhookSecret;
 use crate::store::{
-    AnswerKey, Resealed, Reserved, Store, StoreError, WorkspaceSpec, generate_key_text, open, open_beside,
+    AnswerKey, Resealed, Reserved, Store, StoreError, WebhookSpec, WorkspaceSpec, generate_key_text, open,
+    open_beside,
 };
 
 pub(in crate::store) async fn what_one_key_sealed_is_sealed_anew_with_another_while_a_node_runs(
@@ -33,7 +35,10 @@ pub(in crate::store) async fn what_one_key_sealed_is_sealed_anew_with_another_wh
             break;
         }
     }
-    assert_eq!(sum, 8, "token, candidate, bot token, answer, what was put aside, and three payloads");
+    assert_eq!(
+        sum, 9,
+        "token, candidate, bot token, answer, webhook, what was put aside, and three payloads"
+    );
     beside.close().await;
     node.close().await;
 
@@ -56,18 +61,18 @@ pub(in crate::store) async fn sealing_anew_that_broke_off_goes_on_where_it_was(g
 
     let store = open(ground.with_key(key(text.clone()))).await.unwrap().store;
     let first = store.reseal(None).await.unwrap();
-    assert_eq!((first.column, first.resealed), ((1, 6), 1));
+    assert_eq!((first.column, first.resealed), ((1, 7), 1));
     assert_eq!(store.reseal(first.next).await.unwrap().seen, 0, "that was all of the column");
     store.close().await;
 
     let store = open(ground.with_key(key(text))).await.unwrap().store;
     let on = store.reseal(None).await.unwrap();
-    assert_eq!((on.column, on.resealed), ((2, 6), 1));
+    assert_eq!((on.column, on.resealed), ((2, 7), 1));
     store.close().await;
 
     let store = open(ground.with_key(key(generate_key_text()))).await.unwrap().store;
     let anew = store.reseal(None).await.unwrap();
-    assert_eq!(anew.column, (1, 6), "to yet another key all of it has to go");
+    assert_eq!(anew.column, (1, 7), "to yet another key all of it has to go");
     assert_eq!((anew.resealed, anew.unreadable), (0, 1), "what the lost key sealed stays as it is");
     store.close().await;
 }
@@ -89,6 +94,13 @@ async fn furnish(store: &dyn Store) {
     store.quarantine(&event(9, "odd", "odd"), "odd", 3).await.unwrap();
     let Reserved::Free(place) = store.reserve_answer(&key(), 3).await.unwrap() else { panic!("it is free") };
     store.keep_answer(place, b"answer").await.unwrap();
+    let spec = WebhookSpec {
+        url: "https://example.com/hooks".into(),
+        topics: Vec::new(),
+        label: None,
+        is_paused: false,
+    };
+    store.add_webhook(&spec, &webhook_secret(), 3).await.unwrap();
 }
 
 /// Everything can be opened.
@@ -100,8 +112,14 @@ async fn assert_reads(store: &dyn Store) {
     assert_eq!(store.bot_token(acme.id).await.unwrap().unwrap().expose(), "xoxb-1-2-of-the-bot");
     let kept = store.reserve_answer(&key(), 4).await.unwrap();
     assert_eq!(kept, Reserved::Answered(b"answer".to_vec()));
+    let webhook = store.webhooks().await.unwrap().pop().unwrap();
+    assert_eq!(store.webhook_secret(webhook.id).await.unwrap(), Some(webhook_secret()));
 }
 
 fn key() -> AnswerKey {
     AnswerKey::new(None, "k", "POST", "/", b"")
+}
+
+fn webhook_secret() -> WebhookSecret {
+    WebhookSecret::parse("whsec_b25lIHNlY3JldCBvZiBvbmUgd2ViaG9vaw==").unwrap()
 }

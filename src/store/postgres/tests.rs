@@ -3,6 +3,7 @@
 mod nodes;
 mod trouble;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -74,6 +75,10 @@ async fn both_databases_have_the_same_tables_and_columns() {
     .unwrap();
     assert!(!ours.is_empty());
     assert_eq!(theirs, ours);
+    let is_sealed =
+        |(table, column): &(String, String)| column.ends_with("_sealed").then(|| format!("{table}.{column}"));
+    let sealed: BTreeSet<String> = ours.iter().filter_map(is_sealed).collect();
+    assert_eq!(PostgresStore::resealed_columns(), sealed, "a change of the key walks all of them");
 }
 
 #[tokio::test]
