@@ -55,6 +55,14 @@ macro_rules! json_rows {
 }
 use json_rows;
 
+/// The elements of a JSON array given as the text `$1`, each a `value` with its `place` in the array.
+macro_rules! json_elements {
+    () => {
+        "json_array_elements($1::json) with ordinality as e (value, place)"
+    };
+}
+use json_elements;
+
 /// The store in a Postgres database.
 pub(super) struct PostgresStore {
     options: PgConnectOptions,

@@ -45,6 +45,14 @@ macro_rules! json_rows {
 }
 use json_rows;
 
+/// The elements of a JSON array given as the text `$1`, each a `value` with its `place` in the array.
+macro_rules! json_elements {
+    () => {
+        "(select value, key as place from json_each($1)) as e"
+    };
+}
+use json_elements;
+
 /// How long a read may take before it is cut: a forgotten index must not starve whoever waits for a reader.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 /// Steps of SQLite's machine between two looks at the clock; some 100 µs.

@@ -1,6 +1,8 @@
 //! A server that is slow, busy, or somebody else's at the moment.
 
 use super::*;
+use crate::status::State;
+use crate::store::Transition;
 
 #[tokio::test]
 async fn an_append_waits_neither_for_readers_nor_for_changes_of_workspaces() {
@@ -88,6 +90,34 @@ async fn a_session_whose_transaction_has_failed_is_not_used_again() {
     let error = held.db().execute("select 1").await.unwrap_err();
     held.after(Err::<(), _>(error.into())).unwrap_err();
     store.keep_house(THEN_MS).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn many_lines_of_history_cost_few_statements() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    // A database far away: each statement takes a while, and a batch must come through within ten seconds.
+    place
+        .connect()
+        .await
+        .execute(
+            "create function tautline.wait() returns trigger language plpgsql as 'begin perform pg_sleep(0.1); return null; end'; \
+             create trigger wait before insert or delete on tautline.transitions for each statement execute function tautline.wait()",
+        )
+        .await
+        .unwrap();
+    let change = |app| Transition {
+        app: AppId(app),
+        at_ms: 1,
+        from: State::Connected,
+        to: State::Ready,
+        code: None,
+        generation: None,
+    };
+    let lines: Vec<_> = (1..=256).map(change).collect();
+    store.record(&lines).await.unwrap();
+    assert_eq!(store.history(AppId(256), None, 10).await.unwrap(), [(1, change(256))]);
     store.close().await;
 }
 
