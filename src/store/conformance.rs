@@ -58,6 +58,7 @@ macro_rules! conformance {
             apps: a_slack_app_id_is_learnt_once_and_never_by_two_apps;
             apps: an_app_without_living_workspaces_is_none;
             apps: apps_come_in_pages_and_by_the_id_slack_gave_them;
+            apps: what_anybody_changes_of_an_app_is_found_behind_a_mark;
             apps: history_is_newest_first_and_keeps_a_thousand_an_app;
             apps: history_goes_on_below_a_number_and_numbers_are_never_reused;
             webhooks: a_webhook_is_made_changed_and_removed_and_its_secret_comes_back;

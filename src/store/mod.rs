@@ -133,6 +133,10 @@ pub trait Workspaces: Send + Sync + 'static {
     /// One app; none when it has no living workspace.
     async fn app(&self, id: AppId) -> Result<Option<App>, StoreError>;
 
+    /// Apps whose tokens or workspaces anybody has changed behind this mark, those that are gone included, and the mark to go on from.
+    /// Without a mark none, and the one of now. What connections learn does not count.
+    async fn changed_apps(&self, after: Option<i64>) -> Result<(Vec<AppId>, i64), StoreError>;
+
     /// The candidate becomes the token in force, if it is this one: another may have been put in its place while this one was
     /// tried.
     async fn promote_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError>;

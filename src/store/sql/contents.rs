@@ -78,6 +78,10 @@ impl Workspaces for Backend {
         self.told(self.find_app(id)).await
     }
 
+    async fn changed_apps(&self, after: Option<i64>) -> Result<(Vec<AppId>, i64), StoreError> {
+        self.told(self.list_changed(after)).await
+    }
+
     async fn promote_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError> {
         self.told(self.promote(app, tried, now_ms)).await
     }
