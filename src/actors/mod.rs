@@ -19,6 +19,7 @@ mod link;
 mod node;
 mod pacer;
 mod parting;
+mod retention;
 mod roster;
 mod shared;
 mod supervisor;

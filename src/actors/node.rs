@@ -15,6 +15,7 @@ use super::dispatcher::{self, Dispatcher, Drain};
 use super::exit::Exit;
 use super::journal::{Journal, Marks};
 use super::pacer::Pacer;
+use super::retention;
 use super::shared::{Shared, keep_history};
 use super::supervisor::{AppChanged, SteerApp, StopAll, Supervisor};
 use super::webhooks::{self, Poster, Telling};
@@ -61,6 +62,8 @@ pub struct NodeParts {
     pub metrics: Arc<Metrics>,
     /// How notices are posted.
     pub poster: Poster,
+    /// How long events are kept; none for ever.
+    pub keep: Option<Duration>,
 }
 
 /// A running node.
@@ -109,6 +112,7 @@ impl Node {
             directory,
             metrics,
             poster,
+            keep,
         } = parts;
         let outside = Arc::new(outside);
         let budget = Budget::new(IN_FLIGHT.0, IN_FLIGHT.1);
@@ -156,6 +160,10 @@ impl Node {
 
         let (history, lines) = mpsc::channel(4096);
         inner.spawn(keep_history(Arc::clone(&store) as Arc<dyn Workspaces>, lines));
+        if let Some(keep) = keep {
+            let store = Arc::clone(&store) as Arc<dyn Inbox>;
+            inner.spawn(retention::run(store, keep, clock, Arc::clone(&metrics)));
+        }
         let pacer = Pacer::new(clock, opens);
         inner.spawn(Arc::clone(&pacer).keep_time());
         let shared = Arc::new(Shared {

@@ -38,6 +38,7 @@ metrics! {
     SHED "shed_total" &[], "Envelopes let go unacked because too much waited: Slack sends them again.";
     SHED_BYTES "shed_bytes_total" &[], "What those envelopes weighed.";
     QUARANTINED "quarantined_total" &[], "Events that no database would take, put aside and acked.";
+    EXPIRED "expired_total" &[], "Events deleted because they were older than retention_days.";
     GROUP_SIZE "journal_group_size" EVENTS, "Events in one commit.";
     COMMIT "journal_commit_seconds" SECONDS, "How long one commit took.";
     TO_ACK_SECONDS "receive_to_ack_seconds" TO_ACK, "From reading an envelope to writing its ack.";

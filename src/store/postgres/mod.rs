@@ -11,6 +11,7 @@ mod locks;
 mod open;
 mod partitions;
 mod reading;
+mod retention;
 mod session;
 #[path = "../sql/mod.rs"]
 #[expect(clippy::duplicate_mod, reason = "what both databases take word for word is compiled for each")]

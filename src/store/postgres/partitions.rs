@@ -36,7 +36,7 @@ impl Day {
     }
 
     /// What its partitions are called behind the table's name.
-    fn suffix(self) -> Option<String> {
+    pub(super) fn suffix(self) -> Option<String> {
         let first = Date::from_calendar_date(2020, Month::January, 1).ok()?;
         let date = first.checked_add(Duration::days(self.0))?;
         Some(format!("{:04}{:02}{:02}", date.year(), u8::from(date.month()), date.day()))

@@ -166,6 +166,10 @@ impl Inbox for Backend {
         self.told(self.forget(before_ms, limit)).await
     }
 
+    async fn delete_events(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
+        self.delete_old(before_ms, limit).await
+    }
+
     async fn keep_house(&self, now_ms: i64) -> Result<(), StoreError> {
         self.told(self.keep(now_ms)).await
     }

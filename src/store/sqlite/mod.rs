@@ -9,6 +9,7 @@ mod journal;
 mod lock;
 mod open;
 mod pragmas;
+mod retention;
 mod seen;
 #[path = "../sql/mod.rs"]
 #[expect(clippy::duplicate_mod, reason = "what both databases take word for word is compiled for each")]

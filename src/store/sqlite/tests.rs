@@ -154,6 +154,28 @@ async fn a_change_of_the_key_walks_every_column_that_is_sealed() {
 }
 
 #[tokio::test]
+async fn old_events_are_deleted_a_few_at_a_time() {
+    let store = Disk::new();
+    let store = store.opened().await.store;
+    let writer = store.begin_writer("node", 1).await.unwrap().id;
+    let group: Vec<_> = (1..=5).map(|seq| event(seq, "x")).collect();
+    store.append(writer, &group, Seq(0)).await.unwrap();
+    store.settle(writer, Seq(5)).await.unwrap();
+    store.forget_seen(i64::MAX, 100).await.unwrap();
+    let now_ms = 1_795_000_000_000;
+    for wanted in [2, 2, 1, 0] {
+        assert_eq!(store.delete_events(now_ms, 2).await, Ok(wanted));
+    }
+    let left: i64 =
+        sqlx::query_scalar("select (select count(*) from events) + (select count(*) from payloads)")
+            .fetch_one(&mut *store.reader().await.unwrap())
+            .await
+            .unwrap();
+    assert_eq!(left, 0);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_change_of_the_key_that_an_earlier_version_broke_off_begins_anew() {
     let disk = Disk::new();
     let store = disk.opened().await.store;
