@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::event::Event;
 use crate::ids::Seq;
 use crate::machine::seq::SeqMaker;
-use crate::store::{Inbox, StoreError, Taken, Writer};
+use crate::store::{Inbox, REMEMBER, StoreError, Taken, Writer};
 use crate::telemetry::Metrics;
 
 /// A group is closed when it holds so many events or bytes. Larger ones gain nothing and make the first one wait.
@@ -27,9 +27,6 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// The pause between tries while the database refuses, doubling from the first to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// How long what Slack may send again is remembered: its last hourly retry comes after 24 hours.
-const REMEMBER: Duration = Duration::from_hours(26);
 
 /// Keys forgotten at once, and how often in one tick: more a second than a node can take in.
 const FORGET: (u32, u32) = (4000, 8);

@@ -79,6 +79,7 @@ macro_rules! conformance {
             events: what_is_settled_never_moves_back;
             events: a_writer_that_never_began_is_refused;
             events: what_was_seen_long_ago_is_forgotten_in_bounded_steps;
+            events: any_number_of_events_dated_ahead_holds_up_no_forgetting;
             events: old_events_are_deleted_once_they_are_handled_and_their_keys_forgotten;
             events: a_poison_event_can_be_put_aside;
             events: the_journal_is_there_after_reopening;

@@ -18,6 +18,7 @@ mod vault;
 mod webhooks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -177,6 +178,9 @@ pub trait Workspaces: Send + Sync + 'static {
     ) -> Result<Vec<(i64, Transition)>, StoreError>;
 }
 
+/// How long what Slack may send again is remembered: its last hourly retry comes after 24 hours.
+pub const REMEMBER: Duration = Duration::from_hours(26);
+
 /// The journal's side of the store.
 #[async_trait]
 pub trait Inbox: Send + Sync + 'static {
@@ -208,8 +212,9 @@ pub trait Inbox: Send + Sync + 'static {
     /// Puts aside, sealed, an event that no database would take.
     async fn quarantine(&self, event: &Event, error: &str, now_ms: i64) -> Result<(), StoreError>;
 
-    /// Forgets what was received before `before_ms`, at most `limit` rows; how many it forgot. None: that was all for now.
-    /// Events must be kept for as long as what was seen of them.
+    /// Forgets what was received before `before_ms`, which is [`REMEMBER`] ago, at most `limit` rows; how many it forgot. None: that was
+    /// all for now, or a page of events that a clock which was wrong has dated ahead: the next call goes on behind it. Events must be
+    /// kept for as long as what was seen of them.
     async fn forget_seen(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError>;
 
     /// Deletes what came in before `before_ms`, with its payloads, as far as every writer has settled it and its keys are forgotten: the

@@ -204,6 +204,26 @@ pub(in crate::store) async fn what_was_seen_long_ago_is_forgotten_in_bounded_ste
     store.close().await;
 }
 
+pub(in crate::store) async fn any_number_of_events_dated_ahead_holds_up_no_forgetting(ground: &impl Ground) {
+    let store = ground.open().await;
+    let writer = writer(&*store).await;
+    // Received at 10, 20, … 90, but the first five by a clock that was far ahead.
+    let mut group: Vec<_> = (1..=9).map(|seq| event(seq, &seq.to_string(), "x")).collect();
+    group.iter_mut().take(5).for_each(|event| Arc::make_mut(event).received_ms = i64::MAX);
+    store.append(writer, &group, Seq(0)).await.unwrap();
+    let mut forgotten = 0;
+    for _ in 0..8 {
+        let step = store.forget_seen(90, 2).await.unwrap();
+        assert!(step <= 2, "in bounded steps");
+        forgotten += step;
+    }
+    assert_eq!(forgotten, 8, "all but the last, which is not old");
+    let again: Vec<_> = (1..=9).map(|key| event(key + 10, &key.to_string(), "x")).collect();
+    let taken = store.append(writer, &again, Seq(0)).await.unwrap();
+    assert_eq!(taken, [[Fresh; 8].as_slice(), &[Duplicate]].concat());
+    store.close().await;
+}
+
 pub(in crate::store) async fn old_events_are_deleted_once_they_are_handled_and_their_keys_forgotten(
     ground: &impl Ground,
 ) {

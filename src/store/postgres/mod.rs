@@ -22,6 +22,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -76,6 +77,8 @@ pub(super) struct PostgresStore {
     /// Days whose partitions are there.
     days: Mutex<BTreeSet<Day>>,
     station: Mutex<Option<Station>>,
+    /// Events up to here that are not forgotten yet are dated ahead, by a clock that was wrong: what lies behind them tells when to.
+    ahead_to: AtomicI64,
 }
 
 /// An address as it may be shown.

@@ -66,6 +66,8 @@ pub(super) struct SqliteStore {
     write_side: write_side::WriteSide,
     /// The writer that has begun; zero before.
     writer: AtomicI64,
+    /// Events up to here that are not forgotten yet are dated ahead, by a clock that was wrong: what lies behind them tells when to.
+    ahead_to: AtomicI64,
     readers: SqlitePool,
     /// Only for cutting reads: what is stored is dated by the caller.
     clock: Clock,
