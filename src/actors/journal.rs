@@ -64,6 +64,8 @@ pub(super) struct Marks {
     pub(super) settled: AtomicI64,
     /// Did the database refuse the last write?
     stuck: AtomicBool,
+    /// Is the next event for the dispatcher sealed with a key that this node does not have?
+    pub(super) lacks_key: AtomicBool,
     /// When the write under way began, monotonic milliseconds; zero when there is none.
     writing_since: AtomicU64,
     clock: Clock,
@@ -76,6 +78,7 @@ impl Marks {
             committed: AtomicI64::new(writer.last.0),
             settled: AtomicI64::new(writer.settled_to.0),
             stuck: AtomicBool::new(false),
+            lacks_key: AtomicBool::new(false),
             writing_since: AtomicU64::new(0),
             clock,
         })

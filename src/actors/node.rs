@@ -1,6 +1,7 @@
 //! A node's inside: what runs on which thread, in which order it starts, and in which it stops.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -200,6 +201,12 @@ impl Node {
     pub fn journal_writes(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let marks = self.marks.clone();
         move || marks.as_ref().is_none_or(|marks| !marks.is_stuck())
+    }
+
+    /// Can what is on disk be handled? Not where it is sealed with a key that this node does not have.
+    pub fn journal_opens(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let marks = self.marks.clone();
+        move || marks.as_ref().is_none_or(|marks| !marks.lacks_key.load(Ordering::Relaxed))
     }
 
     /// Tells the supervisor to compare an app with its row.

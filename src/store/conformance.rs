@@ -101,6 +101,7 @@ macro_rules! conformance {
             answers: a_place_without_an_answer_is_free_again_when_it_is_released_or_left_behind;
             answers: nothing_is_kept_in_a_place_that_was_taken_over;
             keys: what_one_key_sealed_is_sealed_anew_with_another_while_a_node_runs;
+            keys: an_event_sealed_with_a_key_that_is_not_here_waits_for_it_and_so_do_those_behind_it;
             keys: sealing_anew_that_broke_off_goes_on_where_it_was;
             answers: old_answers_are_forgotten_in_bounded_steps;
         }

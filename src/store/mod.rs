@@ -206,7 +206,8 @@ pub trait Inbox: Send + Sync + 'static {
 
     /// Events above `after` that are for this node to handle (its writer's own and those it took over; all before it has one), in
     /// order of seq, at most `limit` and, but for the first, at most `max_bytes` of payload. One that
-    /// cannot be read is skipped with a line in the log; an empty answer means that nothing readable is left.
+    /// cannot be read is skipped with a line in the log; an empty answer means that nothing readable is left. One that is sealed with a key
+    /// which is not here is a [`StoreError::Sealed`], after what lies before it, and so is all behind it.
     async fn read_events(&self, after: Seq, limit: u32, max_bytes: usize) -> Result<Vec<Event>, StoreError>;
 
     /// Puts aside, sealed, an event that no database would take.
