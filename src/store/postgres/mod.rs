@@ -135,7 +135,7 @@ impl PostgresStore {
         }
     }
 
-    async fn start_writer(&self, node: &str, now_ms: i64) -> Result<Writer, Fault> {
+    async fn start_writer(&self, node: &str, now_ms: i64) -> Result<Writer, StoreError> {
         let work = async {
             let mut held = self.journal().await?;
             let begun = station::begin(held.db(), node, now_ms).await;

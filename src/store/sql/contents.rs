@@ -134,7 +134,7 @@ impl Workspaces for Backend {
 #[async_trait]
 impl Inbox for Backend {
     async fn begin_writer(&self, node: &str, now_ms: i64) -> Result<Writer, StoreError> {
-        self.told(self.start_writer(node, now_ms)).await
+        self.start_writer(node, now_ms).await
     }
 
     async fn append(

@@ -35,6 +35,24 @@ async fn an_append_that_another_session_holds_up_is_cut_and_comes_through_later(
 }
 
 #[tokio::test]
+async fn a_start_has_the_time_that_a_long_backlog_takes() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    // Longer than anything else may take.
+    place
+        .connect()
+        .await
+        .execute(
+            "create function tautline.wait() returns trigger language plpgsql as 'begin perform pg_sleep(11); return new; end'; \
+             create trigger wait before insert on tautline.writers for each row execute function tautline.wait()",
+        )
+        .await
+        .unwrap();
+    store.begin_writer("node", 1).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_read_that_takes_too_long_is_cut() {
     let place = Place::new().await;
     let store = place.opened().await.store;
