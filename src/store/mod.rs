@@ -219,8 +219,8 @@ pub trait Inbox: Send + Sync + 'static {
     async fn forget_seen(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError>;
 
     /// Deletes what came in before `before_ms`, with its payloads, as far as every writer has settled it and its keys are forgotten: the
-    /// oldest first, in SQLite `limit` at most, in Postgres whole days. How many events went; fewer than `limit`: that was all for
-    /// now. No writer waits for it.
+    /// oldest first, in SQLite `limit` at most, in Postgres whole days, none of them younger than [`REMEMBER`] by the server's clock. How
+    /// many events went; fewer than `limit`: that was all for now. No writer waits for it.
     async fn delete_events(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError>;
 
     /// What the database wants done before it is needed: to be asked for once a second. Also tells whether it answers.

@@ -227,7 +227,7 @@ pub(in crate::store) async fn any_number_of_events_dated_ahead_holds_up_no_forge
 pub(in crate::store) async fn old_events_are_deleted_once_they_are_handled_and_their_keys_forgotten(
     ground: &impl Ground,
 ) {
-    const FIRST_MS: i64 = 1_795_000_000_000;
+    const FIRST_MS: i64 = 1_600_000_000_000;
     let day_ms = |day: i64| FIRST_MS + day * 86_400_000;
     let store = ground.open().await;
     let ours = writer(&*store).await;

@@ -10,8 +10,8 @@ use sqlx::{AssertSqlSafe, Connection as _, raw_sql};
 use super::partitions::Day;
 use super::{PostgresStore, locks, session};
 use crate::machine::seq::first_at;
-use crate::store::StoreError;
 use crate::store::fault::Fault;
+use crate::store::{REMEMBER, StoreError};
 
 /// How long a look may take. Nobody waits for it.
 const LIMIT: Duration = Duration::from_mins(10);
@@ -55,7 +55,16 @@ impl PostgresStore {
 /// One at a time in all nodes. The events of the days that went.
 async fn drop_days(db: &mut PgConnection, before_ms: i64) -> Result<u64, Fault> {
     let is_alone: bool = sqlx::query_scalar(locks::TRY_RETENTION).fetch_one(&mut *db).await?;
-    let Some(end) = Day::of(first_at(before_ms)).suffix().filter(|_| is_alone) else { return Ok(0) };
+    // A node whose clock has run away must not take with it what is young by the database's.
+    let young_ms: i64 = sqlx::query_scalar(
+        "select (extract(epoch from clock_timestamp() - $1 * interval '1 second') * 1000)::bigint",
+    )
+    .bind(REMEMBER.as_secs_f64())
+    .fetch_one(&mut *db)
+    .await?;
+    let Some(end) = Day::of(first_at(before_ms.min(young_ms))).suffix().filter(|_| is_alone) else {
+        return Ok(0);
+    };
     raw_sql(PATIENCE).execute(&mut *db).await?;
     let rows: Vec<(String, bool, bool)> = sqlx::query_as(DAYS).fetch_all(&mut *db).await?;
     let tables =

@@ -27,6 +27,9 @@ conformance!(Place::new().await);
 const THEN_MS: i64 = 1_795_000_000_000;
 const THEN: &str = "20261118";
 
+/// A moment that is old whenever the tests run: 2020-09-13.
+const OLD_MS: i64 = 1_600_000_000_000;
+
 /// A database of a test's own on the server of the tests; gone when dropped.
 struct Place {
     server: String,
@@ -255,15 +258,15 @@ async fn old_days_go_as_a_whole_while_who_reads_them_is_waited_for_and_the_write
     let store = place.opened().await.store;
     let writer = store.begin_writer("node", 1).await.unwrap().id;
     let day_ms = 86_400_000;
-    store.keep_house(THEN_MS).await.unwrap();
-    let group = [event(first_at(THEN_MS).0, "a", "x"), event(first_at(THEN_MS + day_ms).0, "b", "y")];
+    store.keep_house(OLD_MS).await.unwrap();
+    let group = [event(first_at(OLD_MS).0, "a", "x"), event(first_at(OLD_MS + day_ms).0, "b", "y")];
     store.append(writer, &group, Seq(0)).await.unwrap();
     store.settle(writer, group[1].seq).await.unwrap();
-    assert_eq!(store.forget_seen(THEN_MS, 100).await.unwrap(), 2);
+    assert_eq!(store.forget_seen(OLD_MS, 100).await.unwrap(), 2);
 
     let mut reader = place.connect().await;
     reader.execute("begin; select count(*) from tautline.events").await.unwrap();
-    let other = [event(first_at(THEN_MS + 2 * day_ms).0, "c", "z")];
+    let other = [event(first_at(OLD_MS + 2 * day_ms).0, "c", "z")];
     let writing = async {
         // Until the day is on its way out.
         let leaving = "select count(*) from pg_inherits where inhdetachpending";
@@ -273,14 +276,14 @@ async fn old_days_go_as_a_whole_while_who_reads_them_is_waited_for_and_the_write
         }
         store.append(writer, &other, group[1].seq).await
     };
-    let (dropped, written) = tokio::join!(store.delete_events(THEN_MS + 2 * day_ms, 1), writing);
+    let (dropped, written) = tokio::join!(store.delete_events(OLD_MS + 2 * day_ms, 1), writing);
     assert_eq!(written, Ok(vec![Taken::Fresh]));
     let error = dropped.unwrap_err();
     assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("another session")), "{error}");
 
     reader.execute("rollback").await.unwrap();
-    assert_eq!(store.delete_events(THEN_MS + 2 * day_ms, 1).await, Ok(2), "it goes on where it was");
-    assert_eq!(place.days().await, ["20261120", "20261121"]);
+    assert_eq!(store.delete_events(OLD_MS + 2 * day_ms, 1).await, Ok(2), "it goes on where it was");
+    assert_eq!(place.days().await, ["20200915", "20200916"]);
     let left = "select count(*) from pg_tables where schemaname = 'tautline' and tablename ~ '_[0-9]{8}$'";
     let left: i64 = sqlx::query_scalar(left).fetch_one(&mut place.connect().await).await.unwrap();
     assert_eq!(left, 4, "of events and of payloads");
@@ -293,16 +296,31 @@ async fn an_old_day_with_something_undone_stays_until_it_is_done_and_an_idle_nod
     let (one, two) = (place.opened().await.store, place.opened().await.store);
     let idle = one.begin_writer("idle", 1).await.unwrap().id;
     let busy = two.begin_writer("busy", 1).await.unwrap().id;
-    let last = event(first_at(THEN_MS).0, "a", "x");
+    let last = event(first_at(OLD_MS).0, "a", "x");
     two.append(busy, &[Arc::clone(&last)], Seq(0)).await.unwrap();
-    assert_eq!(two.forget_seen(THEN_MS, 100).await.unwrap(), 1);
-    let later = THEN_MS + 10 * 86_400_000;
+    assert_eq!(two.forget_seen(OLD_MS, 100).await.unwrap(), 1);
+    let later = OLD_MS + 10 * 86_400_000;
     assert_eq!(one.delete_events(later, 1).await, Ok(0), "the other has not handled it");
     two.settle(busy, last.seq).await.unwrap();
     assert_eq!(one.delete_events(later, 1).await, Ok(1), "nothing came to this one");
     one.settle(idle, Seq(0)).await.unwrap();
     one.close().await;
     two.close().await;
+}
+
+#[tokio::test]
+async fn a_node_whose_clock_runs_away_deletes_nothing_that_is_young_by_the_databases() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    let writer = store.begin_writer("node", 1).await.unwrap().id;
+    let now_ms = crate::clock::Clock::start().now().wall_ms;
+    let group = [event(first_at(OLD_MS).0, "a", "x"), event(first_at(now_ms).0, "b", "y")];
+    store.append(writer, &group, group[1].seq).await.unwrap();
+    let years_ahead_ms = 2 * now_ms;
+    assert_eq!(store.forget_seen(years_ahead_ms, 100).await.unwrap(), 2);
+    assert_eq!(store.delete_events(years_ahead_ms, 1).await, Ok(1), "what is old by either");
+    assert_eq!(store.delete_events(years_ahead_ms, 1).await, Ok(0));
+    store.close().await;
 }
 
 #[tokio::test]
