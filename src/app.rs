@@ -75,6 +75,8 @@ pub struct Options {
     pub workspace: Option<(AppToken, Option<BotToken>)>,
     /// Where metrics are counted and read.
     pub metrics: Arc<Metrics>,
+    /// How long events are kept once they are handled, two days at least; none for ever.
+    pub keep: Option<Duration>,
     /// May webhooks lie in a private network, and be spoken to in the clear?
     pub webhooks_allow_private: bool,
 }
@@ -167,6 +169,7 @@ impl App {
             handlers: options.handlers,
             opens: options.opens,
             threads: options.threads,
+            keep: options.keep,
             outside,
             inside: Arc::clone(&inside),
         };

@@ -111,6 +111,8 @@ pub struct Settings {
     pub opens_per_second: u32,
     /// Socket addresses asked for and not issued yet, 1 to 1 000.
     pub opens_at_once: u32,
+    /// Days that events are kept once they are handled, 2 to 3650; none for ever.
+    pub retention_days: Option<u32>,
     /// May webhooks lie in a private network, and be spoken to in the clear?
     pub webhooks_allow_private: bool,
     /// A filter of `tracing-subscriber`.
@@ -146,6 +148,8 @@ impl Settings {
             links: layers.need("links", parse::LINKS, parse::links)?,
             opens_per_second: layers.need("opens_per_second", parse::PER_SECOND, parse::up_to(10_000))?,
             opens_at_once: layers.need("opens_at_once", parse::AT_ONCE, parse::up_to(1_000))?,
+            retention_days: Some(layers.need("retention_days", parse::DAYS, parse::days)?)
+                .filter(|days| *days > 0),
             webhooks_allow_private: layers.need("webhooks_allow_private", parse::SWITCH, parse::switch)?,
             log: layers.need("log", parse::FILTER, parse::filter)?,
             log_format: layers.need("log_format", parse::LOG_FORMAT, parse::log_format)?,

@@ -76,6 +76,7 @@ async fn start(slack: &str, opens: Limits, folder: &Path) -> App {
     let mut handlers = Registry::default();
     handlers.register("nothing", handlers::Options::default(), |_| Nothing).unwrap();
     let options = Options {
+        keep: None,
         webhooks_allow_private: false,
         database: format!("sqlite://{}", folder.join("node.db").display()),
         key: KeySource::Beside,

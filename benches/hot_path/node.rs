@@ -139,6 +139,7 @@ async fn run_node(
         opens: Limits { per_second: 10_000, at_once: 64 },
         threads: std::thread::available_parallelism().unwrap().get().min(4),
         workspace: None,
+        keep: None,
         webhooks_allow_private: true,
         metrics: Arc::new(Metrics::new().unwrap()),
     })

@@ -257,6 +257,7 @@ impl Dispatcher {
     fn on_page(&mut self, page: Result<Vec<Event>, StoreError>, committed: Seq, ctx: &mut Context<Self>) {
         match page {
             Ok(events) => {
+                self.note_key(None);
                 self.behind = Behind::Yes;
                 if events.is_empty() {
                     // What was committed up to then cannot be read any more; the store has said so.
@@ -268,10 +269,27 @@ impl Dispatcher {
                 self.go_on(ctx);
             }
             Err(error) => {
-                tracing::warn!(%error, "events wait on disk: they cannot be read back");
+                if let StoreError::Sealed { .. } = error {
+                    self.note_key(Some(&error));
+                } else {
+                    tracing::warn!(%error, "events wait on disk: they cannot be read back");
+                }
                 // The tick tries again.
                 self.behind = Behind::Perhaps(self.window.last());
             }
+        }
+    }
+
+    /// Notes whether the next event on disk wants a key that is not here. The log is told once.
+    fn note_key(&self, missing: Option<&StoreError>) {
+        let Some(marks) = &self.marks else { return };
+        let was_missing = marks.lacks_key.swap(missing.is_some(), Ordering::Relaxed);
+        if let Some(error) = missing.filter(|_| !was_missing) {
+            tracing::error!(
+                %error,
+                "an event is sealed with a key that this node does not have; it waits, and all behind it: start the node with that key as \
+                 other_key"
+            );
         }
     }
 

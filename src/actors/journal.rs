@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::event::Event;
 use crate::ids::Seq;
 use crate::machine::seq::SeqMaker;
-use crate::store::{Inbox, StoreError, Taken, Writer};
+use crate::store::{Inbox, REMEMBER, StoreError, Taken, Writer};
 use crate::telemetry::Metrics;
 
 /// A group is closed when it holds so many events or bytes. Larger ones gain nothing and make the first one wait.
@@ -28,9 +28,6 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// The pause between tries while the database refuses, doubling from the first to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// How long what Slack may send again is remembered: its last hourly retry comes after 24 hours.
-const REMEMBER: Duration = Duration::from_hours(26);
 
 /// Keys forgotten at once, and how often in one tick: more a second than a node can take in.
 const FORGET: (u32, u32) = (4000, 8);
@@ -68,6 +65,8 @@ pub(super) struct Marks {
     pub(super) settled: AtomicI64,
     /// Did the database refuse the last write?
     stuck: AtomicBool,
+    /// Is the next event for the dispatcher sealed with a key that this node does not have?
+    pub(super) lacks_key: AtomicBool,
     /// When the write under way began, monotonic milliseconds; zero when there is none.
     writing_since: AtomicU64,
     clock: Clock,
@@ -80,6 +79,7 @@ impl Marks {
             committed: AtomicI64::new(writer.last.0),
             settled: AtomicI64::new(writer.settled_to.0),
             stuck: AtomicBool::new(false),
+            lacks_key: AtomicBool::new(false),
             writing_since: AtomicU64::new(0),
             clock,
         })

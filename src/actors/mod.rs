@@ -21,6 +21,7 @@ mod names;
 mod node;
 mod pacer;
 mod parting;
+mod retention;
 mod roster;
 mod shared;
 mod supervisor;

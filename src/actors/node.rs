@@ -1,6 +1,7 @@
 //! A node's inside: what runs on which thread, in which order it starts, and in which it stops.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -15,6 +16,7 @@ use super::dispatcher::{self, Dispatcher, Drain, Left};
 use super::exit::Exit;
 use super::journal::{Journal, Marks};
 use super::pacer::Pacer;
+use super::retention;
 use super::shared::{Shared, keep_history};
 use super::supervisor::{AppChanged, SteerApp, StopAll, Supervisor};
 use super::webhooks::{self, Poster, Telling};
@@ -61,6 +63,8 @@ pub struct NodeParts {
     pub metrics: Arc<Metrics>,
     /// How notices are posted.
     pub poster: Poster,
+    /// How long events are kept; none for ever.
+    pub keep: Option<Duration>,
 }
 
 /// A running node.
@@ -116,6 +120,7 @@ impl Node {
             directory,
             metrics,
             poster,
+            keep,
         } = parts;
         let outside = Arc::new(outside);
         let budget = Budget::new(IN_FLIGHT.0, IN_FLIGHT.1);
@@ -165,6 +170,10 @@ impl Node {
 
         let (history, lines) = mpsc::channel(4096);
         inner.spawn(keep_history(Arc::clone(&store) as Arc<dyn Workspaces>, lines));
+        if let Some(keep) = keep {
+            let store = Arc::clone(&store) as Arc<dyn Inbox>;
+            inner.spawn(retention::run(store, keep, clock, Arc::clone(&metrics)));
+        }
         let pacer = Pacer::new(clock, opens);
         inner.spawn(Arc::clone(&pacer).keep_time());
         let shared = Arc::new(Shared {
@@ -219,6 +228,12 @@ impl Node {
     pub fn load(&self) -> impl Fn() -> (Opens, usize) + Send + Sync + 'static {
         let (pacer, budget) = (Arc::clone(&self.pacer), Arc::clone(&self.budget));
         move || (pacer.opens(), budget.taken())
+    }
+
+    /// Can what is on disk be handled? Not where it is sealed with a key that this node does not have.
+    pub fn journal_opens(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let marks = self.marks.clone();
+        move || marks.as_ref().is_none_or(|marks| !marks.lacks_key.load(Ordering::Relaxed))
     }
 
     /// Tells the supervisor to compare an app with its row.

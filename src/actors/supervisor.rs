@@ -18,7 +18,7 @@ use crate::files::OpenFiles;
 use crate::ids::AppId;
 use crate::machine::intensity::{Intensity, Verdict};
 use crate::status::Code;
-use crate::store::{App, Desired};
+use crate::store::{App, Desired, StoreError};
 
 /// A crashed actor's links have so long to end before its successor starts: 2.5 s for verdicts, 1 s to close, and a little.
 const LINKS_END: Duration = Duration::from_secs(4);
@@ -28,6 +28,9 @@ const COMMANDS: usize = 16;
 
 /// Between looks at the store while it does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often it is asked what has changed in the store: by other nodes, and by this one where it never heard whether a change was made.
+const LOOK_FOR_CHANGES: Duration = Duration::from_secs(5);
 
 /// An app's row may have changed.
 #[derive(Clone, Copy, Debug, Message)]
@@ -69,6 +72,8 @@ pub(super) struct Supervisor {
     commands: HashMap<AppId, Vec<Steer>>,
     /// While all rows are being read: apps that have changed meanwhile.
     overtaken: Option<HashSet<AppId>>,
+    /// Changes in the store up to here are known; none before all rows have been read.
+    known_to: Option<i64>,
     stopping: bool,
     /// It has been said that there may be too few files.
     files_told: bool,
@@ -105,6 +110,7 @@ impl Supervisor {
             looks: HashMap::new(),
             commands: HashMap::new(),
             overtaken: None,
+            known_to: None,
             stopping: false,
             files_told: false,
         }
@@ -114,11 +120,16 @@ impl Supervisor {
     fn look_at_all(&mut self, ctx: &mut Context<Self>) {
         self.overtaken = Some(HashSet::new());
         let store = Arc::clone(&self.shared.store);
-        let apps = async move { store.apps().await };
+        let apps = async move {
+            // What changes while the rows are read is found by the next look.
+            let (_, known_to) = store.changed_apps(None).await?;
+            Ok::<_, StoreError>((store.apps().await?, known_to))
+        };
         ctx.spawn(apps.into_actor(self).map(|apps, act, ctx| {
             let overtaken = act.overtaken.take().unwrap_or_default();
             match apps {
-                Ok(mut apps) => {
+                Ok((mut apps, known_to)) => {
+                    act.known_to = Some(known_to);
                     apps.sort_unstable_by_key(|app| app.id);
                     for app in apps.into_iter().filter(|app| !overtaken.contains(&app.id)) {
                         act.apply(app, ctx);
@@ -131,6 +142,29 @@ impl Supervisor {
                 }
             }
         }));
+    }
+
+    /// Acts on what has changed in the store since the last look. One that fails is made up for by the next.
+    fn look_for_changes(&mut self, ctx: &mut Context<Self>) {
+        let Some(known_to) = self.known_to.filter(|_| !self.stopping) else { return };
+        let store = Arc::clone(&self.shared.store);
+        let changes = async move { store.changed_apps(Some(known_to)).await };
+        ctx.spawn(changes.into_actor(self).map(move |changes, act, ctx| match changes {
+            Ok((apps, known_to)) => {
+                act.known_to = act.known_to.max(Some(known_to));
+                for app in apps {
+                    act.on_change(app, ctx);
+                }
+            }
+            Err(error) => tracing::debug!(%error, "what has changed is not known; it is looked again"),
+        }));
+    }
+
+    fn on_change(&mut self, app: AppId, ctx: &mut Context<Self>) {
+        if let Some(child) = self.children.get_mut(&app) {
+            child.intensity.forgive();
+        }
+        self.look_at(app, ctx);
     }
 
     /// Reads an app's row and acts on it. One look at a time: of two, the older could come last and undo the younger.
@@ -273,6 +307,7 @@ impl Actor for Supervisor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
         self.look_at_all(ctx);
+        ctx.run_interval(LOOK_FOR_CHANGES, Self::look_for_changes);
     }
 }
 
@@ -280,10 +315,7 @@ impl Handler<AppChanged> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, AppChanged(app): AppChanged, ctx: &mut Self::Context) {
-        if let Some(child) = self.children.get_mut(&app) {
-            child.intensity.forgive();
-        }
-        self.look_at(app, ctx);
+        self.on_change(app, ctx);
     }
 }
 

@@ -19,7 +19,7 @@ use actix_web::http::{Method, header};
 use actix_web::web::{Path, Payload, ServiceConfig, delete, patch, post, put, resource, route};
 use actix_web::{HttpRequest, HttpResponse, guard};
 
-use self::changes::Changed;
+use self::changes::{Changed, in_doubt};
 pub(super) use self::check::{Trials, is_scope};
 use self::page::Page;
 use self::patch::Patch;
@@ -113,7 +113,8 @@ async fn write(
     if before.is_none() {
         has_app_token(&spec)?;
     }
-    let put = store.put_workspace(&name, &spec, when, node.now_ms()).await?;
+    let put = store.put_workspace(&name, &spec, when, node.now_ms()).await;
+    let put = in_doubt(&node, before.as_ref(), put)?;
     Changed { put }.answer(&node, wait).await
 }
 
@@ -135,8 +136,10 @@ async fn remove(id: Path<String>, request: HttpRequest, node: Access) -> Result<
     let name = parse_name(&id)?;
     query::none(&request)?;
     let when = etag::when(&request)?;
-    let removed = node.store().remove_workspace(&name, when, node.now_ms()).await?;
-    let removed = removed.ok_or_else(|| unknown(&name))?;
+    let store = node.store();
+    let before = store.workspace(&name).await?;
+    let removed = store.remove_workspace(&name, when, node.now_ms()).await;
+    let removed = in_doubt(&node, before.as_ref(), removed)?.ok_or_else(|| unknown(&name))?;
     node.app_changed(removed.app);
     Ok(HttpResponse::NoContent().finish())
 }

@@ -29,6 +29,7 @@ pub(super) struct Beginning {
     pub(super) handlers: Registry,
     pub(super) opens: Limits,
     pub(super) threads: usize,
+    pub(super) keep: Option<Duration>,
     pub(super) outside: Outside,
     pub(super) inside: Arc<Inside>,
 }
@@ -71,6 +72,8 @@ impl Beginning {
             directory: Arc::clone(&self.inside.directory),
             metrics: Arc::clone(&self.inside.metrics),
             poster: self.inside.poster.clone(),
+            // Where nothing is kept nothing is known of who has handled what.
+            keep: self.keep.filter(|_| self.ack != Ack::Unkept),
         });
         if self.inside.running.set(Running::of(&node, store)).is_err() {
             tracing::error!("the node was started twice");

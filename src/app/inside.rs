@@ -38,6 +38,7 @@ pub(super) struct Running {
     app_changed: Box<dyn Fn(AppId) + Send + Sync>,
     steer: Box<dyn Fn(AppId, Command) -> oneshot::Receiver<Steered> + Send + Sync>,
     journal_writes: Box<dyn Fn() -> bool + Send + Sync>,
+    journal_opens: Box<dyn Fn() -> bool + Send + Sync>,
     webhooks_changed: Box<dyn Fn() + Send + Sync>,
     load: Box<dyn Fn() -> (Opens, usize) + Send + Sync>,
 }
@@ -49,6 +50,7 @@ impl Running {
             app_changed: Box::new(node.app_changed()),
             steer: Box::new(node.steer()),
             journal_writes: Box::new(node.journal_writes()),
+            journal_opens: Box::new(node.journal_opens()),
             webhooks_changed: Box::new(node.webhooks_changed()),
             load: Box::new(node.load()),
         }
@@ -68,6 +70,9 @@ impl Inside {
             Some(running) if !(running.journal_writes)() => {
                 Err("the database takes no writes; nothing is acked".into())
             }
+            Some(running) if !(running.journal_opens)() => Err(
+                "events wait that are sealed with a key this node does not have; start it with that key as other_key".into(),
+            ),
             Some(_) | None => Ok(()),
         }
     }

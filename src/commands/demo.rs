@@ -95,6 +95,7 @@ impl Demo {
             opens: Limits::default(),
             threads: threads(),
             workspace: None,
+            keep: None,
             webhooks_allow_private: true,
             metrics: Arc::new(Metrics::new().map_err(Failure::setup)?),
         })

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -76,6 +77,7 @@ pub(super) fn options(settings: &Settings, admin_token: &str) -> Result<Options,
         threads: threads(),
         workspace: settings.slack_app_token.clone().map(|app| (app, settings.slack_bot_token.clone())),
         metrics: Arc::new(Metrics::new().map_err(Failure::setup)?),
+        keep: settings.retention_days.map(|days| Duration::from_hours(24 * u64::from(days))),
         webhooks_allow_private: settings.webhooks_allow_private,
     })
 }

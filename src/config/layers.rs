@@ -30,6 +30,7 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("links", &["TAUTLINE_LINKS"]),
     ("opens_per_second", &["TAUTLINE_OPENS_PER_SECOND"]),
     ("opens_at_once", &["TAUTLINE_OPENS_AT_ONCE"]),
+    ("retention_days", &["TAUTLINE_RETENTION_DAYS"]),
     ("webhooks_allow_private", &["TAUTLINE_WEBHOOKS_ALLOW_PRIVATE"]),
     ("log", &["TAUTLINE_LOG"]),
     ("log_format", &["TAUTLINE_LOG_FORMAT"]),

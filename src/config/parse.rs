@@ -19,6 +19,7 @@ pub(super) const LOG_FORMAT: &str = "must be text or json";
 pub(super) const LINKS: &str = "must be a number from 1 to 9";
 pub(super) const PER_SECOND: &str = "must be a number from 1 to 10000";
 pub(super) const AT_ONCE: &str = "must be a number from 1 to 1000";
+pub(super) const DAYS: &str = "must be a number of days from 2 to 3650, or off";
 pub(super) const FILTER: &str = "must be a filter like info or info,tautline::actors=debug";
 pub(super) const NAMES: &str = "must be names of handlers, each once: letters, digits, '_' and '-' (in a variable with commas between them)";
 pub(super) const API_URL: &str =
@@ -67,6 +68,14 @@ pub(super) fn links(text: &str) -> Option<u8> {
 
 pub(super) fn up_to(most: u32) -> impl FnOnce(&str) -> Option<u32> {
     move |text| text.trim().parse().ok().filter(|number| (1..=most).contains(number))
+}
+
+/// Zero where nothing is to be deleted. Repeats are recognised by what is kept for 26 hours, so two days are the least.
+pub(super) fn days(text: &str) -> Option<u32> {
+    match text.trim() {
+        "off" | "false" => Some(0),
+        days => days.parse().ok().filter(|days| (2..=3650).contains(days)),
+    }
 }
 
 pub(super) fn filter(text: &str) -> Option<String> {

@@ -11,7 +11,7 @@ fn with_nothing_said_the_documented_defaults_hold() {
     assert_eq!(settings.slack_api_url.as_str(), "https://slack.com/api/");
     assert_eq!((settings.ack, settings.links), (Ack::Stored, 1));
     assert_eq!((settings.opens_per_second, settings.opens_at_once), (300, 64));
-    assert_eq!(settings.handlers, ["log"]);
+    assert_eq!((settings.handlers.join(","), settings.retention_days), ("log".into(), Some(30)));
     assert_eq!((settings.log.as_str(), settings.log_format), ("info", LogFormat::Text));
     assert!(matches!(settings.key, KeySource::Beside) && !settings.allow_plaintext);
     assert!(
@@ -37,6 +37,19 @@ fn the_file_beats_the_default_the_variable_the_file_and_the_flag_the_variable() 
     assert_eq!(load(&[], Some(file), &[]).unwrap().links, 2);
     assert_eq!(load(&variable, Some(file), &[]).unwrap().links, 3);
     assert_eq!(load(&variable, Some(file), &[("links", "4")]).unwrap().links, 4);
+}
+
+#[test]
+fn events_are_kept_for_days_or_for_ever() {
+    let days =
+        |text| load(&[("TAUTLINE_RETENTION_DAYS", text)], None, &[]).map(|settings| settings.retention_days);
+    assert_eq!(
+        (days("2").unwrap(), days("3650").unwrap(), days("off").unwrap()),
+        (Some(2), Some(3650), None)
+    );
+    for wrong in ["0", "1", "3651", "-2", "a month"] {
+        assert!(days(wrong).unwrap_err().to_string().contains("from 2 to 3650, or off"), "{wrong}");
+    }
 }
 
 #[test]

@@ -77,6 +77,10 @@ impl Workspaces for Absent {
         away()
     }
 
+    async fn changed_apps(&self, _: Option<i64>) -> Result<(Vec<AppId>, i64), StoreError> {
+        away()
+    }
+
     async fn promote_candidate(&self, _: AppId, _: &AppToken, _: i64) -> Result<(), StoreError> {
         away()
     }

@@ -58,6 +58,7 @@ macro_rules! conformance {
             apps: a_slack_app_id_is_learnt_once_and_never_by_two_apps;
             apps: an_app_without_living_workspaces_is_none;
             apps: apps_come_in_pages_and_by_the_id_slack_gave_them;
+            apps: what_anybody_changes_of_an_app_is_found_behind_a_mark;
             apps: history_is_newest_first_and_keeps_a_thousand_an_app;
             apps: history_goes_on_below_a_number_and_numbers_are_never_reused;
             webhooks: a_webhook_is_made_changed_and_removed_and_its_secret_comes_back;
@@ -84,6 +85,8 @@ macro_rules! conformance {
             events: what_is_settled_never_moves_back;
             events: a_writer_that_never_began_is_refused;
             events: what_was_seen_long_ago_is_forgotten_in_bounded_steps;
+            events: any_number_of_events_dated_ahead_holds_up_no_forgetting;
+            events: old_events_are_deleted_once_they_are_handled_and_their_keys_forgotten;
             events: a_poison_event_can_be_put_aside;
             events: the_journal_is_there_after_reopening;
             events: a_ping_reads_and_writes;
@@ -105,6 +108,7 @@ macro_rules! conformance {
             answers: a_place_without_an_answer_is_free_again_when_it_is_released_or_left_behind;
             answers: nothing_is_kept_in_a_place_that_was_taken_over;
             keys: what_one_key_sealed_is_sealed_anew_with_another_while_a_node_runs;
+            keys: an_event_sealed_with_a_key_that_is_not_here_waits_for_it_and_so_do_those_behind_it;
             keys: sealing_anew_that_broke_off_goes_on_where_it_was;
             answers: old_answers_are_forgotten_in_bounded_steps;
         }

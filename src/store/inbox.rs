@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::event::Event;
 use crate::ids::Seq;
 use crate::store::vault::{Place, Vault};
-use crate::store::{StoreError, Taken};
+use crate::store::{REMEMBER, StoreError, Taken};
 
 /// An event on its way in, sealed.
 pub(super) struct Entry<'a> {
@@ -74,6 +74,11 @@ pub(super) fn seal_whole(vault: &Vault, event: &Event) -> Result<Vec<u8>, StoreE
         "payload": event.payload,
     });
     vault.seal(Place::new("quarantine", "event_sealed", event.seq.0), whole.to_string().as_bytes())
+}
+
+/// From when on, where what was received before `before_ms` is forgotten, events can only have been dated by a clock that was wrong.
+pub(super) fn ahead_from(before_ms: i64) -> i64 {
+    before_ms.saturating_add(i64::try_from(REMEMBER.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Where an event's payload is sealed.

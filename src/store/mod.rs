@@ -19,6 +19,7 @@ mod vault;
 mod webhooks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -139,6 +140,10 @@ pub trait Workspaces: Send + Sync + 'static {
     /// One app; none when it has no living workspace.
     async fn app(&self, id: AppId) -> Result<Option<App>, StoreError>;
 
+    /// Apps whose tokens or workspaces anybody has changed behind this mark, those that are gone included, and the mark to go on from.
+    /// Without a mark none, and the one of now. What connections learn does not count.
+    async fn changed_apps(&self, after: Option<i64>) -> Result<(Vec<AppId>, i64), StoreError>;
+
     /// The candidate becomes the token in force, if it is this one: another may have been put in its place while this one was
     /// tried.
     async fn promote_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError>;
@@ -183,6 +188,9 @@ pub trait Workspaces: Send + Sync + 'static {
     ) -> Result<Vec<(i64, Transition)>, StoreError>;
 }
 
+/// How long what Slack may send again is remembered: its last hourly retry comes after 24 hours.
+pub const REMEMBER: Duration = Duration::from_hours(26);
+
 /// The journal's side of the store.
 #[async_trait]
 pub trait Inbox: Send + Sync + 'static {
@@ -208,15 +216,22 @@ pub trait Inbox: Send + Sync + 'static {
 
     /// Events above `after` that are for this node to handle (its writer's own and those it took over; all before it has one), in
     /// order of seq, at most `limit` and, but for the first, at most `max_bytes` of payload. One that
-    /// cannot be read is skipped with a line in the log; an empty answer means that nothing readable is left.
+    /// cannot be read is skipped with a line in the log; an empty answer means that nothing readable is left. One that is sealed with a key
+    /// which is not here is a [`StoreError::Sealed`], after what lies before it, and so is all behind it.
     async fn read_events(&self, after: Seq, limit: u32, max_bytes: usize) -> Result<Vec<Event>, StoreError>;
 
     /// Puts aside, sealed, an event that no database would take.
     async fn quarantine(&self, event: &Event, error: &str, now_ms: i64) -> Result<(), StoreError>;
 
-    /// Forgets what was received before `before_ms`, at most `limit` rows; how many it forgot. None: that was all for now.
-    /// Events must be kept for as long as what was seen of them.
+    /// Forgets what was received before `before_ms`, which is [`REMEMBER`] ago, at most `limit` rows; how many it forgot. None: that was
+    /// all for now, or a page of events that a clock which was wrong has dated ahead: the next call goes on behind it. Events must be
+    /// kept for as long as what was seen of them.
     async fn forget_seen(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError>;
+
+    /// Deletes what came in before `before_ms`, with its payloads, as far as every writer has settled it and its keys are forgotten: the
+    /// oldest first, in SQLite `limit` at most, in Postgres whole days, none of them younger than [`REMEMBER`] by the server's clock. How
+    /// many events went; fewer than `limit`: that was all for now. No writer waits for it.
+    async fn delete_events(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError>;
 
     /// What the database wants done before it is needed: to be asked for once a second. Also tells whether it answers.
     async fn keep_house(&self, now_ms: i64) -> Result<(), StoreError>;

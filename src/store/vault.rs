@@ -98,6 +98,17 @@ impl Vault {
         matches!(sealed, [VERSION, rest @ ..] if rest.starts_with(&self.keys.first.id))
     }
 
+    /// Was this sealed with a key that is not here? What is no sealed value was not.
+    pub(super) fn lacks_key(&self, sealed: &[u8]) -> bool {
+        let known = std::iter::once(&self.keys.first).chain(&self.keys.other);
+        match sealed {
+            [VERSION, rest @ ..] if rest.len() + 1 >= HEAD_LEN + TAG_LEN => {
+                known.into_iter().all(|key| !rest.starts_with(&key.id))
+            }
+            _ => false,
+        }
+    }
+
     /// Which key opens this: the other where the value names it, else the first.
     fn key_of(&self, head: &[u8]) -> &Key {
         let named = head.get(1..=KEY_ID_LEN);

@@ -31,6 +31,8 @@ pub struct Metrics {
     pub shed_bytes: IntCounter,
     /// Events put aside.
     pub quarantined: IntCounter,
+    /// Events deleted for their age.
+    pub expired: IntCounter,
     /// Events in one commit.
     pub group_size: Histogram,
     /// Seconds of one commit.
@@ -128,6 +130,7 @@ impl Metrics {
             shed: counter(&names::SHED)?,
             shed_bytes: counter(&names::SHED_BYTES)?,
             quarantined: counter(&names::QUARANTINED)?,
+            expired: counter(&names::EXPIRED)?,
             group_size: alone(&names::GROUP_SIZE)?,
             commit_seconds: alone(&names::COMMIT)?,
             receive_to_ack_seconds: alone(&names::TO_ACK_SECONDS)?,

@@ -39,6 +39,7 @@ metrics! {
     SHED "tautline_shed_total" &[], "Envelopes let go unacked because too much waited: Slack sends them again.";
     SHED_BYTES "tautline_shed_bytes_total" &[], "What those envelopes weighed.";
     QUARANTINED "tautline_quarantined_total" &[], "Events that no database would take, put aside and acked.";
+    EXPIRED "tautline_expired_total" &[], "Events deleted because they were older than retention_days.";
     GROUP_SIZE "tautline_journal_group_size" EVENTS, "Events in one commit.";
     COMMIT "tautline_journal_commit_seconds" SECONDS, "How long one commit took.";
     TO_ACK_SECONDS "tautline_receive_to_ack_seconds" TO_ACK, "From reading an envelope to writing its ack.";

@@ -85,6 +85,7 @@ fn options(site: &Site) -> Options {
         opens: tautline::machine::pace::Limits::default(),
         threads: 1,
         workspace: None,
+        keep: None,
         webhooks_allow_private: true,
         metrics: Arc::new(Metrics::new().unwrap()),
     }

@@ -130,6 +130,7 @@ impl Stage {
             opens: tautline::machine::pace::Limits::default(),
             threads: 2,
             workspace: None,
+            keep: None,
             webhooks_allow_private: true,
             metrics: Arc::new(Metrics::new().expect("metrics")),
         };

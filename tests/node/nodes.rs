@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use tautline::clock::Clock;
-use tautline::simulator::{Load, Outcome};
+use tautline::simulator::{Load, NewApp, Outcome};
 
 use crate::postgres::suite::harness::eventually;
 use crate::postgres::suite::process::{Customer, Handled, Process, Site, ask_as};
@@ -58,6 +58,37 @@ fn a_token_revoked_at_one_node_opens_nothing_at_the_other_within_five_seconds() 
     }
     one.stop();
     two.stop();
+}
+
+#[test]
+fn what_one_nodes_api_is_told_the_others_do_too() {
+    let site = Site::new(|_| {});
+    let customer = site.customer(0);
+    let (one, two) = (site.serve(), site.serve());
+    one.register("acme", &customer);
+    one.state("acme", "ready");
+    two.state("acme", "ready");
+
+    // A new token, at the other one: both leave the sockets of the old one.
+    let token = format!("xapp-1-{}-2-fedcba9876543210", customer.app_id);
+    let teams = Vec::new();
+    let app = NewApp { app_token: token.clone(), slack_app_id: Some(customer.app_id.clone()), teams };
+    site.slack.add_app(app).unwrap();
+    let (status, answer) = two.ask("PUT", "/api/v1/workspaces/acme", Some(&json!({"app_token": token})));
+    assert_eq!(status, 200, "{answer}");
+    site.until("both have left their first sockets", |record| {
+        let sockets = &record.app(&customer.app_id).unwrap().sockets;
+        sockets.len() == 4 && sockets.iter().take(2).all(|socket| socket.live_until.is_some())
+    });
+    assert_eq!(site.slack.record().app(&customer.app_id).unwrap().live_sockets(), 2);
+
+    let (status, _) = two.ask("DELETE", "/api/v1/workspaces/acme", None);
+    assert_eq!(status, 204);
+    site.until("no socket is left", |record| record.app(&customer.app_id).unwrap().live_sockets() == 0);
+    for node in [one, two] {
+        let ended = node.stop();
+        assert_eq!(ended.code, Some(0), "{}", ended.output.text());
+    }
 }
 
 #[test]

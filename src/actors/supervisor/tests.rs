@@ -217,6 +217,10 @@ impl Workspaces for Apps {
         Ok(self.apps().await?.into_iter().find(|app| app.id == id))
     }
 
+    async fn changed_apps(&self, _: Option<i64>) -> Result<(Vec<AppId>, i64), StoreError> {
+        Ok((Vec::new(), 0))
+    }
+
     async fn note_trouble(&self, _: WorkspaceId, _: Trouble) -> Result<bool, StoreError> {
         Ok(false)
     }

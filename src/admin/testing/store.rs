@@ -219,6 +219,7 @@ impl Workspaces for FakeStore {
         _now_ms: i64,
     ) -> Result<Option<Workspace>, StoreError> {
         self.check()?;
+        self.fails.lock().unwrap().take().map_or(Ok(()), Err)?;
         let mut rows = self.rows.lock().unwrap();
         if let Some(found) = rows.get(name) {
             when.check(Some(found))?;
@@ -292,6 +293,9 @@ impl Workspaces for FakeStore {
         Err(away())
     }
     async fn apps(&self) -> Result<Vec<StoredApp>, StoreError> {
+        Err(away())
+    }
+    async fn changed_apps(&self, _after: Option<i64>) -> Result<(Vec<AppId>, i64), StoreError> {
         Err(away())
     }
     async fn promote_candidate(

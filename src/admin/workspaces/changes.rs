@@ -37,7 +37,8 @@ pub(in crate::admin) async fn apply(
         when.check(Some(&before))?;
         let spec =
             patch.onto(&before).map_err(|message| Problem::field(Code::InvalidFields, "labels", message))?;
-        match store.put_workspace(name, &spec, before.unchanged(), node.now_ms()).await {
+        let put = store.put_workspace(name, &spec, before.unchanged(), node.now_ms()).await;
+        match in_doubt(node, Some(&before), put) {
             Ok(put) => return Ok(Changed { put }),
             Err(StoreError::Stale(_)) if tries < TRIES => tries += 1,
             Err(error) => return Err(error.into()),
@@ -45,13 +46,25 @@ pub(in crate::admin) async fn apply(
     }
 }
 
+/// A change whose outcome is not known may have been made: the connection has to look at its app all the same. What it cannot know,
+/// as the app of a workspace that was not there before, the supervisor finds by itself.
+pub(super) fn in_doubt<T>(
+    node: &Access,
+    before: Option<&Workspace>,
+    outcome: Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    if let (Err(StoreError::Unavailable(_)), Some(before)) = (&outcome, before) {
+        node.app_changed(before.app);
+    }
+    outcome
+}
+
 impl Changed {
-    /// Tells the connections that have to know. What changed nothing is told to nobody, unless its outcome is waited for.
+    /// Tells the connections that have to know. So does what changes nothing: it may be the second try of what was made unheard.
     pub(super) fn tell(&self, node: &Access, waits: bool) -> Option<Steering> {
         let app = self.put.workspace.app;
-        let is_new = self.put.change != Change::Unchanged;
         let steering = waits.then(|| node.steer(app, Command::Apply));
-        if is_new && !waits {
+        if !waits {
             node.app_changed(app);
         }
         // Another app's token has moved the workspace: the app it left may have nobody to stay online for.

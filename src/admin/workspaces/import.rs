@@ -13,7 +13,7 @@ use super::super::access::Access;
 use super::super::body::bytes;
 use super::super::problem::{Code, FieldError, Problem};
 use super::super::query::{self, Taken, flag};
-use super::changes::Changed;
+use super::changes::{Changed, in_doubt};
 use super::{body, has_app_token};
 use crate::store::{Change, When};
 
@@ -108,7 +108,8 @@ async fn put(
     if dry_run {
         return Ok(if before.is_some() { Outcome::Updated } else { Outcome::Created });
     }
-    let put = store.put_workspace(&name, &spec, When::Always, node.now_ms()).await?;
+    let put = store.put_workspace(&name, &spec, When::Always, node.now_ms()).await;
+    let put = in_doubt(node, before.as_ref(), put)?;
     let outcome = match put.change {
         Change::Created => Outcome::Created,
         Change::Updated => Outcome::Updated,

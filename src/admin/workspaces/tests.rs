@@ -101,14 +101,36 @@ async fn what_slack_says_of_a_workspace_overrides_that_its_connection_is_ready()
 }
 
 #[actix_web::test]
-async fn the_same_body_again_changes_nothing_and_reconnects_nothing() {
+async fn the_same_body_again_changes_nothing_and_has_its_app_looked_at_for_the_first_may_have_gone_unheard() {
     let node = FakeNode::new();
     let first = put(&node, ACME, &full()).await;
     node.take_changed();
     let again = put(&node, ACME, &full()).await;
     assert_eq!(again.status, StatusCode::OK);
     assert_eq!(again.json(), first.json());
-    assert_eq!(node.take_changed(), []);
+    assert_eq!(node.take_changed(), [AppId(1)]);
+}
+
+#[actix_web::test]
+async fn a_change_whose_outcome_is_not_known_has_its_app_looked_at() {
+    let node = FakeNode::new();
+    put(&node, ACME, &full()).await;
+    let lines = json!({"id": "acme", "links": 2}).to_string();
+    let import = TestRequest::post()
+        .uri("/api/v1/workspaces/import")
+        .insert_header(("content-type", "application/jsonl"))
+        .set_payload(lines);
+    for (request, status) in [
+        (json_put(ACME, json!({"links": 2}).to_string()), 503),
+        (TestRequest::patch().uri(ACME).set_json(json!({"links": 2})), 503),
+        (TestRequest::delete().uri(ACME), 503),
+        (import, 200),
+    ] {
+        node.take_changed();
+        node.store.fail_next(StoreError::Unavailable("no answer to the commit".to_owned()));
+        assert_eq!(ask(&node, request).await.status, status);
+        assert_eq!(node.take_changed(), [AppId(1)]);
+    }
 }
 
 #[actix_web::test]

@@ -187,6 +187,42 @@ pub(in crate::store) async fn apps_come_in_pages_and_by_the_id_slack_gave_them(g
     store.close().await;
 }
 
+pub(in crate::store) async fn what_anybody_changes_of_an_app_is_found_behind_a_mark(ground: &impl Ground) {
+    let store = ground.open().await;
+    let first = seated(&*store, "acme", "xapp-first").await;
+    let (none, mark) = store.changed_apps(None).await.unwrap();
+    assert_eq!(none, []);
+    assert_eq!(store.changed_apps(Some(mark)).await.unwrap(), (vec![], mark), "that is known");
+    let second = seated(&*store, "other", "xapp-second").await;
+    let moved = put(&*store, "acme", &spec("xapp-third"), 2).await;
+    assert_eq!(moved.workspace.app, first, "it is a new token of its own app");
+    let (changed, mark) = store.changed_apps(Some(mark)).await.unwrap();
+    assert_eq!(changed, [second, first]);
+
+    assert_eq!(put(&*store, "acme", &spec("xapp-third"), 3).await.change, Change::Unchanged);
+    let workspace = moved.workspace.id;
+    store.learn_team(workspace, Some("T1"), None, 3).await.unwrap();
+    store.learn_slack_app_id(first, "A1", 3).await.unwrap();
+    assert_eq!(
+        store.changed_apps(Some(mark)).await.unwrap(),
+        (vec![], mark),
+        "what is learnt does not count"
+    );
+
+    let token = AppToken::parse("xapp-third").unwrap();
+    store.promote_candidate(first, &token, 4).await.unwrap();
+    let (changed, mark) = store.changed_apps(Some(mark)).await.unwrap();
+    assert_eq!(changed, [first], "its token is another");
+    put(&*store, "acme", &spec("xapp-second"), 5).await;
+    let (changed, mark) = store.changed_apps(Some(mark)).await.unwrap();
+    assert_eq!(changed.len(), 2, "the app it left, which is gone, and the one it sits on now");
+    for name_of in ["acme", "other"] {
+        store.remove_workspace(&name(name_of), When::Always, 6).await.unwrap();
+    }
+    assert_eq!(store.changed_apps(Some(mark)).await.unwrap().0, [second]);
+    store.close().await;
+}
+
 pub(in crate::store) async fn history_is_newest_first_and_keeps_a_thousand_an_app(ground: &impl Ground) {
     let store = ground.open().await;
     let app = seated(&*store, "acme", "xapp-first").await;

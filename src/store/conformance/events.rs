@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Ground, event, writer};
 use crate::event::{Event, Kind};
 use crate::ids::{Seq, WorkspaceId, WriterId};
+use crate::machine::seq::first_at;
 use crate::store::{Store, StoreError, Taken};
 
 use Taken::{Duplicate, Fresh};
@@ -200,6 +201,70 @@ pub(in crate::store) async fn what_was_seen_long_ago_is_forgotten_in_bounded_ste
     assert_eq!(taken, [Fresh, Fresh, Fresh, Fresh, Duplicate]);
     // The events themselves stay.
     assert_eq!(all(&*store).await.len(), 9);
+    store.close().await;
+}
+
+pub(in crate::store) async fn any_number_of_events_dated_ahead_holds_up_no_forgetting(ground: &impl Ground) {
+    let store = ground.open().await;
+    let writer = writer(&*store).await;
+    // Received at 10, 20, … 90, but the first five by a clock that was far ahead.
+    let mut group: Vec<_> = (1..=9).map(|seq| event(seq, &seq.to_string(), "x")).collect();
+    group.iter_mut().take(5).for_each(|event| Arc::make_mut(event).received_ms = i64::MAX);
+    store.append(writer, &group, Seq(0)).await.unwrap();
+    let mut forgotten = 0;
+    for _ in 0..8 {
+        let step = store.forget_seen(90, 2).await.unwrap();
+        assert!(step <= 2, "in bounded steps");
+        forgotten += step;
+    }
+    assert_eq!(forgotten, 8, "all but the last, which is not old");
+    let again: Vec<_> = (1..=9).map(|key| event(key + 10, &key.to_string(), "x")).collect();
+    let taken = store.append(writer, &again, Seq(0)).await.unwrap();
+    assert_eq!(taken, [[Fresh; 8].as_slice(), &[Duplicate]].concat());
+    store.close().await;
+}
+
+pub(in crate::store) async fn old_events_are_deleted_once_they_are_handled_and_their_keys_forgotten(
+    ground: &impl Ground,
+) {
+    const FIRST_MS: i64 = 1_600_000_000_000;
+    let day_ms = |day: i64| FIRST_MS + day * 86_400_000;
+    let store = ground.open().await;
+    let ours = writer(&*store).await;
+    let group: Vec<_> = (0..3)
+        .map(|day| {
+            let mut event = event(first_at(day_ms(day)).0, &day.to_string(), &format!("day {day}"));
+            Arc::make_mut(&mut event).received_ms = day_ms(day);
+            event
+        })
+        .collect();
+    store.append(ours, &group, Seq(0)).await.unwrap();
+    let later = day_ms(10);
+    assert_eq!(store.forget_seen(later, 100).await.unwrap(), 3);
+    assert_eq!(store.delete_events(later, 100).await.unwrap(), 0, "nobody has handled them");
+    store.settle(ours, group[1].seq).await.unwrap();
+    assert_eq!(store.delete_events(day_ms(0), 100).await.unwrap(), 0, "none is older");
+    assert_eq!(store.delete_events(later, 100).await.unwrap(), 2);
+    assert_eq!(payloads(&*store).await, ["day 2"]);
+    let mut next = event(first_at(day_ms(3)).0, "3", "day 3");
+    Arc::make_mut(&mut next).received_ms = day_ms(3);
+    store.append(ours, &[Arc::clone(&next)], group[2].seq).await.unwrap();
+    store.settle(ours, next.seq).await.unwrap();
+    assert_eq!(
+        store.delete_events(later, 100).await.unwrap(),
+        1,
+        "a key that may come again keeps its event"
+    );
+    store.end_writer(ours, next.seq, 4).await.unwrap();
+    store.close().await;
+    drop(store);
+
+    let store = ground.open().await;
+    assert_eq!(payloads(&*store).await, ["day 3"]);
+    let next_writer = store.begin_writer("node", 5).await.unwrap();
+    assert_eq!(next_writer.last, next.seq);
+    let again = store.append(next_writer.id, &[event(next.seq.0 + 1, "3", "again")], next.seq).await;
+    assert_eq!(again.unwrap(), [Duplicate]);
     store.close().await;
 }
 

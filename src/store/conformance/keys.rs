@@ -52,6 +52,33 @@ pub(in crate::store) async fn what_one_key_sealed_is_sealed_anew_with_another_wh
     assert!(matches!(refused, Some(StoreError::Setup(_))), "{refused:?}");
 }
 
+pub(in crate::store) async fn an_event_sealed_with_a_key_that_is_not_here_waits_for_it_and_so_do_those_behind_it(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let ours = writer(&*store).await;
+    store.append(ours, &[event(1, "a", "of the old key")], Seq(0)).await.unwrap();
+    store.close().await;
+    // One node has the new key already, another was left out.
+    let both = KeySource::Both(Box::new(KeySource::Text(generate_key_text())), Box::new(ground.key()));
+    let store = open(ground.with_key(both.clone())).await.unwrap().store;
+    let ours = writer(&*store).await;
+    store.append(ours, &[event(2, "b", "of the new key")], Seq(0)).await.unwrap();
+    store.close().await;
+    let store = ground.open().await;
+    let ours = writer(&*store).await;
+    store.append(ours, &[event(3, "c", "of the old key")], Seq(0)).await.unwrap();
+    let read = store.read_events(Seq(0), 10, 1000).await.unwrap();
+    assert_eq!(read.iter().map(|event| event.seq).collect::<Vec<_>>(), [Seq(1)]);
+    let error = store.read_events(Seq(1), 10, 1000).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Sealed { what, .. } if what.contains("row 2")), "{error}");
+    store.close().await;
+
+    let store = open(ground.with_key(both)).await.unwrap().store;
+    assert_eq!(store.read_events(Seq(0), 10, 1000).await.unwrap().len(), 3);
+    store.close().await;
+}
+
 pub(in crate::store) async fn sealing_anew_that_broke_off_goes_on_where_it_was(ground: &impl Ground) {
     let store = ground.open().await;
     furnish(&*store).await;

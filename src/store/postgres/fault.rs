@@ -87,11 +87,13 @@ pub(super) fn closed() -> String {
     "the store is closed: the node is stopping".into()
 }
 
-/// Can the session go on after this? What the server refuses to do it survives, unless it says that it ends.
+/// Can the session go on after this? What the server refuses to do it survives, unless it says that it ends, or that it is in a
+/// transaction which has failed (25P02): somebody has left it so, and everything after would fail too.
 pub(super) fn leaves_session(fault: &Fault) -> bool {
+    let goes_on = |code: &str| !code.starts_with("57P") && code != "25P02";
     match fault {
         Fault::Told(_) => true,
-        Fault::Sql(error) => refusal(error).is_some_and(|refusal| !refusal.code().starts_with("57P")),
+        Fault::Sql(error) => refusal(error).is_some_and(|refusal| goes_on(refusal.code())),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use sqlx::postgres::PgConnection;
 
@@ -13,7 +14,7 @@ use super::station::{Station, settle};
 use crate::event::Event;
 use crate::ids::{Seq, WriterId};
 use crate::store::fault::{Fault, no_writer};
-use crate::store::inbox::{Entry, bytes_of, seal_first_of_each_key, seal_whole, taken};
+use crate::store::inbox::{Entry, ahead_from, bytes_of, seal_first_of_each_key, seal_whole, taken};
 use crate::store::{StoreError, Taken};
 
 /// Writes a group: the writers' marks, what is seen, and the rows of what was not seen before. Tells the seqs of those. Keys come in
@@ -137,24 +138,32 @@ impl PostgresStore {
     }
 
     /// Walks the events in their order from where it last stopped, so that `seen` needs neither a time nor an index on it. Up to the
-    /// last old one: an event dated ahead by a clock that was wrong must not hold up those behind it.
+    /// last old one: an event dated ahead by a clock that was wrong must not hold up those behind it. Where a whole page is dated ahead
+    /// the next look is at the page behind it.
     pub(super) async fn forget(&self, before_ms: i64, limit: u32) -> Result<u64, Fault> {
         let mut held = self.journal().await?;
-        let done = sqlx::query_scalar::<_, i64>(
+        let done = sqlx::query_as::<_, (i64, Option<i64>)>(
             "with mark as materialized (select coalesce((select value::bigint from meta where name = 'seen_forgotten_to'), 0) \
              as seq), \
-             next as materialized (select seq, at, dedupe from events where seq > (select seq from mark) order by seq limit $2), \
-             old as materialized (select seq, dedupe from next where seq <= (select max(seq) from next where at < $1)), \
+             next as materialized (select seq, at from events where seq > (select greatest(seq, $3) from mark) \
+             order by seq limit $2), \
+             old as materialized (select seq, dedupe from events where seq > (select seq from mark) \
+             and seq <= (select max(seq) from next where at < $1) order by seq limit $2), \
              gone as (delete from seen where (key, seq) in (select dedupe, seq from old) returning 1), \
              moved as (insert into meta (name, value) select 'seen_forgotten_to', max(seq)::text from old having count(*) > 0 \
              on conflict (name) do update set value = excluded.value) \
-             select count(*) from gone",
+             select (select count(*) from gone), (select max(seq) from next having count(*) = $2 and min(at) > $4)",
         )
         .bind(before_ms)
         .bind(i64::from(limit))
+        .bind(self.ahead_to.load(Ordering::Relaxed))
+        .bind(ahead_from(before_ms))
         .fetch_one(held.db())
         .await;
-        let gone = held.after(done.map_err(Fault::from))?;
+        let (gone, ahead_to) = held.after(done.map_err(Fault::from))?;
+        if let Some(ahead_to) = ahead_to {
+            self.ahead_to.store(ahead_to, Ordering::Relaxed);
+        }
         Ok(u64::try_from(gone).unwrap_or_default())
     }
 

@@ -7,6 +7,9 @@ pub(super) const BEGIN_ALONE: &str = "begin; select pg_advisory_xact_lock(141356
 /// One maker of partitions at a time.
 pub(super) const BEGIN_PARTITIONS: &str = "begin; select pg_advisory_xact_lock(1413567492, 0)";
 
+/// One at a time that takes old days away; true when it is ours.
+pub(super) const TRY_RETENTION: &str = "select pg_try_advisory_lock(1413567493, 0)";
+
 /// A free number of 0 to 1023 for this writer: ours as long as the session lives. Searched from the writer's id on, so that a node
 /// that has lost its session for a moment finds its own still free.
 pub(super) const TAKE_ANY_NUMBER: &str = "select n from (select (($1::bigint + k) % 1024)::int as n from generate_series(0, 1023) as k) as all_of_them \

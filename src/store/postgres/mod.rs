@@ -11,6 +11,7 @@ mod locks;
 mod open;
 mod partitions;
 mod reading;
+mod retention;
 mod session;
 #[path = "../sql/mod.rs"]
 #[expect(clippy::duplicate_mod, reason = "what both databases take word for word is compiled for each")]
@@ -21,6 +22,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +57,14 @@ macro_rules! json_rows {
 }
 use json_rows;
 
+/// The elements of a JSON array given as the text `$1`, each a `value` with its `place` in the array.
+macro_rules! json_elements {
+    () => {
+        "json_array_elements($1::json) with ordinality as e (value, place)"
+    };
+}
+use json_elements;
+
 /// The store in a Postgres database.
 pub(super) struct PostgresStore {
     options: PgConnectOptions,
@@ -69,6 +79,8 @@ pub(super) struct PostgresStore {
     /// Days whose partitions are there.
     days: Mutex<BTreeSet<Day>>,
     station: Mutex<Option<Station>>,
+    /// Events up to here that are not forgotten yet are dated ahead, by a clock that was wrong: what lies behind them tells when to.
+    ahead_to: AtomicI64,
 }
 
 /// An address as it may be shown.
@@ -132,7 +144,7 @@ impl PostgresStore {
         }
     }
 
-    async fn start_writer(&self, node: &str, now_ms: i64) -> Result<Writer, Fault> {
+    async fn start_writer(&self, node: &str, now_ms: i64) -> Result<Writer, StoreError> {
         let work = async {
             let mut held = self.journal().await?;
             let begun = station::begin(held.db(), node, now_ms).await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
@@ -55,7 +56,8 @@ impl PostgresStore {
         let readers = readers(&options);
         let (journal, changes, posting) = (Line::new(journal), Line::new(changes), Line::empty());
         let (days, station) = (Mutex::new(BTreeSet::new()), Mutex::new(None));
-        let store = Self { options, database, vault, journal, changes, posting, readers, days, station };
+        let ahead_to = AtomicI64::new(0);
+        let store = Self { options, database, vault, journal, changes, posting, readers, days, station, ahead_to };
         Ok(Opened { store, notes })
     }
 

@@ -36,7 +36,7 @@ impl Day {
     }
 
     /// What its partitions are called behind the table's name.
-    fn suffix(self) -> Option<String> {
+    pub(super) fn suffix(self) -> Option<String> {
         let first = Date::from_calendar_date(2020, Month::January, 1).ok()?;
         let date = first.checked_add(Duration::days(self.0))?;
         Some(format!("{:04}{:02}{:02}", date.year(), u8::from(date.month()), date.day()))
@@ -55,10 +55,13 @@ impl Day {
 }
 
 /// Makes the partitions of these days, each where it is not there. In a transaction of its own, and attached rather than created
-/// in place, which readers and writers do not wait for.
+/// in place, which readers and writers do not wait for. Whatever fails of it, the wait for another maker included, is rolled back: the
+/// session is the journal's.
 pub(super) async fn make(db: &mut PgConnection, days: &BTreeSet<Day>) -> Result<(), Fault> {
-    raw_sql(locks::BEGIN_PARTITIONS).execute(&mut *db).await?;
-    let made = attach(db, days).await;
+    let made = match raw_sql(locks::BEGIN_PARTITIONS).execute(&mut *db).await {
+        Ok(_) => attach(db, days).await,
+        Err(error) => Err(error.into()),
+    };
     let end = if made.is_ok() { "commit" } else { "rollback" };
     let ended = raw_sql(end).execute(db).await;
     made?;

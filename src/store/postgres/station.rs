@@ -16,6 +16,10 @@ use crate::store::{StoreError, Writer};
 /// How long a start waits for sessions of killed nodes to come to their end, and between two looks at them.
 const DYING: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(100));
 
+/// How far ahead of the database's clock a node's may be. Numbers of events hold their time and only rise: those of a node that is years
+/// ahead would send all that come later, of every node, into the day of its last one, which then never grows old.
+const AHEAD_MS: i64 = 86_400_000;
+
 /// This node's place.
 #[derive(Clone, Debug)]
 pub(super) struct Station {
@@ -100,6 +104,7 @@ pub(super) async fn begin(
     node: &str,
     now_ms: i64,
 ) -> Result<(Station, Writer), Fault> {
+    is_of_this_time(db, now_ms).await?;
     sqlx::query(locks::LET_ALL_GO).execute(&mut *db).await?;
     until_the_dying_are_dead(db).await?;
     // What a long backlog takes to be counted is no statement that hangs.
@@ -188,6 +193,21 @@ pub(super) async fn resume(db: &mut PgConnection, station: &mut Station) -> Resu
 
 async fn take(db: &mut PgConnection, lock: &'static str, number: i32) -> Result<bool, Fault> {
     Ok(sqlx::query_scalar(lock).bind(number).fetch_one(db).await?)
+}
+
+async fn is_of_this_time(db: &mut PgConnection, now_ms: i64) -> Result<(), Fault> {
+    let theirs: i64 = sqlx::query_scalar("select (extract(epoch from clock_timestamp()) * 1000)::bigint")
+        .fetch_one(db)
+        .await?;
+    let ahead_ms = now_ms.saturating_sub(theirs);
+    if ahead_ms <= AHEAD_MS {
+        return Ok(());
+    }
+    let hours = ahead_ms.saturating_add(1_800_000) / 3_600_000;
+    let problem = format!(
+        "this machine's clock is {hours} hours ahead of the database's; set whichever is wrong, the node goes on by itself"
+    );
+    Err(StoreError::Unavailable(problem).into())
 }
 
 /// Waits for sessions whose clients were killed in the middle of something. One that is seen idle twice has a client: a node that

@@ -3,6 +3,7 @@
 mod nodes;
 mod trouble;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -25,6 +26,9 @@ conformance!(Place::new().await);
 /// A moment of which no partition is made ahead, and its day.
 const THEN_MS: i64 = 1_795_000_000_000;
 const THEN: &str = "20261118";
+
+/// A moment that is old whenever the tests run: 2020-09-13.
+const OLD_MS: i64 = 1_600_000_000_000;
 
 /// A database of a test's own on the server of the tests; gone when dropped.
 struct Place {
@@ -74,6 +78,10 @@ async fn both_databases_have_the_same_tables_and_columns() {
     .unwrap();
     assert!(!ours.is_empty());
     assert_eq!(theirs, ours);
+    let is_sealed =
+        |(table, column): &(String, String)| column.ends_with("_sealed").then(|| format!("{table}.{column}"));
+    let sealed: BTreeSet<String> = ours.iter().filter_map(is_sealed).collect();
+    assert_eq!(PostgresStore::resealed_columns(), sealed, "a change of the key walks all of them");
 }
 
 #[tokio::test]
@@ -241,6 +249,77 @@ async fn a_partition_that_somebody_took_away_is_made_anew() {
     let error = store.append(writer, &group, Seq(0)).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     assert_eq!(store.append(writer, &group, Seq(0)).await, Ok(vec![Taken::Fresh]));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn old_days_go_as_a_whole_while_who_reads_them_is_waited_for_and_the_writer_does_not_wait() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    let writer = store.begin_writer("node", 1).await.unwrap().id;
+    let day_ms = 86_400_000;
+    store.keep_house(OLD_MS).await.unwrap();
+    let group = [event(first_at(OLD_MS).0, "a", "x"), event(first_at(OLD_MS + day_ms).0, "b", "y")];
+    store.append(writer, &group, Seq(0)).await.unwrap();
+    store.settle(writer, group[1].seq).await.unwrap();
+    assert_eq!(store.forget_seen(OLD_MS, 100).await.unwrap(), 2);
+
+    let mut reader = place.connect().await;
+    reader.execute("begin; select count(*) from tautline.events").await.unwrap();
+    let other = [event(first_at(OLD_MS + 2 * day_ms).0, "c", "z")];
+    let writing = async {
+        // Until the day is on its way out.
+        let leaving = "select count(*) from pg_inherits where inhdetachpending";
+        let mut db = place.connect().await;
+        while sqlx::query_scalar::<_, i64>(leaving).fetch_one(&mut db).await.unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+        store.append(writer, &other, group[1].seq).await
+    };
+    let (dropped, written) = tokio::join!(store.delete_events(OLD_MS + 2 * day_ms, 1), writing);
+    assert_eq!(written, Ok(vec![Taken::Fresh]));
+    let error = dropped.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("another session")), "{error}");
+
+    reader.execute("rollback").await.unwrap();
+    assert_eq!(store.delete_events(OLD_MS + 2 * day_ms, 1).await, Ok(2), "it goes on where it was");
+    assert_eq!(place.days().await, ["20200915", "20200916"]);
+    let left = "select count(*) from pg_tables where schemaname = 'tautline' and tablename ~ '_[0-9]{8}$'";
+    let left: i64 = sqlx::query_scalar(left).fetch_one(&mut place.connect().await).await.unwrap();
+    assert_eq!(left, 4, "of events and of payloads");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_old_day_with_something_undone_stays_until_it_is_done_and_an_idle_node_keeps_none() {
+    let place = Place::new().await;
+    let (one, two) = (place.opened().await.store, place.opened().await.store);
+    let idle = one.begin_writer("idle", 1).await.unwrap().id;
+    let busy = two.begin_writer("busy", 1).await.unwrap().id;
+    let last = event(first_at(OLD_MS).0, "a", "x");
+    two.append(busy, &[Arc::clone(&last)], Seq(0)).await.unwrap();
+    assert_eq!(two.forget_seen(OLD_MS, 100).await.unwrap(), 1);
+    let later = OLD_MS + 10 * 86_400_000;
+    assert_eq!(one.delete_events(later, 1).await, Ok(0), "the other has not handled it");
+    two.settle(busy, last.seq).await.unwrap();
+    assert_eq!(one.delete_events(later, 1).await, Ok(1), "nothing came to this one");
+    one.settle(idle, Seq(0)).await.unwrap();
+    one.close().await;
+    two.close().await;
+}
+
+#[tokio::test]
+async fn a_node_whose_clock_runs_away_deletes_nothing_that_is_young_by_the_databases() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    let writer = store.begin_writer("node", 1).await.unwrap().id;
+    let now_ms = crate::clock::Clock::start().now().wall_ms;
+    let group = [event(first_at(OLD_MS).0, "a", "x"), event(first_at(now_ms).0, "b", "y")];
+    store.append(writer, &group, group[1].seq).await.unwrap();
+    let years_ahead_ms = 2 * now_ms;
+    assert_eq!(store.forget_seen(years_ahead_ms, 100).await.unwrap(), 2);
+    assert_eq!(store.delete_events(years_ahead_ms, 1).await, Ok(1), "what is old by either");
+    assert_eq!(store.delete_events(years_ahead_ms, 1).await, Ok(0));
     store.close().await;
 }
 

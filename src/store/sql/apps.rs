@@ -38,10 +38,27 @@ impl Backend {
         row.map(|row| row.into_app(&self.vault)).transpose()
     }
 
+    pub(super) async fn list_changed(&self, after: Option<i64>) -> Result<(Vec<AppId>, i64), Fault> {
+        let mut db = self.reader().await?;
+        let Some(after) = after else {
+            let now: Option<i64> =
+                sqlx::query_scalar("select max(change) from apps").fetch_one(&mut *db).await?;
+            return Ok((Vec::new(), now.unwrap_or(0)));
+        };
+        let rows: Vec<(i64, i64)> =
+            sqlx::query_as("select id, change from apps where change > $1 order by change")
+                .bind(after)
+                .fetch_all(&mut *db)
+                .await?;
+        let mark = rows.last().map_or(after, |(_, change)| *change);
+        Ok((rows.into_iter().map(|(id, _)| AppId(id)).collect(), mark))
+    }
+
     pub(super) async fn promote(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), Fault> {
         let mut tx = self.begin().await?;
         if is_candidate(tx.db(), app, tried).await? {
             seating::put_in_force(tx.db(), &self.vault, app, tried, now_ms).await?;
+            touch(tx.db(), [app; 2]).await?;
         }
         tx.commit().await
     }
@@ -55,6 +72,7 @@ impl Backend {
         let mut tx = self.begin().await?;
         if is_candidate(tx.db(), app, tried).await? {
             seating::forget_candidate(tx.db(), app, now_ms).await?;
+            touch(tx.db(), [app; 2]).await?;
         }
         tx.commit().await
     }
@@ -82,6 +100,18 @@ impl Backend {
         })?;
         tx.commit().await
     }
+}
+
+/// Numbers a change of these apps. Changes come one after the other, in all nodes, so the number rises in the order they are seen.
+pub(super) async fn touch(db: &mut Connection, [one, other]: [AppId; 2]) -> Result<(), Fault> {
+    sqlx::query(
+        "update apps set change = (select coalesce(max(change), 0) + 1 from apps) where id = $1 or id = $2",
+    )
+    .bind(one.0)
+    .bind(other.0)
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 async fn is_candidate(db: &mut Connection, app: AppId, token: &AppToken) -> Result<bool, Fault> {

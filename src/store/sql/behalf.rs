@@ -132,6 +132,10 @@ impl Workspaces for OnBehalf {
         if self.sees(id).await? { self.store.app(id).await } else { Ok(None) }
     }
 
+    async fn changed_apps(&self, _: Option<i64>) -> Result<(Vec<AppId>, i64), StoreError> {
+        Self::not_for_callers()
+    }
+
     async fn promote_candidate(&self, _: AppId, _: &AppToken, _: i64) -> Result<(), StoreError> {
         Self::not_for_callers()
     }

@@ -79,6 +79,10 @@ impl Workspaces for Backend {
         self.told(self.find_app(id)).await
     }
 
+    async fn changed_apps(&self, after: Option<i64>) -> Result<(Vec<AppId>, i64), StoreError> {
+        self.told(self.list_changed(after)).await
+    }
+
     async fn promote_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError> {
         self.told(self.promote(app, tried, now_ms)).await
     }
@@ -135,7 +139,7 @@ impl Workspaces for Backend {
 #[async_trait]
 impl Inbox for Backend {
     async fn begin_writer(&self, node: &str, now_ms: i64) -> Result<Writer, StoreError> {
-        self.told(self.start_writer(node, now_ms)).await
+        self.start_writer(node, now_ms).await
     }
 
     async fn append(
@@ -165,6 +169,10 @@ impl Inbox for Backend {
 
     async fn forget_seen(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
         self.told(self.forget(before_ms, limit)).await
+    }
+
+    async fn delete_events(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
+        self.delete_old(before_ms, limit).await
     }
 
     async fn keep_house(&self, now_ms: i64) -> Result<(), StoreError> {

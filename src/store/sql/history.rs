@@ -1,9 +1,9 @@
 //! The history of the connections' states.
 
-use std::collections::BTreeSet;
+use serde_json::json;
 
-use super::Backend;
 use super::rows::TransitionRow;
+use super::{Backend, json_elements};
 use crate::ids::AppId;
 use crate::status::Code;
 use crate::store::Transition;
@@ -12,37 +12,45 @@ use crate::store::fault::Fault;
 /// Rows kept an app.
 const KEPT: i64 = 1000;
 
+/// Adds rows, given as a JSON array of arrays, numbered on from the last of their apps. One statement however many they are: each costs a
+/// round trip, under the lock that all changes of all nodes take.
+const ADD: &str = concat!(
+    "insert into transitions (app_id, n, at, from_state, to_state, code, generation) \
+     select r.app_id, coalesce((select max(o.n) from transitions o where o.app_id = r.app_id), 0) + r.nth, \
+     r.at, r.from_state, r.to_state, r.code, r.generation from (select app_id, \
+     row_number() over (partition by app_id order by place) as nth, at, from_state, to_state, code, generation \
+     from (select cast(value ->> 0 as bigint) as app_id, place, cast(value ->> 1 as bigint) as at, value ->> 2 as from_state, \
+     value ->> 3 as to_state, value ->> 4 as code, cast(value ->> 5 as bigint) as generation from ",
+    json_elements!(),
+    ") as v) as r"
+);
+
+/// Of the apps of those rows, what is more than is kept (`$2`).
+const DROP: &str = concat!(
+    "with newest as materialized (select a.app_id, (select max(o.n) from transitions o where o.app_id = a.app_id) as n \
+     from (select distinct cast(value ->> 0 as bigint) as app_id from ",
+    json_elements!(),
+    ") as a) delete from transitions where (app_id, n) in \
+     (select t.app_id, t.n from newest join transitions t on t.app_id = newest.app_id and t.n <= newest.n - $2)"
+);
+
 impl Backend {
     pub(super) async fn add_history(&self, transitions: &[Transition]) -> Result<(), Fault> {
         if transitions.is_empty() {
             return Ok(());
         }
+        let rows: Vec<_> = transitions
+            .iter()
+            .map(|one| {
+                let generation = one.generation.map(|generation| generation.0.cast_signed());
+                let code = one.code.map(Code::as_str);
+                json!([one.app.0, one.at_ms, one.from.as_str(), one.to.as_str(), code, generation])
+            })
+            .collect();
+        let rows = serde_json::Value::from(rows).to_string();
         let mut tx = self.begin().await?;
-        for transition in transitions {
-            sqlx::query(
-                "insert into transitions (app_id, n, at, from_state, to_state, code, generation) \
-                 select $1, coalesce(max(n), 0) + 1, $2, $3, $4, $5, $6 from transitions where app_id = $1",
-            )
-            .bind(transition.app.0)
-            .bind(transition.at_ms)
-            .bind(transition.from.as_str())
-            .bind(transition.to.as_str())
-            .bind(transition.code.map(Code::as_str))
-            .bind(transition.generation.map(|generation| generation.0.cast_signed()))
-            .execute(tx.db())
-            .await?;
-        }
-        let apps: BTreeSet<AppId> = transitions.iter().map(|transition| transition.app).collect();
-        for app in apps {
-            sqlx::query(
-                "delete from transitions where app_id = $1 \
-                 and n <= (select max(n) from transitions where app_id = $1) - $2",
-            )
-            .bind(app.0)
-            .bind(KEPT)
-            .execute(tx.db())
-            .await?;
-        }
+        sqlx::query(ADD).bind(&rows).execute(tx.db()).await?;
+        sqlx::query(DROP).bind(&rows).bind(KEPT).execute(tx.db()).await?;
         tx.commit().await
     }
 

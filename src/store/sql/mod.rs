@@ -1,6 +1,6 @@
 //! What every database takes word for word: the statements, the rules around them and the rows they give. Compiled once for each
 //! database, as a part of its module, which says what it is here: [`Backend`] (the store, with `vault`, `reader`, `begin`, `told`
-//! and the journal's statements), [`Connection`], and [`json_rows`], the one expression that each spells in its own way.
+//! and the journal's statements), [`Connection`], and [`json_rows`] and [`json_elements`], which each spells in its own way.
 
 mod accounts;
 mod answers;
@@ -20,5 +20,5 @@ mod trouble;
 mod webhooks;
 mod workspaces;
 
-use super::{Backend, Connection, json_rows};
+use super::{Backend, Connection, json_elements, json_rows};
 pub(super) use reading::EventRow;

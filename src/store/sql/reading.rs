@@ -5,6 +5,7 @@ use sqlx::FromRow;
 use super::Backend;
 use crate::event::{DedupeKey, Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceId};
+use crate::store::StoreError;
 use crate::store::fault::Fault;
 use crate::store::inbox::{payload_place, reach};
 use crate::store::vault::Vault;
@@ -23,7 +24,15 @@ impl Backend {
             let seqs = reach(&sizes, max_bytes);
             let Some(last) = seqs.last().copied() else { return Ok(Vec::new()) };
             let rows = self.rows_of(&mut db, after, &seqs).await?;
-            let events: Vec<Event> = rows.into_iter().filter_map(|row| row.open(&self.vault)).collect();
+            let mut events = Vec::with_capacity(rows.len());
+            for row in rows {
+                match row.open(&self.vault) {
+                    Ok(event) => events.extend(event),
+                    // What lies before it comes first; the next call stops here.
+                    Err(_) if !events.is_empty() => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
             if !events.is_empty() {
                 return Ok(events);
             }
@@ -50,16 +59,19 @@ pub(in crate::store) struct EventRow {
 }
 
 impl EventRow {
-    /// The event; none, and a line in the log, when its payload is gone or cannot be opened: it must not stop those behind it.
-    fn open(self, vault: &Vault) -> Option<Event> {
+    /// The event; none, and a line in the log, when its payload is gone or damaged: it must not stop those behind it. An error where it
+    /// only wants another key: passed over it would be lost.
+    fn open(self, vault: &Vault) -> Result<Option<Event>, StoreError> {
+        let lacks_key = self.payload_sealed.as_ref().is_some_and(|sealed| vault.lacks_key(sealed));
         let payload = match self
             .payload_sealed
             .map(|sealed| vault.open_text(payload_place(Seq(self.seq)), sealed))
         {
             Some(Ok(payload)) => payload,
+            Some(Err(error)) if lacks_key => return Err(error),
             Some(Err(error)) => {
                 tracing::error!(seq = self.seq, app_id = self.app_id, %error, "an event cannot be read; it is skipped");
-                return None;
+                return Ok(None);
             }
             None => {
                 tracing::error!(
@@ -67,14 +79,14 @@ impl EventRow {
                     app_id = self.app_id,
                     "an event's payload is gone; it is skipped"
                 );
-                return None;
+                return Ok(None);
             }
         };
         let Ok(dedupe) = <[u8; 16]>::try_from(self.dedupe) else {
             tracing::error!(seq = self.seq, app_id = self.app_id, "an event's key is damaged; it is skipped");
-            return None;
+            return Ok(None);
         };
-        Some(Event {
+        Ok(Some(Event {
             seq: Seq(self.seq),
             app: AppId(self.app_id),
             workspace: self.workspace_id.map(WorkspaceId),
@@ -85,6 +97,6 @@ impl EventRow {
             retry: u16::try_from(self.retry).unwrap_or(u16::MAX),
             received_ms: self.at,
             payload: payload.into(),
-        })
+        }))
     }
 }

@@ -11,7 +11,7 @@ use super::Backend;
 /// Rows and bytes of one step.
 const ROWS: i64 = 256;
 const BYTES: usize = 4 << 20;
-/// Where the mark is kept: the key's id, column, row.
+/// Where the mark is kept: the key's id, the column's name, the row.
 const MARK: &str = "resealed_to";
 
 struct Column {
@@ -20,6 +20,13 @@ struct Column {
     sizes: &'static str,
     rows: &'static str,
     update: &'static str,
+}
+
+impl Column {
+    /// What it is called in the mark.
+    fn place(&self) -> String {
+        format!("{}.{}", self.table, self.name)
+    }
 }
 
 /// A column, the key of its rows, and what of a row its values are sealed for.
@@ -132,28 +139,36 @@ impl Backend {
             Some(after) => Resealing { column: from.column, after },
             None => Resealing { column: from.column + 1, after: 0 },
         };
-        let is_all = next.column >= COLUMNS.len();
+        let goes_on = COLUMNS.get(next.column);
         let mut tx = self.begin().await?;
         for (key, old, new) in anew {
             let done = sqlx::query(column.update).bind(key).bind(old).bind(new).execute(tx.db()).await?;
             step.resealed += done.rows_affected();
         }
         sqlx::query("delete from meta where name = $1").bind(MARK).execute(tx.db()).await?;
-        if is_all {
-            self.change_key(tx.db()).await?;
-        } else {
-            sqlx::query("insert into meta (name, value) values ($1, $2)")
-                .bind(MARK)
-                .bind(format!("{} {} {}", self.vault.key_id(), next.column, next.after))
-                .execute(tx.db())
-                .await?;
+        match goes_on {
+            None => self.change_key(tx.db()).await?,
+            Some(column) => {
+                sqlx::query("insert into meta (name, value) values ($1, $2)")
+                    .bind(MARK)
+                    .bind(format!("{} {} {}", self.vault.key_id(), column.place(), next.after))
+                    .execute(tx.db())
+                    .await?;
+            }
         }
         tx.commit().await?;
-        step.next = (!is_all).then_some(next);
+        step.next = goes_on.map(|_| next);
         Ok(step)
     }
 
-    /// Where the last run to this key was; the start where there was none, or to another key.
+    /// Every `table.column` that is walked.
+    #[cfg(test)]
+    pub(in crate::store) fn resealed_columns() -> std::collections::BTreeSet<String> {
+        COLUMNS.iter().map(Column::place).collect()
+    }
+
+    /// Where the last run to this key was; the start where there was none, or to another key, or of a version that told columns
+    /// by numbers, which another list has other columns at.
     async fn mark(&self) -> Result<Resealing, Fault> {
         let start = Resealing { column: 0, after: 0 };
         let kept: Option<String> = sqlx::query_scalar("select value from meta where name = $1")
@@ -163,11 +178,10 @@ impl Backend {
         let Some(kept) = kept else { return Ok(start) };
         let mut parts = kept.split(' ');
         let is_ours = parts.next() == Some(self.vault.key_id().as_str());
-        let mut number = || parts.next()?.parse::<i64>().ok();
-        let mark = number().zip(number()).filter(|_| is_ours);
-        Ok(mark.map_or(start, |(column, after)| Resealing {
-            column: usize::try_from(column).unwrap_or(0),
-            after,
-        }))
+        let place = parts.next().unwrap_or_default();
+        let column = COLUMNS.iter().position(|column| column.place() == place);
+        let after = parts.next().and_then(|after| after.parse().ok());
+        let mark = column.zip(after).filter(|_| is_ours);
+        Ok(mark.map_or(start, |(column, after)| Resealing { column, after }))
     }
 }

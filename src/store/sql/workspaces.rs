@@ -1,5 +1,6 @@
 //! Workspaces: what users register, list and remove.
 
+use super::apps::touch;
 use super::audit;
 use super::rows::{WorkspaceRow, bot_place, desired, select_workspaces};
 use super::seating::{retire_if_empty, seat};
@@ -138,6 +139,7 @@ impl Backend {
                 forgive(tx.db(), id, now_ms).await?;
             }
         }
+        touch(tx.db(), [seating.app, before.as_ref().map_or(seating.app, |before| before.app)]).await?;
         let workspace = find(tx.db(), name).await?.ok_or(sqlx::Error::RowNotFound)?;
         if let Some(by) = by {
             let action = if before.is_some() { Action::WorkspaceUpdate } else { Action::WorkspaceCreate };
@@ -171,6 +173,7 @@ impl Backend {
             .await?;
             set_labels(tx.db(), workspace.id, &[]).await?;
             retire_if_empty(tx.db(), workspace.app, now_ms).await?;
+            touch(tx.db(), [workspace.app; 2]).await?;
             if let Some(by) = by {
                 let changes = Changes::of_workspace(Some(workspace), None);
                 let (action, workspace) = (Action::WorkspaceRemove, Some(name.clone()));

@@ -9,6 +9,7 @@ mod journal;
 mod lock;
 mod open;
 mod pragmas;
+mod retention;
 mod seen;
 #[path = "../sql/mod.rs"]
 #[expect(clippy::duplicate_mod, reason = "what both databases take word for word is compiled for each")]
@@ -45,6 +46,14 @@ macro_rules! json_rows {
 }
 use json_rows;
 
+/// The elements of a JSON array given as the text `$1`, each a `value` with its `place` in the array.
+macro_rules! json_elements {
+    () => {
+        "(select value, key as place from json_each($1)) as e"
+    };
+}
+use json_elements;
+
 /// How long a read may take before it is cut: a forgotten index must not starve whoever waits for a reader.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 /// Steps of SQLite's machine between two looks at the clock; some 100 µs.
@@ -57,6 +66,8 @@ pub(super) struct SqliteStore {
     write_side: write_side::WriteSide,
     /// The writer that has begun; zero before.
     writer: AtomicI64,
+    /// Events up to here that are not forgotten yet are dated ahead, by a clock that was wrong: what lies behind them tells when to.
+    ahead_to: AtomicI64,
     readers: SqlitePool,
     /// Only for cutting reads: what is stored is dated by the caller.
     clock: Clock,

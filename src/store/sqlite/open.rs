@@ -73,7 +73,8 @@ impl SqliteStore {
         let write_side = WriteSide::new(writing, writer);
         let lock = std::sync::Mutex::new(lock);
         let writer = AtomicI64::new(0);
-        let store = Self { path, vault, write_side, writer, readers, clock: Clock::start(), lock };
+        let ahead_to = AtomicI64::new(0);
+        let store = Self { path, vault, write_side, writer, ahead_to, readers, clock: Clock::start(), lock };
         Ok(Opened { store, notes })
     }
 }

@@ -4,6 +4,7 @@
 //! keys are known by their events alone, and held in memory; thousands at a time they move into the table, in its order.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
@@ -12,6 +13,7 @@ use super::write_side::Tx;
 use crate::event::{DedupeKey, Event};
 use crate::ids::Seq;
 use crate::store::fault::Fault;
+use crate::store::inbox::ahead_from;
 
 /// So many keys move into the table together: enough that those which share a page pay for it together, and few enough that the
 /// next group does not wait long.
@@ -52,21 +54,34 @@ impl Recent {
 
 impl SqliteStore {
     /// Forgets what was received before `before_ms`, by walking the events in their order from where it last stopped: so `seen` needs
-    /// neither a time nor an index on it.
+    /// neither a time nor an index on it. Where a whole page is dated ahead the next look is at the page behind it.
     pub(super) async fn forget(&self, before_ms: i64, limit: u32) -> Result<u64, Fault> {
         let mut tx = self.write_side.begin().await?;
         let mark = mark(tx.db(), FORGOTTEN_TO).await?;
         let next: Vec<(i64, i64)> =
             sqlx::query_as("select seq, at from events where seq > $1 order by seq limit $2")
-                .bind(mark.0)
+                .bind(mark.0.max(self.ahead_to.load(Ordering::Relaxed)))
                 .bind(limit)
                 .fetch_all(tx.db())
                 .await?;
         // Up to the last old one: an event dated ahead by a clock that was wrong must not hold up those behind it.
-        let Some((to, _)) = next.into_iter().rfind(|(_, at)| *at < before_ms) else {
+        let Some((old_to, _)) = next.iter().rfind(|(_, at)| *at < before_ms) else {
+            let is_ahead = next.iter().all(|(_, at)| *at > ahead_from(before_ms));
+            if let Some((to, _)) = next.last().filter(|_| is_ahead && u32::try_from(next.len()) == Ok(limit))
+            {
+                self.ahead_to.store(*to, Ordering::Relaxed);
+            }
             tx.commit().await?;
             return Ok(0);
         };
+        let to: i64 = sqlx::query_scalar(
+            "select max(seq) from (select seq from events where seq > $1 and seq <= $2 order by seq limit $3)",
+        )
+        .bind(mark.0)
+        .bind(old_to)
+        .bind(limit)
+        .fetch_one(tx.db())
+        .await?;
         if Seq(to) > noted_to(tx.db()).await? {
             note(&mut tx).await?;
         }

@@ -140,6 +140,56 @@ async fn a_sealed_value_moved_to_another_row_does_not_open_there() {
 }
 
 #[tokio::test]
+async fn a_change_of_the_key_walks_every_column_that_is_sealed() {
+    let disk = Disk::new();
+    disk.opened().await.store.close().await;
+    let sealed: Vec<String> = sqlx::query_scalar(
+        "select t.name || '.' || c.name from sqlite_schema t join pragma_table_info(t.name) c \
+         where t.type = 'table' and c.name like '%!_sealed' escape '!'",
+    )
+    .fetch_all(&mut disk.connect().await)
+    .await
+    .unwrap();
+    assert_eq!(SqliteStore::resealed_columns(), sealed.into_iter().collect());
+}
+
+#[tokio::test]
+async fn old_events_are_deleted_a_few_at_a_time() {
+    let store = Disk::new();
+    let store = store.opened().await.store;
+    let writer = store.begin_writer("node", 1).await.unwrap().id;
+    let group: Vec<_> = (1..=5).map(|seq| event(seq, "x")).collect();
+    store.append(writer, &group, Seq(0)).await.unwrap();
+    store.settle(writer, Seq(5)).await.unwrap();
+    store.forget_seen(i64::MAX, 100).await.unwrap();
+    let now_ms = 1_795_000_000_000;
+    for wanted in [2, 2, 1, 0] {
+        assert_eq!(store.delete_events(now_ms, 2).await, Ok(wanted));
+    }
+    let left: i64 =
+        sqlx::query_scalar("select (select count(*) from events) + (select count(*) from payloads)")
+            .fetch_one(&mut *store.reader().await.unwrap())
+            .await
+            .unwrap();
+    assert_eq!(left, 0);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_key_that_an_earlier_version_broke_off_begins_anew() {
+    let disk = Disk::new();
+    let store = disk.opened().await.store;
+    // That version told columns by their number, and knew one less.
+    sqlx::query("insert into meta (name, value) values ('resealed_to', $1)")
+        .bind(format!("{} 4 0", store.vault.key_id()))
+        .execute(&mut disk.connect().await)
+        .await
+        .unwrap();
+    assert_eq!(store.reseal(None).await.unwrap().column.0, 1);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn an_event_whose_payload_is_gone_or_spoilt_is_skipped_and_those_behind_it_are_read() {
     let disk = Disk::new();
     let store = disk.opened().await.store;

@@ -6,11 +6,15 @@ use sqlx::SqliteConnection;
 
 use super::SqliteStore;
 use crate::ids::{Seq, WriterId};
-use crate::store::Writer;
 use crate::store::fault::{Fault, no_writer};
+use crate::store::{StoreError, Writer};
 
 impl SqliteStore {
-    pub(super) async fn start_writer(&self, node: &str, now_ms: i64) -> Result<Writer, Fault> {
+    pub(super) async fn start_writer(&self, node: &str, now_ms: i64) -> Result<Writer, StoreError> {
+        self.told(self.register(node, now_ms)).await
+    }
+
+    async fn register(&self, node: &str, now_ms: i64) -> Result<Writer, Fault> {
         let mut tx = self.write_side.begin().await?;
         let (last, owed): (i64, Option<i64>) = sqlx::query_as(
             "select max(coalesce((select max(seq) from events), 0), coalesce((select max(settled_to) from writers), 0)), \

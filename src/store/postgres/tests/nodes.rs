@@ -67,6 +67,26 @@ async fn what_dead_nodes_left_undone_is_taken_over_by_the_next_start_and_by_one_
 }
 
 #[tokio::test]
+async fn a_node_whose_clock_is_far_ahead_of_the_databases_waits_until_it_is_not() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    let now_ms = crate::clock::Clock::start().now().wall_ms;
+    let hours = |hours: i64| now_ms + hours * 3_600_000;
+    let error = store.begin_writer("ahead", hours(25)).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Unavailable(text) if text.contains("clock is 25 hours ahead")),
+        "{error}"
+    );
+    let writers: i64 = sqlx::query_scalar("select count(*) from tautline.writers")
+        .fetch_one(&mut place.connect().await)
+        .await
+        .unwrap();
+    assert_eq!(writers, 0);
+    store.begin_writer("a little ahead", hours(23)).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_start_waits_for_the_session_of_a_killed_node_that_is_still_at_work() {
     let place = Place::new().await;
     let (one, two) = (place.opened().await.store, place.opened().await.store);

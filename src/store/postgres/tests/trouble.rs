@@ -1,6 +1,8 @@
 //! A server that is slow, busy, or somebody else's at the moment.
 
 use super::*;
+use crate::status::State;
+use crate::store::Transition;
 
 #[tokio::test]
 async fn an_append_waits_neither_for_readers_nor_for_changes_of_workspaces() {
@@ -33,6 +35,24 @@ async fn an_append_that_another_session_holds_up_is_cut_and_comes_through_later(
 }
 
 #[tokio::test]
+async fn a_start_has_the_time_that_a_long_backlog_takes() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    // Longer than anything else may take.
+    place
+        .connect()
+        .await
+        .execute(
+            "create function tautline.wait() returns trigger language plpgsql as 'begin perform pg_sleep(11); return new; end'; \
+             create trigger wait before insert on tautline.writers for each row execute function tautline.wait()",
+        )
+        .await
+        .unwrap();
+    store.begin_writer("node", 1).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_read_that_takes_too_long_is_cut() {
     let place = Place::new().await;
     let store = place.opened().await.store;
@@ -56,6 +76,66 @@ async fn a_caller_gone_in_the_middle_leaves_neither_a_lock_nor_half_a_write() {
         .await
         .unwrap();
     assert_eq!(half, 0);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_wait_for_another_maker_of_partitions_that_is_cut_leaves_a_session_that_writes() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    let writer = store.begin_writer("node", 1).await.unwrap().id;
+    let mut held = store.journal().await.unwrap();
+    held.db().execute("set lock_timeout = '50ms'").await.unwrap();
+    held.after(Ok(())).unwrap();
+    let mut other = place.connect().await;
+    other.execute(super::super::locks::BEGIN_PARTITIONS).await.unwrap();
+    let error = store.keep_house(THEN_MS).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("another session")), "{error}");
+    other.execute("rollback").await.unwrap();
+    store.keep_house(THEN_MS).await.unwrap();
+    let group = [event(first_at(THEN_MS).0, "a", "x")];
+    assert_eq!(store.append(writer, &group, Seq(0)).await, Ok(vec![Taken::Fresh]));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_session_whose_transaction_has_failed_is_not_used_again() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    let mut held = store.journal().await.unwrap();
+    held.db().execute("begin").await.unwrap();
+    held.db().execute("select 1 / 0").await.unwrap_err();
+    let error = held.db().execute("select 1").await.unwrap_err();
+    held.after(Err::<(), _>(error.into())).unwrap_err();
+    store.keep_house(THEN_MS).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn many_lines_of_history_cost_few_statements() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    // A database far away: each statement takes a while, and a batch must come through within ten seconds.
+    place
+        .connect()
+        .await
+        .execute(
+            "create function tautline.wait() returns trigger language plpgsql as 'begin perform pg_sleep(0.1); return null; end'; \
+             create trigger wait before insert or delete on tautline.transitions for each statement execute function tautline.wait()",
+        )
+        .await
+        .unwrap();
+    let change = |app| Transition {
+        app: AppId(app),
+        at_ms: 1,
+        from: State::Connected,
+        to: State::Ready,
+        code: None,
+        generation: None,
+    };
+    let lines: Vec<_> = (1..=256).map(change).collect();
+    store.record(&lines).await.unwrap();
+    assert_eq!(store.history(AppId(256), None, 10).await.unwrap(), [(1, change(256))]);
     store.close().await;
 }
 
