@@ -1,12 +1,14 @@
 //! The truth about a connection, in the words that the API, the log and the page share.
 
 pub mod feed;
+mod standing;
 mod trouble;
 
 use serde::Serialize;
 
 use crate::ids::{Generation, WorkspaceId};
 
+pub use self::standing::Standing;
 pub use self::trouble::Trouble;
 
 /// Where a connection is in its life. The names are those of Slack's own SDK, plus `failed`.

@@ -23,9 +23,9 @@ use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::slack::tls::client_config;
 use crate::slack::web::Outside;
 use crate::status::feed::Feed;
-use crate::status::{Command, Status, Trouble};
+use crate::status::{Command, Standing, Status, Trouble};
 use crate::store::{
-    Absent, Accounts, App as StoredApp, Caller, Change, Desired, OpenOptions, Order, Place, Put, Seat, Seats,
+    Absent, Accounts, App as StoredApp, Caller, Change, Desired, OpenOptions, Order, Place, Put, Seat,
     Secret, Store, StoreError, TokenHint, Transition, Webhooks, When, Workspace, WorkspaceSpec, Workspaces,
 };
 use crate::telemetry::Totals;
@@ -450,11 +450,10 @@ impl Workspaces for FakeStore {
         Ok(rows)
     }
 
-    async fn seats(&self) -> Result<Vec<Seats>, StoreError> {
+    async fn standings(&self) -> Result<Vec<(AppId, Standing)>, StoreError> {
         self.check()?;
         let rows = self.rows.lock().unwrap();
-        let one = |workspace: &Workspace| Seats { app: workspace.app, desired: workspace.desired, count: 1 };
-        Ok(rows.values().map(one).collect())
+        Ok(rows.values().map(|workspace| (workspace.app, workspace.standing())).collect())
     }
 
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError> {

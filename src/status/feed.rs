@@ -6,20 +6,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::{Health, Reason, State, Status};
-use crate::ids::AppId;
+use super::{Code, Health, Reason, Standing, State, Status};
+use crate::ids::{AppId, WorkspaceId};
 
-/// Changes that are held; some 300 KiB.
+/// Changes that are held; some 500 KiB.
 const HELD: usize = 4096;
 
 /// Something that changed. More kinds will come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
-    /// The state of an app's connection, or what is said of it.
+    /// The state of an app's connection, or what is said of it: to be judged for each of its workspaces.
     State(StateChange),
+    /// What is shown of one workspace, though its app's connection says what it said before.
+    Workspace(WorkspaceId, StateChange),
 }
 
-/// A connection's state changed, or its health, or why it is as it is.
+/// A state changed, or the health, or why it is as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateChange {
     /// Whose.
@@ -28,6 +30,10 @@ pub struct StateChange {
     pub at_ms: i64,
     /// From; the same where only health or reason changed.
     pub from: State,
+    /// The health before.
+    pub from_health: Health,
+    /// Why it was as it was before.
+    pub from_code: Option<Code>,
     /// To.
     pub to: State,
     /// Its health now.
@@ -37,17 +43,34 @@ pub struct StateChange {
 }
 
 impl StateChange {
-    /// What tells two statuses of an app apart, if anything that is told does.
+    /// What tells two statuses apart, if anything that is told does.
     pub fn between(app: AppId, before: &Status, after: &Status) -> Option<Self> {
-        let told = |status: &Status| (status.state, status.health, status.reason.map(|reason| reason.code));
-        (told(before) != told(after)).then_some(Self {
+        (before.gist() != after.gist()).then_some(Self {
             app,
             at_ms: after.since_ms,
             from: before.state,
+            from_health: before.health,
+            from_code: before.reason.map(|reason| reason.code),
             to: after.state,
             health: after.health,
             reason: after.reason,
         })
+    }
+
+    /// The same, as it is for one workspace of the app; none where nothing changes for it.
+    pub fn for_workspace(self, standing: &Standing, duplicates: &[WorkspaceId], now_ms: i64) -> Option<Self> {
+        let shown = |state, health, reason, standing: &Standing| {
+            let is_second = duplicates.contains(&standing.workspace);
+            let duplicates = is_second.then_some(standing.workspace).into_iter().collect();
+            let connection = Status { state, health, reason, duplicates, ..Status::off(self.at_ms) };
+            Status::of_workspace(Some(connection), standing, now_ms)
+        };
+        // What goes off by this very wish was on until now.
+        let goes_off = self.health == Health::Off && self.from_health != Health::Off;
+        let then = Standing { is_wanted: standing.is_wanted || goes_off, ..*standing };
+        let before = shown(self.from, self.from_health, self.from_code.map(Reason::from), &then);
+        let after = shown(self.to, self.health, self.reason, standing);
+        Self::between(self.app, &before, &after)
     }
 }
 
@@ -129,7 +152,7 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::Code;
+    use crate::status::Trouble;
 
     #[test]
     fn what_is_told_is_read_in_order_from_any_place_that_is_still_held() {
@@ -169,12 +192,42 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_change_of_the_app_is_one_of_a_workspace_only_where_something_else_is_shown_of_it() {
+        let at = |state, health| Status { state, health, ..Status::off(5) };
+        let [ready, lost] = [at(State::Ready, Health::Ok), at(State::Reconnecting, Health::Down)];
+        let change = StateChange::between(AppId(1), &lost, &ready).unwrap();
+        let well = Standing {
+            workspace: WorkspaceId(3),
+            is_wanted: true,
+            trouble: None,
+            limited_until_ms: None,
+            updated_ms: 1,
+        };
+        assert_eq!(change.for_workspace(&well, &[WorkspaceId(4)], 9), Some(change));
+        assert_eq!(change.for_workspace(&well, &[WorkspaceId(3)], 9), None, "the second of its team");
+        let trouble = Some(Trouble { code: Code::AppUninstalled, since_ms: 2 });
+        assert_eq!(change.for_workspace(&Standing { trouble, ..well }, &[], 9), None, "uninstalled");
+        let off = Standing { is_wanted: false, ..well };
+        assert_eq!(change.for_workspace(&off, &[], 9), None, "wanted off while others keep the app on");
+        let limited = Standing { limited_until_ms: Some(10), ..well };
+        let limited = change.for_workspace(&limited, &[], 9).unwrap();
+        assert_eq!(
+            (limited.health, limited.reason.map(|reason| reason.code)),
+            (Health::Degraded, Some(Code::AppRateLimited))
+        );
+        let going = StateChange::between(AppId(1), &ready, &at(State::Disconnecting, Health::Off)).unwrap();
+        assert_eq!(going.for_workspace(&off, &[], 9), Some(going), "the app goes off with it");
+    }
+
     fn news(app: i64) -> News {
         let off = Status::off(0);
         News::State(StateChange {
             app: AppId(app),
             at_ms: 0,
             from: off.state,
+            from_health: off.health,
+            from_code: None,
             to: off.state,
             health: off.health,
             reason: None,

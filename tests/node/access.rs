@@ -3,7 +3,9 @@
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use super::harness::{ADMIN_TOKEN, Node, PATIENCE, Stage};
+use tautline::simulator::{Outgoing, Template};
+
+use super::harness::{ADMIN_TOKEN, Node, PATIENCE, Stage, eventually};
 
 #[actix::test]
 async fn a_tenants_token_brings_its_workspace_online_and_sees_nothing_else() {
@@ -66,6 +68,53 @@ async fn a_stream_tells_each_state_on_the_way_and_ends_when_the_node_stops() {
     });
     let () = stopped;
     assert!(rest.ends_with("event: stream.end\ndata: {\"reason\":\"stopping\"}\n\n"), "{rest}");
+}
+
+#[actix::test]
+async fn the_stream_tells_of_one_workspace_what_its_app_s_connection_does_not_notice() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    known(&node, "acme").await;
+    let address = format!("http://{}/api/v1/stream", node.app.address());
+    let request = awc::Client::default().get(address).bearer_auth(ADMIN_TOKEN).timeout(PATIENCE);
+    let mut answer = request.send().await.expect("the node answers");
+    let template = Some(Template::AppUninstalled);
+    let event = Outgoing { template, team_id: Some(acme.team_id.clone()), ..Outgoing::default() };
+    stage.slack.send(&acme.app_id, event).unwrap();
+    let told = until_told(&mut answer, "failed").await;
+    assert_eq!((&told["workspace"], &told["previous"]), (&json!("acme"), &json!("ready")));
+    assert_eq!((&told["health"], &told["reason"]["code"]), (&json!("down"), &json!("app_uninstalled")));
+    let stats = node.get("/api/v1/stats").await.json();
+    assert_eq!(stats["workspaces"]["by_reason"], json!({"app_uninstalled": 1}));
+    // Wanted off and on mends it.
+    node.put("acme", &json!({ "desired": "disconnected" })).await;
+    until_told(&mut answer, "disconnected").await;
+    node.put("acme", &json!({ "desired": "connected" })).await;
+    until_told(&mut answer, "ready").await;
+    node.stop().await;
+}
+
+async fn known(node: &Node, name: &str) {
+    let known = async || (node.workspace(name).await["team_id"] != Value::Null).then_some(());
+    eventually("whose it is is known", known).await;
+}
+
+/// What the stream says when a workspace comes to this state.
+async fn until_told<S>(answer: &mut S, state: &str) -> Value
+where
+    S: futures_util::Stream<Item = Result<actix_web::web::Bytes, awc::error::PayloadError>> + Unpin,
+{
+    let mut text = String::new();
+    loop {
+        text.push_str(&chunk(answer).await.expect("the stream goes on"));
+        let mut lines =
+            text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok());
+        if let Some(told) = lines.rfind(|data: &Value| data["state"] == state) {
+            return told;
+        }
+    }
 }
 
 /// Has a token made; its text.

@@ -12,9 +12,9 @@ use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::client_config;
 use crate::slack::web::Outside;
-use crate::status::{Command, State, Trouble};
+use crate::status::{Command, Standing, State, Trouble};
 use crate::store::{
-    Desired, Order, Place, Put, Seats, StoreError, Transition, When, Workspace, WorkspaceSpec, Workspaces,
+    Desired, Order, Place, Put, StoreError, Transition, When, Workspace, WorkspaceSpec, Workspaces,
 };
 use crate::telemetry::Metrics;
 
@@ -229,7 +229,7 @@ impl Workspaces for Apps {
     async fn workspaces(&self, _: Order, _: Option<&Place>, _: u32) -> Result<Vec<Workspace>, StoreError> {
         unasked()
     }
-    async fn seats(&self) -> Result<Vec<Seats>, StoreError> {
+    async fn standings(&self) -> Result<Vec<(AppId, Standing)>, StoreError> {
         unasked()
     }
     async fn apps_after(&self, _: AppId, _: u32) -> Result<Vec<App>, StoreError> {

@@ -15,7 +15,7 @@ use super::super::moment::rfc3339;
 use super::{Filter, Seat};
 use crate::status::feed::{Feed, Head, News, Read, StateChange};
 use crate::status::{Health, Reason, State};
-use crate::store::StoreError;
+use crate::store::{StoreError, Workspace};
 
 /// Changes that are sent together at most.
 const AT_ONCE: usize = 64;
@@ -159,12 +159,19 @@ impl Reader {
         let store = self.access.store();
         let mut text = String::new();
         for (place, news) in news {
-            let News::State(change) = news;
-            let seated = store.seated(change.app).await?;
-            let wanted = seated.iter().filter(|one| self.filter.wants(&one.name, &one.labels));
-            let mut events = wanted.peekable();
-            while let Some(workspace) = events.next() {
-                if events.peek().is_none() {
+            let (News::State(StateChange { app, .. }) | News::Workspace(_, StateChange { app, .. })) = news;
+            let mut seated = store.seated(app).await?;
+            seated.retain(|one| self.filter.wants(&one.name, &one.labels));
+            let duplicates = self.access.status(app).map(|status| status.duplicates).unwrap_or_default();
+            let now_ms = self.access.now_ms();
+            let for_one = |workspace: &Workspace| match news {
+                News::State(change) => change.for_workspace(&workspace.standing(), &duplicates, now_ms),
+                News::Workspace(id, change) => (id == workspace.id).then_some(change),
+            };
+            let changes = seated.iter().filter_map(|workspace| Some((workspace, for_one(workspace)?)));
+            let mut changes = changes.peekable();
+            while let Some((workspace, change)) = changes.next() {
+                if changes.peek().is_none() {
                     let _written = writeln!(text, "id: {}", self.seat.0.id(place));
                 }
                 let app_id = workspace.slack_app_id.as_deref();

@@ -15,7 +15,7 @@ use super::MAX_STREAMS;
 use crate::ids::{AppId, WorkspaceName};
 use crate::secret::AppToken;
 use crate::status::feed::{News, StateChange};
-use crate::status::{Code, Health, State};
+use crate::status::{Code, Health, State, Trouble};
 use crate::store::{Caller, Desired, Label, NewToken, Role, Secret, TokenDigest, When, WorkspaceSpec};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +35,32 @@ async fn a_change_of_state_comes_to_each_workspace_of_the_app_with_its_reason() 
         "reason": crate::status::Reason::from(Code::TokenRevoked), "at": "1970-01-01T00:00:05.000Z",
     });
     assert_eq!((first.data, &second.data["workspace"]), (expected, &json!("acme-emea")));
+}
+
+#[actix_web::test]
+async fn what_is_shown_of_a_workspace_is_what_the_stream_says_of_it() {
+    let node = furnished().await;
+    let store = node.real_store();
+    let acme = store.workspace(&WorkspaceName::parse("acme").unwrap()).await.unwrap().unwrap();
+    let trouble = Trouble { code: Code::AppUninstalled, since_ms: 3 };
+    assert!(store.note_trouble(acme.id, trouble).await.unwrap());
+    let mut stream = open(&node, TOKEN, "", None).await;
+    stream.event().await;
+    let News::State(change) = failed(1) else { unreachable!() };
+    let ready = StateChange {
+        from: State::Reconnecting,
+        to: State::Ready,
+        health: Health::Ok,
+        reason: None,
+        ..change
+    };
+    node.feed.tell(News::State(ready));
+    let event = stream.event().await;
+    assert_eq!(event.data["workspace"], "acme-emea", "acme has failed, and its app's return changes nothing");
+    assert!(event.id.is_some_and(|id| id.ends_with("-1")), "the last event of a change bears its id");
+    node.feed.tell(News::Workspace(acme.id, change));
+    let event = stream.event().await;
+    assert_eq!((&event.data["workspace"], &event.data["state"]), (&json!("acme"), &json!("failed")));
 }
 
 #[actix_web::test]
@@ -171,6 +197,8 @@ fn failed(app: i64) -> News {
         app: AppId(app),
         at_ms: 5_000,
         from: State::Ready,
+        from_health: Health::Ok,
+        from_code: None,
         to: State::Failed,
         health: Health::Down,
         reason: Some(Code::TokenRevoked.into()),

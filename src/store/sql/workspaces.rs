@@ -1,17 +1,18 @@
 //! Workspaces: what users register, list and remove.
 
 use super::audit;
-use super::rows::{WorkspaceRow, bot_place, desired, select_workspaces};
+use super::rows::{StandingRow, WorkspaceRow, bot_place, select_workspaces};
 use super::seating::{retire_if_empty, seat};
 use super::trouble::forgive;
 use super::{Backend, Connection, json_rows};
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::BotToken;
+use crate::status::Standing;
 use crate::store::fault::Fault;
 use crate::store::vault::Vault;
 use crate::store::{
-    Action, By, Caller, Change, Changes, Deed, Desired, Label, Order, Place, Put, Seats, Secret, StoreError,
-    When, Workspace, WorkspaceSpec,
+    Action, By, Caller, Change, Changes, Deed, Desired, Label, Order, Place, Put, Secret, StoreError, When,
+    Workspace, WorkspaceSpec,
 };
 
 /// One page of workspaces: where it begins, and in which order.
@@ -63,16 +64,14 @@ impl Backend {
         rows.into_iter().map(WorkspaceRow::into_workspace).collect()
     }
 
-    pub(super) async fn count_seats(&self) -> Result<Vec<Seats>, Fault> {
-        let rows: Vec<(i64, String, i64)> = sqlx::query_as(
-            "select app_id, desired, count(*) from workspaces where deleted_at is null group by app_id, desired",
+    pub(super) async fn list_standings(&self) -> Result<Vec<(AppId, Standing)>, Fault> {
+        let rows: Vec<StandingRow> = sqlx::query_as(
+            "select app_id, id, desired, trouble, trouble_at, limited_until, updated_at from workspaces \
+             where deleted_at is null",
         )
         .fetch_all(&mut *self.reader().await?)
         .await?;
-        let seats = rows.into_iter().map(|(app, wanted, count)| {
-            Ok(Seats { app: AppId(app), desired: desired(&wanted)?, count: count.unsigned_abs() })
-        });
-        seats.collect()
+        rows.into_iter().map(StandingRow::into_standing).collect()
     }
 
     pub(super) async fn list_seated(&self, app: AppId) -> Result<Vec<Workspace>, Fault> {
