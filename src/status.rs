@@ -234,7 +234,7 @@ codes! {
     PlannedRefresh "planned_refresh" Node Node "The socket nears the end of its time; its successor opens early." "Nothing.";
     AppMismatch "app_mismatch" Node Customer "The token belongs to another Slack app than this workspace's." "Put the app-level token of the right app in place.";
     DuplicateInstallation "duplicate_installation" Node Operator "The same app and team are registered twice." "Remove one of the two workspaces.";
-    Crashed "crashed" Node Operator "The connection crashed again and again." "Look at the log, report the bug, then connect.";
+    Crashed "crashed" Node Operator "The connection crashed. It is started again, unless it has crashed five times within ten minutes." "Look at the log and report the bug; where it has failed, connect.";
     TokenUnreadable "token_unreadable" Node Operator "The stored token cannot be opened with this node's key." "Give the node the key the token was sealed with, or put the token in place again.";
     // What hurts, or may, while events flow.
     ForeignSockets "foreign_sockets" Slack Operator "Slack counts more sockets for the app than this node holds, so some of its events go elsewhere." "Stop whatever else connects with this app's tokens; sockets that died unseen are released by Slack within hours.";
