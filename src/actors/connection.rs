@@ -173,7 +173,15 @@ impl Connection {
             }
             Action::Changed { from, to, code, generation } => {
                 let at_ms = self.shared.clock.now().wall_ms;
-                self.shared.tell_history(Transition { app: self.id, at_ms, from, to, code, generation });
+                self.shared.tell_history(Transition {
+                    app: self.id,
+                    workspace: None,
+                    at_ms,
+                    from,
+                    to,
+                    code,
+                    generation,
+                });
                 announce(&self.app, from, to, code);
             }
         }

@@ -156,6 +156,7 @@ impl Node {
 
         let (history, lines) = mpsc::channel(4096);
         inner.spawn(keep_history(Arc::clone(&store) as Arc<dyn Workspaces>, lines));
+        let lines_of_workspaces = history.clone();
         let pacer = Pacer::new(clock, opens);
         inner.spawn(Arc::clone(&pacer).keep_time());
         let shared = Arc::new(Shared {
@@ -177,6 +178,7 @@ impl Node {
             directory: Arc::clone(&directory),
             clock,
             poster,
+            history: lines_of_workspaces,
         });
         let supervisor = {
             let directory = Arc::clone(&directory);

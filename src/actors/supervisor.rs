@@ -317,7 +317,15 @@ impl Handler<Died> for Supervisor {
         };
         if let Some((from, to)) = child.entry.publish_crash(next_attempt_ms, now) {
             let (at_ms, code) = (now.wall_ms, Some(Code::Crashed));
-            self.shared.tell_history(Transition { app, at_ms, from, to, code, generation: None });
+            self.shared.tell_history(Transition {
+                app,
+                workspace: None,
+                at_ms,
+                from,
+                to,
+                code,
+                generation: None,
+            });
         }
         match verdict {
             Verdict::Restart(pause) => {

@@ -262,6 +262,8 @@ pub struct Seat {
 pub struct Transition {
     /// Whose.
     pub app: AppId,
+    /// Of which workspace on it alone; none where it is of the app's connection.
+    pub workspace: Option<WorkspaceId>,
     /// When, milliseconds since 1970.
     pub at_ms: i64,
     /// From.

@@ -88,6 +88,13 @@ async fn the_stream_tells_of_one_workspace_what_its_app_s_connection_does_not_no
     assert_eq!((&told["health"], &told["reason"]["code"]), (&json!("down"), &json!("app_uninstalled")));
     let stats = node.get("/api/v1/stats").await.json();
     assert_eq!(stats["workspaces"]["by_reason"], json!({"app_uninstalled": 1}));
+    eventually("the timeline has it", async || {
+        let timeline = node.get("/api/v1/workspaces/acme/timeline").await.json();
+        let newest = &timeline["data"][0];
+        let codes = (newest["from"] == "ready", newest["to"] == "failed", &newest["reason"]["code"]);
+        (codes == (true, true, &json!("app_uninstalled"))).then_some(())
+    })
+    .await;
     // Wanted off and on mends it.
     node.put("acme", &json!({ "desired": "disconnected" })).await;
     until_told(&mut answer, "disconnected").await;

@@ -375,11 +375,13 @@ impl Node {
     pub(crate) async fn history(&self, name: &str) -> Vec<(String, Option<String>)> {
         let app = self.app_of(name).await;
         let mut db = self.reader().await;
-        let changes = sqlx::query_as("select to_state, code from transitions where app_id = $1 order by n")
-            .bind(app.0)
-            .fetch_all(&mut db)
-            .await
-            .expect("the history can be read");
+        let changes = sqlx::query_as(
+            "select to_state, code from transitions where app_id = $1 and workspace_id is null order by n",
+        )
+        .bind(app.0)
+        .fetch_all(&mut db)
+        .await
+        .expect("the history can be read");
         db.close().await.expect("the reader closes");
         changes
     }

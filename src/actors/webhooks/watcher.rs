@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
 use super::notice;
@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::ids::{AppId, WorkspaceId};
 use crate::machine::notice::{Action, Input, Notices, Seen, Timing, Topic};
 use crate::status::{Code, Standing, Status};
-use crate::store::{NewNotice, Order, Remember, Store, StoreError, Workspace};
+use crate::store::{NewNotice, Order, Remember, Store, StoreError, Transition, Workspace};
 
 /// Between looks at a store that does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -34,6 +34,7 @@ struct Watcher {
     directory: Arc<Directory>,
     clock: Clock,
     bell: Arc<watch::Sender<u64>>,
+    history: mpsc::Sender<Transition>,
     rules: Notices,
     /// What the rules need of each stored workspace: there may be thousands, for as long as the node lives.
     rows: BTreeMap<(AppId, WorkspaceId), Standing>,
@@ -65,6 +66,7 @@ pub(super) async fn run(
     directory: Arc<Directory>,
     clock: Clock,
     bell: Arc<watch::Sender<u64>>,
+    history: mpsc::Sender<Transition>,
 ) {
     let memory = loop {
         match store.memory().await {
@@ -81,6 +83,7 @@ pub(super) async fn run(
         directory,
         clock,
         bell,
+        history,
         rules,
         rows: BTreeMap::new(),
         seats: BTreeMap::new(),

@@ -20,8 +20,8 @@ impl Backend {
         let mut tx = self.begin().await?;
         for transition in transitions {
             sqlx::query(
-                "insert into transitions (app_id, n, at, from_state, to_state, code, generation) \
-                 select $1, coalesce(max(n), 0) + 1, $2, $3, $4, $5, $6 from transitions where app_id = $1",
+                "insert into transitions (app_id, n, at, from_state, to_state, code, generation, workspace_id) \
+                 select $1, coalesce(max(n), 0) + 1, $2, $3, $4, $5, $6, $7 from transitions where app_id = $1",
             )
             .bind(transition.app.0)
             .bind(transition.at_ms)
@@ -29,6 +29,7 @@ impl Backend {
             .bind(transition.to.as_str())
             .bind(transition.code.map(Code::as_str))
             .bind(transition.generation.map(|generation| generation.0.cast_signed()))
+            .bind(transition.workspace.map(|workspace| workspace.0))
             .execute(tx.db())
             .await?;
         }
@@ -54,7 +55,7 @@ impl Backend {
     ) -> Result<Vec<(i64, Transition)>, Fault> {
         let mut db = self.reader().await?;
         let rows: Vec<TransitionRow> = sqlx::query_as(
-            "select n, app_id, at, from_state, to_state, code, generation from transitions \
+            "select n, app_id, at, from_state, to_state, code, generation, workspace_id from transitions \
              where app_id = $1 and n < $2 order by n desc limit $3",
         )
         .bind(app.0)

@@ -168,6 +168,7 @@ pub(super) struct TransitionRow {
     to_state: String,
     code: Option<String>,
     generation: Option<i64>,
+    workspace_id: Option<i64>,
 }
 
 impl TransitionRow {
@@ -175,6 +176,7 @@ impl TransitionRow {
     pub(super) fn into_transition(self) -> Result<(i64, Transition), Fault> {
         let transition = Transition {
             app: AppId(self.app_id),
+            workspace: self.workspace_id.map(WorkspaceId),
             at_ms: self.at,
             from: state(&self.from_state)?,
             to: state(&self.to_state)?,

@@ -7,6 +7,7 @@ use super::Watcher;
 use crate::ids::{AppId, WorkspaceId};
 use crate::status::feed::{News, StateChange};
 use crate::status::{Health, Standing, Status};
+use crate::store::Transition;
 
 impl Watcher {
     /// Tells what is shown of each of an app's workspaces otherwise than by these rows of before. Of none where nothing was known: the
@@ -72,5 +73,11 @@ impl Watcher {
     fn tell(&self, app: AppId, workspace: WorkspaceId, was: &Status, is: &Status, now_ms: i64) {
         let Some(change) = StateChange::between(app, was, is) else { return };
         self.directory.feed().tell(News::Workspace(workspace, StateChange { at_ms: now_ms, ..change }));
+        let (from, to, code) = (change.from, change.to, change.reason.map(|reason| reason.code));
+        let workspace = Some(workspace);
+        let line = Transition { app, workspace, at_ms: now_ms, from, to, code, generation: None };
+        if self.history.try_send(line).is_err() {
+            tracing::debug!("the history lost a line: the database is slow or gone");
+        }
     }
 }
