@@ -114,6 +114,10 @@ impl Reader {
                 Read::Gone { missed, .. } => {
                     return Some(self.end("stream.cut", &json!({ "reason": "too_slow", "missed": missed })));
                 }
+                // A feed that is never silent keeps nobody on who is not let in any more.
+                Read::News(news) if !news.is_empty() && !self.is_let_in().await => {
+                    return Some(self.end("stream.cut", &json!({ "reason": "token" })));
+                }
                 Read::News(news) if !news.is_empty() => match self.tell(news).await {
                     Ok(text) if text.is_empty() => {}
                     Ok(text) => {
@@ -139,11 +143,8 @@ impl Reader {
         if tokio::time::timeout(LOOK, self.head.changed()).await.is_ok() {
             return None;
         }
-        if let Some(token) = self.access.caller().token {
-            let (accounts, now_ms) = (self.access.accounts(), self.access.now_ms());
-            if !self.door.keyring.still_holds(token, &*accounts, now_ms).await {
-                return Some(self.end("stream.cut", &json!({ "reason": "token" })));
-            }
+        if !self.is_let_in().await {
+            return Some(self.end("stream.cut", &json!({ "reason": "token" })));
         }
         self.silent_looks += 1;
         if self.silent_looks < LOOKS_A_BEAT {
@@ -152,6 +153,13 @@ impl Reader {
         self.silent_looks = 0;
         // An id without data is kept by clients and shown to nobody: who saw none of the last changes need not read them again.
         Some(format!(": beat\nid: {}\n\n", self.seat.0.id(self.place - 1)).into())
+    }
+
+    /// May its bearer still read? Asked of what is held in memory, which a revocation on this node empties.
+    async fn is_let_in(&self) -> bool {
+        let Some(token) = self.access.caller().token else { return true };
+        let (accounts, now_ms) = (self.access.accounts(), self.access.now_ms());
+        self.door.keyring.still_holds(token, &*accounts, now_ms).await
     }
 
     /// Changes as events for the workspaces that the caller sees and wants.

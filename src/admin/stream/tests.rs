@@ -148,6 +148,27 @@ async fn a_token_that_is_revoked_loses_its_stream() {
 }
 
 #[actix_web::test]
+async fn a_token_that_is_revoked_loses_its_stream_also_where_there_is_always_something_to_say() {
+    let node = furnished().await;
+    let text = token(&node, Role::Viewer, None).await;
+    let mut stream = open(&node, &text, "", None).await;
+    stream.event().await;
+    let id = node.accounts().tokens(None, 1).await.unwrap()[0].id;
+    node.accounts().revoke_token(id, &Caller::admin("root"), 1).await.unwrap();
+    let told = async {
+        loop {
+            node.feed.tell(failed(2));
+            let event = stream.event().await;
+            if event.kind != "workspace.state" {
+                return event;
+            }
+        }
+    };
+    let cut = tokio::time::timeout(PATIENCE, told).await.expect("the stream ends");
+    assert_eq!((cut.kind.as_str(), &cut.data["reason"]), ("stream.cut", &json!("token")));
+}
+
+#[actix_web::test]
 async fn a_database_that_is_away_cuts_the_stream_before_anything_is_lost() {
     let node = furnished().await;
     let mut stream = open(&node, TOKEN, "", None).await;
