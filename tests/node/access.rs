@@ -21,6 +21,8 @@ async fn a_tenants_token_brings_its_workspace_online_and_sees_nothing_else() {
     body["labels"] = json!({"tenant": "42"});
     assert_eq!(node.ask("PUT", path, Some(&theirs), Some(&body)).await.status, 201);
     node.ready("acme").await;
+    let check = node.ask("POST", "/api/v1/workspaces/check", Some(&theirs), Some(&acme.body())).await;
+    assert_eq!((check.status, &check.json()["app_id"]), (200, &json!(acme.app_id)), "{check:?}");
     let list = node.ask("GET", "/api/v1/workspaces", Some(&theirs), None).await.json();
     let ids: Vec<_> = list["data"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
     assert_eq!(ids, ["acme"]);

@@ -118,11 +118,14 @@ impl Workspaces for OnBehalf {
         }
     }
 
+    /// With the seats alone that the caller sees.
     async fn slack_app(&self, slack_app_id: &str) -> Result<Option<App>, StoreError> {
-        match self.caller.scope {
-            None => self.store.slack_app(slack_app_id).await,
-            Some(_) => Self::not_for_callers(),
+        let Some(mut app) = self.store.slack_app(slack_app_id).await? else { return Ok(None) };
+        if self.caller.scope.is_some() {
+            let seen = self.seated(app.id).await?;
+            app.seats.retain(|seat| seen.iter().any(|one| one.id == seat.workspace));
         }
+        Ok(Some(app).filter(|app| !app.seats.is_empty()))
     }
 
     async fn app(&self, id: AppId) -> Result<Option<App>, StoreError> {
