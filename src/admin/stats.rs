@@ -118,6 +118,7 @@ mod tests {
 
     use super::super::testing::{FakeNode, ask};
     use super::*;
+    use crate::ids::WorkspaceId;
     use crate::status::{Code, Trouble};
     use crate::store::Desired;
 
@@ -159,8 +160,8 @@ mod tests {
         let trouble = Trouble { code: Code::AppUninstalled, since_ms: 1 };
         node.store.change("a", |workspace| workspace.trouble = Some(trouble));
         node.store.change("b", |workspace| workspace.desired = Desired::Disconnected);
-        let mut duplicates = Vec::new();
-        node.store.change("c", |workspace| duplicates.push(workspace.id));
+        let duplicates = vec![WorkspaceId(7)];
+        node.store.change("c", |workspace| workspace.id = WorkspaceId(7));
         let ready = Status { state: State::Ready, health: Health::Ok, duplicates, ..Status::off(0) };
         node.statuses.lock().unwrap().insert(AppId(1), ready);
         let stats = ask(&node, TestRequest::get().uri("/api/v1/stats")).await.json();

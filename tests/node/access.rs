@@ -23,6 +23,16 @@ async fn a_tenants_token_brings_its_workspace_online_and_sees_nothing_else() {
     node.ready("acme").await;
     let check = node.ask("POST", "/api/v1/workspaces/check", Some(&theirs), Some(&acme.body())).await;
     assert_eq!((check.status, &check.json()["app_id"]), (200, &json!(acme.app_id)), "{check:?}");
+    let lines = "id,app_token,label.tenant\nglobex,xapp-new,42\nnew,xapp-new,43\nmine,xapp-new,42\n";
+    for query in ["?dry_run=true", ""] {
+        let path = format!("/api/v1/workspaces/import{query}");
+        let told = node.post_text(&path, &theirs, "text/csv", lines.to_owned()).await.json();
+        let outcomes: Vec<_> =
+            told["lines"].as_array().unwrap().iter().map(|line| line["code"].clone()).collect();
+        assert_eq!(outcomes, [json!("not_found"), json!("forbidden"), Value::Null], "{query}: {told}");
+        assert_eq!(told["lines"][2]["outcome"], "created");
+    }
+    assert_eq!(node.delete("mine").await.status, 204);
     let list = node.ask("GET", "/api/v1/workspaces", Some(&theirs), None).await.json();
     let ids: Vec<_> = list["data"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
     assert_eq!(ids, ["acme"]);

@@ -319,9 +319,9 @@ impl Node {
     }
 
     /// `POST` of a text.
-    pub(crate) async fn post_text(&self, path: &str, kind: &str, text: String) -> Answer {
+    pub(crate) async fn post_text(&self, path: &str, token: &str, kind: &str, text: String) -> Answer {
         let address = format!("http://{}{path}", self.app.address());
-        let request = self.http.post(address).timeout(PATIENCE).bearer_auth(ADMIN_TOKEN);
+        let request = self.http.post(address).timeout(PATIENCE).bearer_auth(token);
         let request = request.insert_header(("content-type", kind));
         Answer::of(request.send_body(text).await.expect("the admin API answers")).await
     }

@@ -98,7 +98,9 @@ impl Backend {
         let mut tx = self.begin().await?;
         let before = find(tx.db(), name).await?;
         let labels = labels_by_key(&spec.labels);
-        stays_in_scope(by, name, before.as_ref(), &labels)?;
+        if let Some(by) = by {
+            by.stays_in_scope(name, before.as_ref(), &labels)?;
+        }
         when.check(before.as_ref())?;
         let seating =
             seat(tx.db(), &self.vault, before.as_ref().map(|before| before.app), &spec.app_token, now_ms)
@@ -217,25 +219,6 @@ impl Backend {
 fn is_seen(by: Option<&Caller>, workspace: &Workspace) -> bool {
     let scope = by.and_then(|by| by.scope.as_ref());
     scope.is_none_or(|scope| scope.is_in(&workspace.labels))
-}
-
-/// Whoever sees one label's workspaces alone neither takes somebody else's nor lets go of their own.
-fn stays_in_scope(
-    by: Option<&Caller>,
-    name: &WorkspaceName,
-    before: Option<&Workspace>,
-    labels: &[(String, String)],
-) -> Result<(), StoreError> {
-    let Some(scope) = by.and_then(|by| by.scope.as_ref()) else { return Ok(()) };
-    if before.is_some_and(|before| !is_seen(by, before)) {
-        return Err(StoreError::Absent(format!("there is no workspace '{name}'")));
-    }
-    if !scope.is_in(labels) {
-        return Err(StoreError::Forbidden(format!(
-            "this token sees workspaces with the label {scope} alone, so '{name}' must bear it: send it among the labels"
-        )));
-    }
-    Ok(())
 }
 
 async fn find(db: &mut Connection, name: &WorkspaceName) -> Result<Option<Workspace>, Fault> {
