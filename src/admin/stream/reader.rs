@@ -86,7 +86,7 @@ impl Reader {
 
     /// Goes to where the client was; what it has to be told if that cannot be.
     fn go_back(&mut self, id: &str) -> Option<Value> {
-        let last = self.seat.0.place(id).filter(|last| *last < self.place);
+        let last = self.seat.streams.place(id).filter(|last| *last < self.place);
         let place = last.map_or(1, |last| last + 1);
         let (missed, oldest) = match self.feed.read(place, 1) {
             Read::News(_) => (0, place),
@@ -152,7 +152,7 @@ impl Reader {
         }
         self.silent_looks = 0;
         // An id without data is kept by clients and shown to nobody: who saw none of the last changes need not read them again.
-        Some(format!(": beat\nid: {}\n\n", self.seat.0.id(self.place - 1)).into())
+        Some(format!(": beat\nid: {}\n\n", self.seat.streams.id(self.place - 1)).into())
     }
 
     /// May its bearer still read? Asked of what is held in memory, which a revocation on this node empties.
@@ -180,7 +180,7 @@ impl Reader {
             let mut changes = changes.peekable();
             while let Some((workspace, change)) = changes.next() {
                 if changes.peek().is_none() {
-                    let _written = writeln!(text, "id: {}", self.seat.0.id(place));
+                    let _written = writeln!(text, "id: {}", self.seat.streams.id(place));
                 }
                 let app_id = workspace.slack_app_id.as_deref();
                 text.push_str(&event("workspace.state", &state(workspace.name.as_str(), app_id, &change)));
@@ -198,7 +198,7 @@ impl Reader {
 
     /// An event that says where the stream is.
     fn event(&self, kind: &str, data: &Value) -> String {
-        format!("id: {}\n{}", self.seat.0.id(self.place - 1), event(kind, data))
+        format!("id: {}\n{}", self.seat.streams.id(self.place - 1), event(kind, data))
     }
 }
 

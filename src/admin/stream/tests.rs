@@ -193,6 +193,32 @@ async fn a_node_serves_so_many_streams_and_one_that_ends_makes_room() {
     api.open(TOKEN, "", None).await;
 }
 
+#[actix_web::test]
+async fn one_token_has_its_share_of_the_streams_and_all_of_them_together_leave_some_to_admins() {
+    let node = furnished().await;
+    let api = Api::new(&node).await;
+    let tokens = [
+        token(&node, Role::Viewer, Some("tenant:42")).await,
+        token(&node, Role::Viewer, None).await,
+        token(&node, Role::Operator, None).await,
+        token(&node, Role::Operator, None).await,
+    ];
+    let (mut open, mut served) = (Vec::new(), Vec::new());
+    for text in &tokens {
+        let before = open.len();
+        loop {
+            let answer = api.answer(text, "", None).await;
+            if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+                break;
+            }
+            open.push(answer);
+        }
+        served.push(open.len() - before);
+    }
+    assert_eq!(served, [16, 16, 16, 8]);
+    api.open(TOKEN, "", None).await;
+}
+
 /// App 1 with acme (tenant 42) and acme-emea (no label), app 2 with globex (tenant 43).
 async fn furnished() -> Arc<FakeNode> {
     let node = FakeNode::real().await;
