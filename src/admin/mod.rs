@@ -210,12 +210,13 @@ pub fn service(
     }
 }
 
-/// The metrics alone, without a token: for an address that only the scraper reaches.
+/// The metrics and the probes, without a token: for an address that only the scraper and the orchestrator reach.
 fn metrics_service(node: Arc<dyn Node>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
     move |config| {
         let all = web::scope("")
             .wrap(from_fn(request_id::stamp))
             .app_data(Data::<dyn Node>::from(Arc::clone(&node)))
+            .configure(probes::routes)
             .service(
                 web::scope("/metrics")
                     .configure(metrics::routes)
