@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::{Code, Health, Reason, Standing, State, Status};
+use crate::clock::Clock;
 use crate::ids::{AppId, WorkspaceId};
 
 /// Changes that are held; some 500 KiB.
@@ -74,6 +75,17 @@ impl StateChange {
     }
 }
 
+/// A change as it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its place.
+    pub place: u64,
+    /// When it was told, milliseconds since 1970: a state may be as it is for longer.
+    pub at_ms: i64,
+    /// What.
+    pub news: News,
+}
+
 /// How far the feed is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -86,8 +98,8 @@ pub struct Head {
 /// What there is to read from a place on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// These, each with its place; none where there is nothing new.
-    News(Vec<(u64, News)>),
+    /// These; none where there is nothing new.
+    News(Vec<Told>),
     /// What stood there is gone.
     Gone {
         /// How many changes.
@@ -100,13 +112,15 @@ pub enum Read {
 /// The ring.
 #[derive(Debug)]
 pub struct Feed {
-    held: Mutex<VecDeque<News>>,
+    held: Mutex<VecDeque<(i64, News)>>,
     head: watch::Sender<Head>,
+    clock: Clock,
 }
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { held: Mutex::default(), head: watch::Sender::new(Head { next: 1, is_over: false }) }
+        let head = watch::Sender::new(Head { next: 1, is_over: false });
+        Self { held: Mutex::default(), head, clock: Clock::start() }
     }
 }
 
@@ -117,7 +131,7 @@ impl Feed {
         if held.len() >= HELD {
             held.pop_front();
         }
-        held.push_back(news);
+        held.push_back((self.clock.now().wall_ms, news));
         // While it is held, so that places and changes keep step.
         self.head.send_modify(|head| head.next += 1);
     }
@@ -141,10 +155,11 @@ impl Feed {
             return Read::Gone { missed: oldest - place, oldest };
         };
         let later = held.iter().copied().skip(usize::try_from(skip).unwrap_or(usize::MAX));
-        Read::News((place..).zip(later).take(limit).collect())
+        let told = (place..).zip(later).map(|(place, (at_ms, news))| Told { place, at_ms, news });
+        Read::News(told.take(limit).collect())
     }
 
-    fn held(&self) -> MutexGuard<'_, VecDeque<News>> {
+    fn held(&self) -> MutexGuard<'_, VecDeque<(i64, News)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -157,13 +172,13 @@ mod tests {
     #[test]
     fn what_is_told_is_read_in_order_from_any_place_that_is_still_held() {
         let feed = Feed::default();
-        assert_eq!(feed.read(1, 10), Read::News(vec![]));
+        assert_eq!(read(&feed, 1, 10), []);
         for app in 1..=3 {
             feed.tell(news(app));
         }
-        assert_eq!(feed.read(1, 2), Read::News(vec![(1, news(1)), (2, news(2))]));
-        assert_eq!(feed.read(3, 2), Read::News(vec![(3, news(3))]));
-        assert_eq!(feed.read(4, 2), Read::News(vec![]));
+        assert_eq!(read(&feed, 1, 2), [(1, news(1)), (2, news(2))]);
+        assert_eq!(read(&feed, 3, 2), [(3, news(3))]);
+        assert_eq!(read(&feed, 4, 2), []);
         assert_eq!(feed.head().borrow().next, 4);
     }
 
@@ -175,7 +190,7 @@ mod tests {
             feed.tell(news(app));
         }
         assert_eq!(feed.read(1, 1), Read::Gone { missed: 5, oldest: 6 });
-        assert_eq!(feed.read(6, 1), Read::News(vec![(6, news(6))]));
+        assert_eq!(read(&feed, 6, 1), [(6, news(6))]);
     }
 
     #[test]
@@ -218,6 +233,11 @@ mod tests {
         );
         let going = StateChange::between(AppId(1), &ready, &at(State::Disconnecting, Health::Off)).unwrap();
         assert_eq!(going.for_workspace(&off, &[], 9), Some(going), "the app goes off with it");
+    }
+
+    fn read(feed: &Feed, place: u64, limit: usize) -> Vec<(u64, News)> {
+        let Read::News(told) = feed.read(place, limit) else { panic!("{place} is gone") };
+        told.into_iter().map(|told| (told.place, told.news)).collect()
     }
 
     fn news(app: i64) -> News {

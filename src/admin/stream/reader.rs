@@ -13,7 +13,7 @@ use super::super::access::Access;
 use super::super::auth::Door;
 use super::super::moment::rfc3339;
 use super::{Filter, Seat};
-use crate::status::feed::{Feed, Head, News, Read, StateChange};
+use crate::status::feed::{Feed, Head, News, Read, StateChange, Told};
 use crate::status::{Health, Reason, State};
 use crate::store::{StoreError, Workspace};
 
@@ -163,13 +163,14 @@ impl Reader {
     }
 
     /// Changes as events for the workspaces that the caller sees and wants.
-    async fn tell(&mut self, news: Vec<(u64, News)>) -> Result<String, StoreError> {
+    async fn tell(&mut self, news: Vec<Told>) -> Result<String, StoreError> {
         let store = self.access.store();
         let mut text = String::new();
-        for (place, news) in news {
+        for Told { place, at_ms, news } in news {
             let (News::State(StateChange { app, .. }) | News::Workspace(_, StateChange { app, .. })) = news;
             let mut seated = store.seated(app).await?;
-            seated.retain(|one| self.filter.wants(&one.name, &one.labels));
+            // What was told before a workspace came is of others on its app, or of another's time on it.
+            seated.retain(|one| one.created_ms <= at_ms && self.filter.wants(&one.name, &one.labels));
             let duplicates = self.access.status(app).map(|status| status.duplicates).unwrap_or_default();
             let now_ms = self.access.now_ms();
             let for_one = |workspace: &Workspace| match news {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::super::testing::{FakeNode, TOKEN};
 use super::super::{AdminToken, Node, service};
 use super::MAX_STREAMS;
+use crate::clock::Clock;
 use crate::ids::{AppId, WorkspaceName};
 use crate::secret::AppToken;
 use crate::status::feed::{News, StateChange};
@@ -109,6 +110,22 @@ async fn who_comes_back_goes_on_behind_the_last_event_they_saw() {
     stream.event().await;
     let skipped = stream.event().await;
     assert_eq!(skipped.data, json!({"reason": "too_old", "missed": 5003 - 4096 - 2}));
+}
+
+#[actix_web::test]
+async fn what_was_told_before_a_workspace_came_is_not_told_of_it() {
+    let node = furnished().await;
+    node.feed.tell(failed(1));
+    let later = Clock::start().now().wall_ms + 1_000;
+    put(&node, "newcomer", "A1", None, later).await;
+    let mut stream = open(&node, TOKEN, "", Some("00000000-0")).await;
+    let mut of = Vec::new();
+    node.feed.tell(failed(2));
+    while of.last() != Some(&json!("globex")) {
+        let event = stream.event().await;
+        of.extend(event.data.get("workspace").cloned());
+    }
+    assert_eq!(of, ["acme", "acme-emea", "globex"]);
 }
 
 #[actix_web::test]
@@ -225,18 +242,22 @@ async fn furnished() -> Arc<FakeNode> {
     for (name, app, tenant) in
         [("acme", "A1", Some("42")), ("globex", "A2", Some("43")), ("acme-emea", "A1", None)]
     {
-        let spec = WorkspaceSpec {
-            title: None,
-            desired: Desired::Connected,
-            links: 1,
-            labels: tenant.map(|tenant| ("tenant".to_owned(), tenant.to_owned())).into_iter().collect(),
-            app_token: Secret::Set(AppToken::parse(&format!("xapp-{app}")).unwrap()),
-            bot_token: Secret::Keep,
-        };
-        let name = WorkspaceName::parse(name).unwrap();
-        node.real_store().put_workspace(&name, &spec, When::Always, 1).await.unwrap();
+        put(&node, name, app, tenant, 1).await;
     }
     node
+}
+
+async fn put(node: &FakeNode, name: &str, app: &str, tenant: Option<&str>, now_ms: i64) {
+    let spec = WorkspaceSpec {
+        title: None,
+        desired: Desired::Connected,
+        links: 1,
+        labels: tenant.map(|tenant| ("tenant".to_owned(), tenant.to_owned())).into_iter().collect(),
+        app_token: Secret::Set(AppToken::parse(&format!("xapp-{app}")).unwrap()),
+        bot_token: Secret::Keep,
+    };
+    let name = WorkspaceName::parse(name).unwrap();
+    node.real_store().put_workspace(&name, &spec, When::Always, now_ms).await.unwrap();
 }
 
 fn failed(app: i64) -> News {
