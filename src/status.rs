@@ -240,6 +240,7 @@ codes! {
     ForeignSockets "foreign_sockets" Slack Operator "Slack counts more sockets for the app than this node holds, so some of its events go elsewhere." "Stop whatever else connects with this app's tokens; sockets that died unseen are released by Slack within hours.";
     Quiet "quiet" Node Customer "Far fewer events come than this app has had at any time of the last days." "Nothing, if less is happening; else look at the app's event subscriptions and at the channels it is in.";
     SlowPong "slow_pong" Network Operator "Slack's answers to pings take more than two seconds, so acks may come too late." "Check this node's network and load.";
+    JournalStuck "journal_stuck" Node Operator "This node's database takes no writes: what comes is not kept, and nothing is acked that has to be kept first." "Look at /readyz?verbose and the log; give the database room, or bring it back.";
     // Somebody's wish.
     OperatorConnect "connect" Operator Operator "Somebody asked for the connection." "Nothing.";
     OperatorDisconnect "disconnect" Operator Operator "Somebody asked to be disconnected." "Connect when it is wanted again.";

@@ -122,7 +122,8 @@ impl admin::Node for Inside {
     }
 
     fn status(&self, app: AppId) -> Option<Status> {
-        Some(self.directory.get(app)?.status().borrow().clone())
+        let status = self.directory.get(app)?.status().borrow().clone();
+        Some(if self.check_journal().is_ok() { status } else { status.with_stuck_journal() })
     }
 
     fn feed(&self) -> Arc<Feed> {

@@ -59,6 +59,21 @@ impl Status {
         status
     }
 
+    /// The same while the node keeps nothing of what comes, which is worse than any other warning.
+    #[must_use]
+    pub fn with_stuck_journal(mut self) -> Self {
+        match self.health {
+            Health::Off => return self,
+            Health::Down => {}
+            Health::Ok | Health::Degraded => {
+                self.health = Health::Degraded;
+                self.reason = Some(Code::JournalStuck.into());
+            }
+        }
+        self.warnings.insert(0, Code::JournalStuck);
+        self
+    }
+
     /// What a client branches on: where this differs, something has changed.
     pub fn gist(&self) -> (State, Health, Option<Code>) {
         (self.state, self.health, self.reason.map(|reason| reason.code))
@@ -165,6 +180,18 @@ mod tests {
         }
         let closing = at(State::Disconnecting);
         assert_eq!(Status::of_workspace(Some(closing.clone()), &off, 0), closing);
+    }
+
+    #[test]
+    fn nothing_is_well_while_the_node_keeps_nothing() {
+        for (state, gist) in [
+            (State::Ready, (State::Ready, Health::Degraded, Some(Code::JournalStuck))),
+            (State::Failed, (State::Failed, Health::Down, Some(Code::InvalidAuth))),
+        ] {
+            let shown = at(state).with_stuck_journal();
+            assert_eq!((shown.gist(), shown.warnings), (gist, vec![Code::JournalStuck]));
+        }
+        assert_eq!(at(State::Disconnected).with_stuck_journal(), at(State::Disconnected));
     }
 
     #[test]
