@@ -155,7 +155,7 @@ pub struct Check {
 /// What an app's connection has counted since this process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Envelopes accepted for the first time.
+    /// Envelopes accepted for the first time. One that the journal has not seen yet counts until it turns out to be a repeat.
     pub events: u64,
     /// Envelopes that Slack had sent before.
     pub duplicates: u64,

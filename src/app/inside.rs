@@ -134,9 +134,11 @@ impl admin::Node for Inside {
         let Some(entry) = self.directory.get(app) else { return Counters::default() };
         let counters = &entry.counters;
         let last = counters.last_event_ms.load(Ordering::Relaxed);
+        // Of what was taken in; whether it came before is known when the journal has seen it.
+        let duplicates = counters.duplicates.load(Ordering::Relaxed);
         Counters {
-            events: counters.events.load(Ordering::Relaxed),
-            duplicates: counters.duplicates.load(Ordering::Relaxed),
+            events: counters.events.load(Ordering::Relaxed).saturating_sub(duplicates),
+            duplicates,
             acks: counters.acks.load(Ordering::Relaxed),
             reconnects: counters.reconnects.load(Ordering::Relaxed),
             last_event_ms: (last != 0).then_some(last),
