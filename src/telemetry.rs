@@ -53,11 +53,14 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = EnvFilter::try_new(filter).map_err(|error| TelemetryError::Filter(error.to_string()))?;
-    // Which threads a server starts is nobody's news, unless somebody asks.
-    let filter = match "actix_server=warn".parse() {
-        Ok(quieter) => filter.add_directive(quieter),
-        Err(_) => filter,
-    };
+    // Which threads a server starts is nobody's news, unless somebody asks. That somebody sends what is no HTTP is none at all:
+    // actix-http says each at ERROR, and whoever reaches the address could fill the log.
+    let filter = ["actix_server=warn", "actix_http::h1=off"].into_iter().fold(filter, |filter, quieter| {
+        match quieter.parse() {
+            Ok(quieter) => filter.add_directive(quieter),
+            Err(_) => filter,
+        }
+    });
     // A cap of its own, since in a filter the longer target wins over any directive of ours.
     let filter = filter.and(filter_fn(may_be_said));
     let layer = fmt::layer().with_ansi(colours).with_writer(to);
@@ -103,6 +106,19 @@ mod tests {
             assert!(!written.contains("payload"), "{written}");
             assert_eq!(written.matches("wanted").count(), 2, "{written}");
         }
+    }
+
+    #[test]
+    fn what_is_no_http_makes_nobody_s_log_longer() {
+        let written = Written::default();
+        let to = written.clone();
+        let log = lines("info", LogFormat::Json, false, move || to.clone()).unwrap();
+        tracing::subscriber::with_default(log, || {
+            tracing::error!(target: "actix_http::h1::dispatcher", "stream error: request parse error");
+            tracing::error!("wanted");
+        });
+        let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert!(written.contains("wanted") && !written.contains("parse error"), "{written}");
     }
 
     #[derive(Clone, Default)]

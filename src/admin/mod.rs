@@ -3,8 +3,8 @@
 //! It asks the node through [`Node`] and knows no actor: what a request wants is written to the store, and the node is told
 //! that something changed. [`service`] is the whole of it for one `App`; [`bind`] puts it on an address.
 //!
-//! Invariant: every answer bears an `X-Request-Id`, every error is an RFC 9457 problem, and nothing below `/api/v1` is reached
-//! without a token that may: `auth/rights.rs` says which.
+//! Invariant: every answer to a request that can be read bears an `X-Request-Id`, every error is an RFC 9457 problem, and nothing below
+//! `/api/v1` is reached without a token that may: `auth/rights.rs` says which.
 
 mod access;
 mod apps;
