@@ -135,7 +135,7 @@ impl Settings {
             listen,
             allow_plaintext,
             metrics_listen: layers.take("metrics_listen", parse::ADDRESS, parse::address)?,
-            admin_token: layers.take("admin_token", parse::HEADER, parse::header)?,
+            admin_token: layers.take("admin_token", parse::ADMIN_TOKEN, parse::admin_token)?,
             key: key(&layers)?,
             slack_api_url: layers.need("slack_api_url", parse::API_URL, parse::api_url)?,
             extra_ca_file: layers.take("extra_ca_file", parse::PATH, parse::path)?,

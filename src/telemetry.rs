@@ -55,12 +55,13 @@ where
     let filter = EnvFilter::try_new(filter).map_err(|error| TelemetryError::Filter(error.to_string()))?;
     // Which threads a server starts is nobody's news, unless somebody asks. That somebody sends what is no HTTP is none at all:
     // actix-http says each at ERROR, and whoever reaches the address could fill the log.
-    let filter = ["actix_server=warn", "actix_http::h1=off"].into_iter().fold(filter, |filter, quieter| {
-        match quieter.parse() {
+    let filter =
+        ["actix_server=warn", "actix_http::h1=off"].into_iter().fold(filter, |filter, quieter| match quieter
+            .parse()
+        {
             Ok(quieter) => filter.add_directive(quieter),
             Err(_) => filter,
-        }
-    });
+        });
     // A cap of its own, since in a filter the longer target wins over any directive of ours.
     let filter = filter.and(filter_fn(may_be_said));
     let layer = fmt::layer().with_ansi(colours).with_writer(to);
