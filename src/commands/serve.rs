@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Failure;
 use super::settings::{Flags, options};
 use crate::app::{App, End};
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::files::OpenFiles;
 use crate::telemetry::start_log;
 
@@ -26,6 +26,7 @@ impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = self.flags.load()?;
         start_log(&settings.log, settings.log_format).map_err(Failure::setup)?;
+        doubt(&settings);
         OpenFiles::raise();
         actix_rt::System::new().block_on(serve(settings))
     }
@@ -69,6 +70,20 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         None => Err(Failure::Broken(
             "stopped in time, but not all was done; the next start goes on with it".into(),
         )),
+    }
+}
+
+/// Says what was given and has no effect.
+fn doubt(settings: &Settings) {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for variable in config::unknown_variables(names) {
+        tracing::warn!(
+            variable,
+            "there is no such setting, so it has no effect; config.default.toml has them all"
+        );
+    }
+    if settings.slack_bot_token.is_some() && settings.slack_app_token.is_none() {
+        tracing::warn!("SLACK_BOT_TOKEN has no effect without SLACK_APP_TOKEN");
     }
 }
 

@@ -104,6 +104,13 @@ fn an_admin_token_that_is_found_by_guessing_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn a_variable_that_looks_like_a_setting_and_is_none_is_found() {
+    let given = ["PATH", "TAUTLINE_LNKS", "TAUTLINE_LINKS", "TAUTLINE_NODE", "TAUTLINE_ACKS", "LINKS"];
+    let unknown = unknown_variables(given.into_iter().map(str::to_owned));
+    assert_eq!(unknown, ["TAUTLINE_ACKS", "TAUTLINE_LNKS"]);
+}
+
+#[test]
 fn without_a_journal_nothing_is_acked_as_stored() {
     let settings = load(&[("TAUTLINE_JOURNAL", "off"), ("TAUTLINE_ACK", "stored")], None, &[]).unwrap();
     assert_eq!(settings.ack, Ack::Unkept);
