@@ -23,7 +23,7 @@ impl Watcher {
         for (id, row) in self.of_app(app) {
             let was = match before.get(&id) {
                 // The connection goes on or off with it, and says so.
-                Some(was) if is_turned && was.is_wanted != row.is_wanted => continue,
+                was if is_turned && was.is_none_or(|was| was.is_wanted != row.is_wanted) => continue,
                 Some(was) => Status::of_workspace(connection.clone(), was, now_ms),
                 None => Status { health: Health::Down, ..Status::off(row.updated_ms) },
             };
