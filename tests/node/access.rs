@@ -95,7 +95,7 @@ async fn the_stream_tells_of_one_workspace_what_its_app_s_connection_does_not_no
     let template = Some(Template::AppUninstalled);
     let event = Outgoing { template, team_id: Some(acme.team_id.clone()), ..Outgoing::default() };
     stage.slack.send(&acme.app_id, event).unwrap();
-    let told = until_told(&mut answer, "failed").await;
+    let told = until_told(&mut answer, |data| data["state"] == "failed").await;
     assert_eq!((&told["workspace"], &told["previous"]), (&json!("acme"), &json!("ready")));
     assert_eq!((&told["health"], &told["reason"]["code"]), (&json!("down"), &json!("app_uninstalled")));
     let stats = node.get("/api/v1/stats").await.json();
@@ -109,9 +109,40 @@ async fn the_stream_tells_of_one_workspace_what_its_app_s_connection_does_not_no
     .await;
     // Wanted off and on mends it.
     node.put("acme", &json!({ "desired": "disconnected" })).await;
-    until_told(&mut answer, "disconnected").await;
+    until_told(&mut answer, |data| data["state"] == "disconnected").await;
     node.put("acme", &json!({ "desired": "connected" })).await;
-    until_told(&mut answer, "ready").await;
+    until_told(&mut answer, |data| data["state"] == "ready").await;
+    node.stop().await;
+}
+
+#[actix::test]
+async fn the_stream_tells_of_a_workspace_that_is_held_back_or_wanted_off_beside_others_of_its_app() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    known(&node, "acme").await;
+    let address = format!("http://{}/api/v1/stream", node.app.address());
+    let request = awc::Client::default().get(address).bearer_auth(ADMIN_TOKEN).timeout(PATIENCE);
+    let mut answer = request.send().await.expect("the node answers");
+    assert_eq!(node.put("beta", &json!({ "app_token": acme.app_token })).await.status, 201);
+    until_told(&mut answer, |data| data["workspace"] == "beta" && data["state"] == "ready").await;
+    let template = Some(Template::AppRateLimited);
+    let event = Outgoing { template, team_id: Some(acme.team_id.clone()), ..Outgoing::default() };
+    stage.slack.send(&acme.app_id, event).unwrap();
+    let told = until_told(&mut answer, |data| data["health"] == "degraded").await;
+    assert_eq!(
+        (&told["workspace"], &told["state"], &told["reason"]["code"]),
+        (&json!("acme"), &json!("ready"), &json!("app_rate_limited"))
+    );
+    assert_eq!(node.put("beta", &json!({ "desired": "disconnected" })).await.status, 200);
+    let told = until_told(&mut answer, |data| data["health"] == "off").await;
+    assert_eq!(
+        (&told["workspace"], &told["state"], &told["previous"]),
+        (&json!("beta"), &json!("disconnected"), &json!("ready"))
+    );
+    assert_eq!(node.workspace("beta").await["health"], "off");
+    node.assert_always_ready("acme").await;
     node.stop().await;
 }
 
@@ -120,8 +151,8 @@ async fn known(node: &Node, name: &str) {
     eventually("whose it is is known", known).await;
 }
 
-/// What the stream says when a workspace comes to this state.
-async fn until_told<S>(answer: &mut S, state: &str) -> Value
+/// The last of what the stream says that is meant.
+async fn until_told<S>(answer: &mut S, is_meant: impl Fn(&Value) -> bool) -> Value
 where
     S: futures_util::Stream<Item = Result<actix_web::web::Bytes, awc::error::PayloadError>> + Unpin,
 {
@@ -130,7 +161,7 @@ where
         text.push_str(&chunk(answer).await.expect("the stream goes on"));
         let mut lines =
             text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok());
-        if let Some(told) = lines.rfind(|data: &Value| data["state"] == state) {
+        if let Some(told) = lines.rfind(&is_meant) {
             return told;
         }
     }
