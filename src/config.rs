@@ -24,6 +24,10 @@ pub const DEFAULTS: &str = include_str!("../config.default.toml");
 /// The file that is read when none is named and it is there.
 pub const FILE: &str = "tautline.toml";
 
+/// Beginnings of variables that are no settings: the command line's, and those of the scripts that test.
+const ELSEWHERE: [&str; 5] =
+    ["TAUTLINE_NODE", "TAUTLINE_TEST_", "TAUTLINE_PEERS_", "TAUTLINE_POSTGRES_BIN", "TAUTLINE_STRACE"];
+
 /// Where settings come from, but for the defaults.
 pub struct Sources<'a> {
     /// A settings file. It must be there.
@@ -137,7 +141,7 @@ impl Settings {
             listen,
             allow_plaintext,
             metrics_listen: layers.take("metrics_listen", parse::ADDRESS, parse::address)?,
-            admin_token: layers.take("admin_token", parse::HEADER, parse::header)?,
+            admin_token: layers.take("admin_token", parse::ADMIN_TOKEN, parse::admin_token)?,
             key: key(&layers)?,
             slack_api_url: layers.need("slack_api_url", parse::API_URL, parse::api_url)?,
             extra_ca_file: layers.take("extra_ca_file", parse::PATH, parse::path)?,
@@ -160,6 +164,17 @@ impl Settings {
 /// Looks a variable of the process up. What is no Unicode is carried on, so that it is found wrong rather than absent.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// Of these variables, those that look like settings and are none: mistyped, most likely.
+pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    let is_known = |name: &String| {
+        layers::KEYS.iter().any(|(_, variables)| variables.contains(&name.as_str()))
+            || ELSEWHERE.iter().any(|known| name.starts_with(known))
+    };
+    let mut unknown: Vec<_> = names.filter(|name| name.starts_with("TAUTLINE_") && !is_known(name)).collect();
+    unknown.sort_unstable();
+    unknown
 }
 
 /// The settings file of the place where the node starts, if there is one.

@@ -97,7 +97,7 @@ impl AppToken {
     /// The token, if `text` may be one.
     pub fn parse(text: &str) -> Result<Self, BadToken> {
         well_formed(text)?;
-        if !text.starts_with("xapp-") {
+        if text.strip_prefix("xapp-").is_none_or(str::is_empty) {
             return Err(BadToken::NotAppLevel);
         }
         Ok(Self(text.into()))
@@ -130,7 +130,8 @@ impl BotToken {
     /// The token, if `text` may be one. Rotating ones start with `xoxe.`.
     pub fn parse(text: &str) -> Result<Self, BadToken> {
         well_formed(text)?;
-        if !text.starts_with("xoxb-") && !text.starts_with("xoxe.xoxb-") {
+        let rest = text.strip_prefix("xoxe.").unwrap_or(text).strip_prefix("xoxb-");
+        if rest.is_none_or(str::is_empty) {
             return Err(BadToken::NotBot);
         }
         Ok(Self(text.into()))
@@ -170,6 +171,10 @@ mod tests {
     fn a_token_of_another_kind_is_told_so_and_never_shown() {
         assert_eq!(AppToken::parse("xoxb-1-2-abc").unwrap_err(), BadToken::NotAppLevel);
         assert_eq!(BotToken::parse("xapp-1-A1-2-abc").unwrap_err(), BadToken::NotBot);
+        assert_eq!(AppToken::parse("xapp-").unwrap_err(), BadToken::NotAppLevel);
+        for nothing in ["xoxb-", "xoxe.xoxb-", "xoxe."] {
+            assert_eq!(BotToken::parse(nothing).unwrap_err(), BadToken::NotBot, "{nothing}");
+        }
         assert_eq!(AppToken::parse("xapp-1 2").unwrap_err(), BadToken::Malformed);
         assert_eq!(AppToken::parse("xapp-1\n").unwrap_err(), BadToken::Malformed);
         let token = AppToken::parse("xapp-1-A0123-456-deadbeef").unwrap();

@@ -1,12 +1,14 @@
 //! The truth about a connection, in the words that the API, the log and the page share.
 
 pub mod feed;
+mod standing;
 mod trouble;
 
 use serde::Serialize;
 
 use crate::ids::{Generation, WorkspaceId};
 
+pub use self::standing::Standing;
 pub use self::trouble::Trouble;
 
 /// Where a connection is in its life. The names are those of Slack's own SDK, plus `failed`.
@@ -232,12 +234,13 @@ codes! {
     PlannedRefresh "planned_refresh" Node Node "The socket nears the end of its time; its successor opens early." "Nothing.";
     AppMismatch "app_mismatch" Node Customer "The token belongs to another Slack app than this workspace's." "Put the app-level token of the right app in place.";
     DuplicateInstallation "duplicate_installation" Node Operator "The same app and team are registered twice." "Remove one of the two workspaces.";
-    Crashed "crashed" Node Operator "The connection crashed again and again." "Look at the log, report the bug, then connect.";
+    Crashed "crashed" Node Operator "The connection crashed. It is started again, unless it has crashed five times within ten minutes." "Look at the log and report the bug; where it has failed, connect.";
     TokenUnreadable "token_unreadable" Node Operator "The stored token cannot be opened with this node's key." "Give the node the key the token was sealed with, or put the token in place again.";
     // What hurts, or may, while events flow.
     ForeignSockets "foreign_sockets" Slack Operator "Slack counts more sockets for the app than this node holds, so some of its events go elsewhere." "Stop whatever else connects with this app's tokens; sockets that died unseen are released by Slack within hours.";
     Quiet "quiet" Node Customer "Far fewer events come than this app has had at any time of the last days." "Nothing, if less is happening; else look at the app's event subscriptions and at the channels it is in.";
     SlowPong "slow_pong" Network Operator "Slack's answers to pings take more than two seconds, so acks may come too late." "Check this node's network and load.";
+    JournalStuck "journal_stuck" Node Operator "This node's database takes no writes: what comes is not kept, and nothing is acked that has to be kept first." "Look at /readyz?verbose and the log; give the database room, or bring it back.";
     // Somebody's wish.
     OperatorConnect "connect" Operator Operator "Somebody asked for the connection." "Nothing.";
     OperatorDisconnect "disconnect" Operator Operator "Somebody asked to be disconnected." "Connect when it is wanted again.";
@@ -339,8 +342,6 @@ pub struct Status {
     pub duplicates: Vec<WorkspaceId>,
     /// Workspaces of the app of whose bot token Slack was asked in vain, and is asked again.
     pub unidentified: Vec<WorkspaceId>,
-    /// Workspaces of the app that are wanted off while others keep it on line.
-    pub unwanted: Vec<WorkspaceId>,
 }
 
 impl Status {
@@ -358,7 +359,6 @@ impl Status {
             slack_app_id: None,
             duplicates: Vec::new(),
             unidentified: Vec::new(),
-            unwanted: Vec::new(),
         }
     }
 }

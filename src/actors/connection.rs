@@ -182,13 +182,7 @@ impl Connection {
 
     fn publish(&self) {
         let (duplicates, unidentified) = (self.second_seats.clone(), self.inquiries.open());
-        let unwanted = if self.app.desired == Desired::Connected { self.wanted_off() } else { Vec::new() };
-        self.entry.publish(Status { duplicates, unidentified, unwanted, ..self.machine.status() });
-    }
-
-    fn wanted_off(&self) -> Vec<WorkspaceId> {
-        let off = self.app.seats.iter().filter(|seat| seat.desired == Desired::Disconnected);
-        off.map(|seat| seat.workspace).collect()
+        self.entry.publish(Status { duplicates, unidentified, ..self.machine.status() });
     }
 
     fn act(&mut self, action: Action, ctx: &mut Context<Self>) {
@@ -214,7 +208,15 @@ impl Connection {
             }
             Action::Changed { from, to, code, generation } => {
                 let at_ms = self.shared.clock.now().wall_ms;
-                self.shared.tell_history(Transition { app: self.id, at_ms, from, to, code, generation });
+                self.shared.tell_history(Transition {
+                    app: self.id,
+                    workspace: None,
+                    at_ms,
+                    from,
+                    to,
+                    code,
+                    generation,
+                });
                 self.announce(from, to, code, generation);
             }
         }

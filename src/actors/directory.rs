@@ -68,24 +68,26 @@ impl Entry {
         self.changes.mark(self.app, What::Rows);
     }
 
-    /// Publishes the end of a connection that nobody starts again.
-    pub(super) fn publish_failure(&self, code: Code, now: Now) {
-        let mut change = None;
-        self.status.send_modify(|status| {
-            let failed = Status {
-                state: State::Failed,
-                health: Health::Down,
-                since_ms: now.wall_ms,
-                reason: Some(code.into()),
-                next_attempt_ms: None,
-                links: Vec::new(),
-                ..status.clone()
-            };
-            change = StateChange::between(self.app, status, &failed);
-            *status = failed;
+    /// Publishes the end of a connection that crashed, by whether it is started again, and when (milliseconds since 1970). The states
+    /// before and after, where they differ.
+    pub(super) fn publish_crash(&self, next_attempt_ms: Option<i64>, now: Now) -> Option<(State, State)> {
+        let last = self.status.borrow().clone();
+        let from = last.state;
+        let state = match next_attempt_ms {
+            Some(_) if last.health == Health::Off => State::Disconnected,
+            Some(_) => State::Reconnecting,
+            None => State::Failed,
+        };
+        let since_ms = if from == state { last.since_ms } else { now.wall_ms };
+        let links = Vec::new();
+        self.publish(if state == State::Disconnected {
+            Status { state, since_ms, links, ..last }
+        } else {
+            let reason = Some(Code::Crashed.into());
+            let warnings = Vec::new();
+            Status { state, health: Health::Down, since_ms, reason, next_attempt_ms, links, warnings, ..last }
         });
-        self.tell(change);
-        self.changes.mark(self.app, What::Status);
+        (from != state).then_some((from, state))
     }
 
     fn tell(&self, change: Option<StateChange>) {

@@ -170,6 +170,7 @@ mod tests {
             name: WorkspaceName::parse(name).unwrap(),
             team_id: None,
             enterprise_id: None,
+            desired: Desired::Connected,
             bot_ms: None,
             trouble: None,
         };

@@ -174,6 +174,7 @@ impl Node {
             let store = Arc::clone(&store) as Arc<dyn Inbox>;
             inner.spawn(retention::run(store, keep, clock, Arc::clone(&metrics)));
         }
+        let lines_of_workspaces = history.clone();
         let pacer = Pacer::new(clock, opens);
         inner.spawn(Arc::clone(&pacer).keep_time());
         let shared = Arc::new(Shared {
@@ -197,6 +198,7 @@ impl Node {
             clock,
             poster,
             metrics,
+            history: lines_of_workspaces,
         });
         let known = Arc::clone(&directory);
         let supervisor =

@@ -18,7 +18,7 @@ use crate::files::OpenFiles;
 use crate::ids::AppId;
 use crate::machine::intensity::{Intensity, Verdict};
 use crate::status::Code;
-use crate::store::{App, Desired, StoreError};
+use crate::store::{App, Desired, StoreError, Transition};
 
 /// A crashed actor's links have so long to end before its successor starts: 2.5 s for verdicts, 1 s to close, and a little.
 const LINKS_END: Duration = Duration::from_secs(4);
@@ -343,7 +343,25 @@ impl Handler<Died> for Supervisor {
             return;
         }
         child.life = Life::Over;
-        match child.intensity.crashed(self.shared.clock.now()) {
+        let now = self.shared.clock.now();
+        let verdict = child.intensity.crashed(now);
+        let next_attempt_ms = match verdict {
+            Verdict::Restart(pause) => Some(now.after(pause).wall_ms),
+            Verdict::GiveUp => None,
+        };
+        if let Some((from, to)) = child.entry.publish_crash(next_attempt_ms, now) {
+            let (at_ms, code) = (now.wall_ms, Some(Code::Crashed));
+            self.shared.tell_history(Transition {
+                app,
+                workspace: None,
+                at_ms,
+                from,
+                to,
+                code,
+                generation: None,
+            });
+        }
+        match verdict {
             Verdict::Restart(pause) => {
                 say!(
                     error,
@@ -370,7 +388,6 @@ impl Handler<Died> for Supervisor {
                     self.directory.names().app(app),
                     "the connection crashed too often; it stays down until somebody connects it"
                 );
-                child.entry.publish_failure(Code::Crashed, self.shared.clock.now());
             }
         }
     }

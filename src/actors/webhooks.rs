@@ -10,13 +10,13 @@ mod watcher;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 pub use self::address::is_public;
 pub use self::post::{PostError, Poster};
 use super::directory::Directory;
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::store::{Store, Transition};
 use crate::telemetry::Metrics;
 
 /// What it is made of.
@@ -26,6 +26,8 @@ pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) poster: Poster,
     pub(super) metrics: Arc<Metrics>,
+    /// Where what became of a workspace is written down.
+    pub(super) history: mpsc::Sender<Transition>,
 }
 
 /// The tasks that tell, on a thread of their own.
@@ -42,8 +44,8 @@ impl Telling {
         let arbiter = Arbiter::new();
         let bell = Arc::new(watch::Sender::new(0));
         let stop = watch::Sender::new(false);
-        let Parts { store, directory, clock, poster, metrics } = parts;
-        let watching = watcher::run(Arc::clone(&store), directory, clock, Arc::clone(&bell));
+        let Parts { store, directory, clock, poster, metrics, history } = parts;
+        let watching = watcher::run(Arc::clone(&store), directory, clock, Arc::clone(&bell), history);
         let mut stopped = stop.subscribe();
         arbiter.spawn(async move {
             tokio::select! {

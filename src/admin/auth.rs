@@ -156,7 +156,7 @@ async fn identify(request: &ServiceRequest) -> Result<Caller, Problem> {
 async fn permit(request: &ServiceRequest, caller: &Caller, node: &dyn Node) -> Result<(), Problem> {
     let Right { role, reach } = rights::of(request.method(), request.path());
     if caller.role < role {
-        let detail = format!("this takes the role {role}; '{}' is a {}", caller.name, caller.role);
+        let detail = format!("this takes the role {role}; '{}' has the role {}", caller.name, caller.role);
         return Err(Problem::new(Code::Forbidden, detail));
     }
     let Some(scope) = &caller.scope else { return Ok(()) };

@@ -1,12 +1,15 @@
 //! Bodies, read field by field so that every error names its field and none repeats a value: a value may be a
 //! token in the wrong place.
 
+mod names;
+
 use std::time::Duration;
 
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpMessage, HttpRequest};
 use serde_json::{Map, Value};
 
+use self::names::Twice;
 use super::problem::{Code, FieldError, Problem};
 use super::query::presentable;
 use crate::secret::BadToken;
@@ -51,6 +54,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     let Value::Object(map) = value else {
         return Err(Problem::new(Code::InvalidRequest, "the body must be a JSON object"));
     };
+    if let Ok(Twice(Some(name))) = serde_json::from_slice(bytes) {
+        return Err(Problem::field(Code::InvalidFields, &presentable(&name), "comes twice; send it once"));
+    }
     Ok(map)
 }
 

@@ -3,8 +3,8 @@
 //! It asks the node through [`Node`] and knows no actor: what a request wants is written to the store, and the node is told
 //! that something changed. [`service`] is the whole of it for one `App`; [`bind`] puts it on an address.
 //!
-//! Invariant: every answer bears an `X-Request-Id`, every error is an RFC 9457 problem, and nothing below `/api/v1` is reached
-//! without a token that may: `auth/rights.rs` says which.
+//! Invariant: every answer to a request that can be read bears an `X-Request-Id`, every error is an RFC 9457 problem, and nothing below
+//! `/api/v1` is reached without a token that may: `auth/rights.rs` says which.
 
 mod access;
 mod apps;
@@ -159,7 +159,7 @@ pub struct Check {
 /// What an app's connection has counted since this process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Envelopes accepted for the first time.
+    /// Envelopes accepted for the first time. One that the journal has not seen yet counts until it turns out to be a repeat.
     pub events: u64,
     /// Envelopes that Slack had sent before.
     pub duplicates: u64,
@@ -217,12 +217,13 @@ pub fn service(
     }
 }
 
-/// The metrics alone, without a token: for an address that only the scraper reaches.
+/// The metrics and the probes, without a token: for an address that only the scraper and the orchestrator reach.
 fn metrics_service(node: Arc<dyn Node>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
     move |config| {
         let all = web::scope("")
             .wrap(from_fn(request_id::stamp))
             .app_data(Data::<dyn Node>::from(Arc::clone(&node)))
+            .configure(probes::routes)
             .service(
                 web::scope("/metrics")
                     .configure(metrics::routes)

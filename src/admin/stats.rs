@@ -12,7 +12,6 @@ use super::access::Access;
 use super::moment::rfc3339;
 use super::problem::{Problem, wrong_method};
 use super::query;
-use super::workspaces::view::idle;
 use crate::ids::AppId;
 use crate::status::{Health, LinkState, State, Status};
 use crate::telemetry::Totals;
@@ -54,7 +53,7 @@ struct NodeOut {
 
 async fn read(request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
-    let seats = node.store().seats().await?;
+    let standings = node.store().standings().await?;
     let mut workspaces = WorkspacesOut {
         total: 0,
         by_state: State::ALL.iter().map(|state| (state.as_str(), 0)).collect(),
@@ -62,16 +61,15 @@ async fn read(request: HttpRequest, node: Access) -> Result<HttpResponse, Proble
         by_warning: BTreeMap::new(),
         by_reason: BTreeMap::new(),
     };
-    let mut statuses: BTreeMap<AppId, Status> = BTreeMap::new();
-    for seats in seats {
-        let status = statuses
-            .entry(seats.app)
-            .or_insert_with(|| node.status(seats.app).unwrap_or_else(|| idle(seats.desired, 0)));
-        workspaces.count(status, seats.count);
+    let now_ms = node.now_ms();
+    let mut connections: BTreeMap<AppId, Option<Status>> = BTreeMap::new();
+    for (app, standing) in standings {
+        let connection = connections.entry(app).or_insert_with(|| node.status(app));
+        workspaces.count(&Status::of_workspace(connection.clone(), &standing, now_ms));
     }
     let names = ["opening", "live", "draining", "closing"];
     let mut sockets: BTreeMap<_, _> = names.into_iter().map(|name| (name, 0)).collect();
-    for link in statuses.values().flat_map(|status| &status.links) {
+    for link in connections.values().flatten().flat_map(|status| &status.links) {
         let name = match link.state {
             LinkState::Opening => "opening",
             LinkState::Live => "live",
@@ -83,14 +81,14 @@ async fn read(request: HttpRequest, node: Access) -> Result<HttpResponse, Proble
     let Facts { name, started_ms, database, ack } = node.facts();
     let told = StatsOut {
         workspaces,
-        apps: statuses.len(),
+        apps: connections.len(),
         sockets,
         events: node.totals(),
         node: NodeOut {
             name,
             version: env!("CARGO_PKG_VERSION"),
             started_at: rfc3339(started_ms),
-            uptime_seconds: node.now_ms().saturating_sub(started_ms).max(0).unsigned_abs() / 1000,
+            uptime_seconds: now_ms.saturating_sub(started_ms).max(0).unsigned_abs() / 1000,
             database,
             ack,
             default_links: node.default_links(),
@@ -100,15 +98,15 @@ async fn read(request: HttpRequest, node: Access) -> Result<HttpResponse, Proble
 }
 
 impl WorkspacesOut {
-    fn count(&mut self, status: &Status, seats: u64) {
-        self.total += seats;
-        *self.by_state.entry(status.state.as_str()).or_default() += seats;
-        *self.by_health.entry(status.health.as_str()).or_default() += seats;
+    fn count(&mut self, status: &Status) {
+        self.total += 1;
+        *self.by_state.entry(status.state.as_str()).or_default() += 1;
+        *self.by_health.entry(status.health.as_str()).or_default() += 1;
         for warning in &status.warnings {
-            *self.by_warning.entry(warning.as_str()).or_default() += seats;
+            *self.by_warning.entry(warning.as_str()).or_default() += 1;
         }
         if let Some(reason) = status.reason {
-            *self.by_reason.entry(reason.code.as_str()).or_default() += seats;
+            *self.by_reason.entry(reason.code.as_str()).or_default() += 1;
         }
     }
 }
@@ -120,7 +118,9 @@ mod tests {
 
     use super::super::testing::{FakeNode, ask};
     use super::*;
-    use crate::status::Code;
+    use crate::ids::WorkspaceId;
+    use crate::status::{Code, Trouble};
+    use crate::store::Desired;
 
     #[actix_web::test]
     async fn workspaces_are_counted_by_what_is_shown_of_each() {
@@ -149,5 +149,27 @@ mod tests {
         assert_eq!(stats["events"]["acks"], 6);
         assert_eq!(stats["node"]["uptime_seconds"], 90);
         assert_eq!(stats["node"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+
+    #[actix_web::test]
+    async fn an_uninstalled_or_second_workspace_is_counted_as_failed_and_one_wanted_off_as_off() {
+        let node = FakeNode::new();
+        for name in ["a", "b", "c", "d"] {
+            node.store.insert_on(name, "xapp-shared");
+        }
+        let trouble = Trouble { code: Code::AppUninstalled, since_ms: 1 };
+        node.store.change("a", |workspace| workspace.trouble = Some(trouble));
+        node.store.change("b", |workspace| workspace.desired = Desired::Disconnected);
+        let duplicates = vec![WorkspaceId(7)];
+        node.store.change("c", |workspace| workspace.id = WorkspaceId(7));
+        let ready = Status { state: State::Ready, health: Health::Ok, duplicates, ..Status::off(0) };
+        node.statuses.lock().unwrap().insert(AppId(1), ready);
+        let stats = ask(&node, TestRequest::get().uri("/api/v1/stats")).await.json();
+        let workspaces = &stats["workspaces"];
+        assert_eq!(workspaces["by_health"], json!({"ok": 1, "degraded": 0, "down": 2, "off": 1}));
+        assert_eq!(
+            workspaces["by_reason"],
+            json!({"app_uninstalled": 1, "duplicate_installation": 1, "disconnect": 1})
+        );
     }
 }

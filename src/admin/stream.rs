@@ -8,8 +8,8 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -25,11 +25,15 @@ use super::auth::Door;
 use super::problem::{Code, Problem, wrong_method};
 use super::query::{self, Taken};
 use crate::ids::WorkspaceName;
-use crate::store::Label;
+use crate::store::{Caller, Label, Role, TokenId};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Streams that one node serves at a time.
 const MAX_STREAMS: usize = 64;
+/// Of these, those that are left to admins.
+const FOR_ADMINS: usize = 8;
+/// Streams of one token of the store's at a time.
+const MAX_OF_ONE: usize = 16;
 /// When to try again where all are taken.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 const MAX_FILTERS: usize = 100;
@@ -37,14 +41,15 @@ const MAX_FILTERS: usize = 100;
 /// The streams of a node.
 #[derive(Debug)]
 pub(super) struct Streams {
-    open: AtomicUsize,
+    /// How many each token has open; none is the node's own admin token.
+    open: Mutex<HashMap<Option<TokenId>, usize>>,
     /// Tells this process from others: an id of another's says nothing about this one's feed.
     boot: u32,
 }
 
 impl Streams {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { open: AtomicUsize::new(0), boot: rand::random() })
+        Arc::new(Self { open: Mutex::default(), boot: rand::random() })
     }
 
     /// The id of a place in the feed.
@@ -60,19 +65,36 @@ impl Streams {
 }
 
 /// One open stream; its place is free when this goes.
-struct Seat(Arc<Streams>);
+struct Seat {
+    streams: Arc<Streams>,
+    of: Option<TokenId>,
+}
 
 impl Seat {
-    fn take(streams: &Arc<Streams>) -> Option<Self> {
-        let more = |open: usize| (open < MAX_STREAMS).then_some(open + 1);
-        streams.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Self(Arc::clone(streams)))
+    fn take(streams: &Arc<Streams>, by: &Caller) -> Result<Self, Problem> {
+        let mut open = streams.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = open.values().sum();
+        let own = open.entry(by.token).or_default();
+        let room = if by.role == Role::Admin { MAX_STREAMS } else { MAX_STREAMS - FOR_ADMINS };
+        let full = if all >= room {
+            format!("{all} streams are open, which is all that this node serves; close one")
+        } else if by.token.is_some() && *own >= MAX_OF_ONE {
+            format!("this token has {MAX_OF_ONE} streams open, which is its share; close one")
+        } else {
+            *own += 1;
+            return Ok(Self { streams: Arc::clone(streams), of: by.token });
+        };
+        Err(Problem::new(Code::TooManyStreams, full).retry_after(TRY_AGAIN))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = open.get_mut(&self.of) {
+            *own = own.saturating_sub(1);
+        }
+        open.retain(|_, own| *own > 0);
     }
 }
 
@@ -120,10 +142,7 @@ async fn open(
     streams: Data<Streams>,
 ) -> Result<HttpResponse, Problem> {
     let filter = Filter::parse(&request)?;
-    let seat = Seat::take(&streams).ok_or_else(|| {
-        let detail = format!("{MAX_STREAMS} streams are open, which is all that this node serves; close one");
-        Problem::new(Code::TooManyStreams, detail).retry_after(TRY_AGAIN)
-    })?;
+    let seat = Seat::take(&streams, access.caller())?;
     let reader = Reader::new(access, door.into_inner(), seat, filter, last_event_id(request.headers()));
     let events = unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
     let events = events.map(Ok::<Bytes, Problem>);

@@ -129,7 +129,8 @@ impl admin::Node for Inside {
     }
 
     fn status(&self, app: AppId) -> Option<Status> {
-        Some(self.directory.get(app)?.status().borrow().clone())
+        let status = self.directory.get(app)?.status().borrow().clone();
+        Some(if self.check_journal().is_ok() { status } else { status.with_stuck_journal() })
     }
 
     fn feed(&self) -> Arc<Feed> {
@@ -140,9 +141,11 @@ impl admin::Node for Inside {
         let Some(entry) = self.directory.get(app) else { return Counters::default() };
         let counters = &entry.counters;
         let last = counters.last_event_ms.load(Ordering::Relaxed);
+        // Of what was taken in; whether it came before is known when the journal has seen it.
+        let duplicates = counters.duplicates.load(Ordering::Relaxed);
         Counters {
-            events: counters.events.load(Ordering::Relaxed),
-            duplicates: counters.duplicates.load(Ordering::Relaxed),
+            events: counters.events.load(Ordering::Relaxed).saturating_sub(duplicates),
+            duplicates,
             acks: counters.acks.load(Ordering::Relaxed),
             reconnects: counters.reconnects.load(Ordering::Relaxed),
             last_event_ms: (last != 0).then_some(last),

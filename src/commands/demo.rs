@@ -45,6 +45,11 @@ pub(super) struct Demo {
 impl Demo {
     /// Runs until Ctrl-C, or as long as was asked.
     pub(super) fn run(self) -> Result<(), Failure> {
+        // Its admin token is in the documentation, and its webhooks may reach private networks.
+        if !self.listen.ip().to_canonical().is_loopback() {
+            let problem = "the demo's admin token is known to everybody, so it listens on this machine alone: --listen 127.0.0.1:PORT";
+            return Err(Failure::Setup(problem.to_owned()));
+        }
         start_log("info", LogFormat::Text).map_err(Failure::setup)?;
         let folder = Folder::make()?;
         OpenFiles::raise();
@@ -174,6 +179,20 @@ impl Drop for Folder {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             tracing::warn!(%error, folder = %self.0.display(), "the demo's folder stays behind");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_whose_token_everybody_knows_listens_on_this_machine_alone() {
+        for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:192.0.2.1]:0"] {
+            let demo = Demo { listen: listen.parse().unwrap(), seconds: Some(0) };
+            let Err(Failure::Setup(problem)) = demo.run() else { panic!("{listen}") };
+            assert!(problem.contains("127.0.0.1"), "{problem}");
         }
     }
 }

@@ -14,7 +14,7 @@ use super::settings::{Flags, options};
 use crate::actors::StopReport;
 use crate::app::{App, End};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::files::OpenFiles;
 use crate::telemetry::start_log;
 
@@ -30,6 +30,7 @@ impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = self.flags.load()?;
         start_log(&settings.log, settings.log_format).map_err(Failure::setup)?;
+        doubt(&settings);
         OpenFiles::raise();
         let system = actix_rt::System::new();
         let ended = system.block_on(serve(settings));
@@ -84,6 +85,20 @@ fn tell(report: &StopReport, took: Duration) {
         tracing::info!(ms, links_closed, handlers_done, journal_ended, links_left, events_left, "stopped");
     } else {
         tracing::warn!(ms, links_closed, handlers_done, journal_ended, links_left, events_left, "stopped");
+    }
+}
+
+/// Says what was given and has no effect.
+fn doubt(settings: &Settings) {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for variable in config::unknown_variables(names) {
+        tracing::warn!(
+            variable,
+            "there is no such setting, so it has no effect; config.default.toml has them all"
+        );
+    }
+    if settings.slack_bot_token.is_some() && settings.slack_app_token.is_none() {
+        tracing::warn!("SLACK_BOT_TOKEN has no effect without SLACK_APP_TOKEN");
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
@@ -26,6 +26,8 @@ pub(super) const API_URL: &str =
     "must be an http:// or https:// address without a query, like https://slack.com/api/";
 pub(super) const PATH: &str = "must be the path of a file";
 pub(super) const HEADER: &str = "must be visible ASCII characters without blanks, at most 1000";
+pub(super) const ADMIN_TOKEN: &str = "must be 16 to 1000 visible ASCII characters without blanks: a shorter one is found by guessing; \
+     `openssl rand -hex 24` makes a good one";
 pub(super) const ONE_KEY: &str = "and key_file are both given; one of them, not both";
 pub(super) const ONE_OTHER_KEY: &str = "and other_key_file are both given; give the other key once";
 pub(super) const DATABASE: &str = "must be sqlite:// and a path, like sqlite://tautline.db, or like postgres://user:password@host:5432/database";
@@ -110,6 +112,11 @@ pub(super) fn api_url(text: &str) -> Option<Url> {
 
 pub(super) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty() && !text.contains('\0')).then(|| text.into())
+}
+
+/// As for a header, and not to be found by guessing.
+pub(super) fn admin_token(text: &str) -> Option<SecretString> {
+    header(text).filter(|token| token.expose_secret().len() >= 16)
 }
 
 pub(super) fn header(text: &str) -> Option<SecretString> {

@@ -78,7 +78,7 @@ fn every_setting_can_be_given_in_the_file() {
         listen = "0.0.0.0:9000"
         allow_plaintext = true
         metrics_listen = "localhost:9464"
-        admin_token = "admin-token"
+        admin_token = "admin-token-of-a-test"
         key_file = "/run/key"
         slack_api_url = "http://127.0.0.1:3000/api"
         extra_ca_file = "/ca.pem"
@@ -103,6 +103,24 @@ fn every_setting_can_be_given_in_the_file() {
     assert!(matches!(&settings.key, KeySource::File(path) if path == Path::new("/run/key")));
     assert_eq!(settings.slack_app_token.unwrap().slack_app_id(), Some("A1"));
     assert_eq!(settings.log_format, LogFormat::Json);
+}
+
+#[test]
+fn an_admin_token_that_is_found_by_guessing_is_refused_and_not_repeated() {
+    for short in ["abc", "deadbeefdeadbee", " deadbeefdeadbee "] {
+        let error = message(&[("TAUTLINE_ADMIN_TOKEN", short)], None);
+        assert!(error.contains("TAUTLINE_ADMIN_TOKEN") && error.contains("16"), "{error}");
+        assert!(!error.contains(short.trim()), "{error}");
+    }
+    let settings = load(&[("TAUTLINE_ADMIN_TOKEN", "deadbeefdeadbeef")], None, &[]).unwrap();
+    assert!(settings.admin_token.is_some());
+}
+
+#[test]
+fn a_variable_that_looks_like_a_setting_and_is_none_is_found() {
+    let given = ["PATH", "TAUTLINE_LNKS", "TAUTLINE_LINKS", "TAUTLINE_NODE", "TAUTLINE_ACKS", "LINKS"];
+    let unknown = unknown_variables(given.into_iter().map(str::to_owned));
+    assert_eq!(unknown, ["TAUTLINE_ACKS", "TAUTLINE_LNKS"]);
 }
 
 #[test]

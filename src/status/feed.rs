@@ -6,20 +6,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::{Health, Reason, State, Status};
-use crate::ids::AppId;
+use super::{Code, Health, Reason, Standing, State, Status};
+use crate::clock::Clock;
+use crate::ids::{AppId, WorkspaceId};
 
-/// Changes that are held; some 300 KiB.
+/// Changes that are held; some 500 KiB.
 const HELD: usize = 4096;
 
 /// Something that changed. More kinds will come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
-    /// The state of an app's connection, or what is said of it.
+    /// The state of an app's connection, or what is said of it: to be judged for each of its workspaces.
     State(StateChange),
+    /// What is shown of one workspace, though its app's connection says what it said before.
+    Workspace(WorkspaceId, StateChange),
 }
 
-/// A connection's state changed, or its health, or why it is as it is.
+/// A state changed, or the health, or why it is as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateChange {
     /// Whose.
@@ -28,6 +31,10 @@ pub struct StateChange {
     pub at_ms: i64,
     /// From; the same where only health or reason changed.
     pub from: State,
+    /// The health before.
+    pub from_health: Health,
+    /// Why it was as it was before.
+    pub from_code: Option<Code>,
     /// To.
     pub to: State,
     /// Its health now.
@@ -37,18 +44,46 @@ pub struct StateChange {
 }
 
 impl StateChange {
-    /// What tells two statuses of an app apart, if anything that is told does.
+    /// What tells two statuses apart, if anything that is told does.
     pub fn between(app: AppId, before: &Status, after: &Status) -> Option<Self> {
-        let told = |status: &Status| (status.state, status.health, status.reason.map(|reason| reason.code));
-        (told(before) != told(after)).then_some(Self {
+        (before.gist() != after.gist()).then_some(Self {
             app,
             at_ms: after.since_ms,
             from: before.state,
+            from_health: before.health,
+            from_code: before.reason.map(|reason| reason.code),
             to: after.state,
             health: after.health,
             reason: after.reason,
         })
     }
+
+    /// The same, as it is for one workspace of the app; none where nothing changes for it.
+    pub fn for_workspace(self, standing: &Standing, duplicates: &[WorkspaceId], now_ms: i64) -> Option<Self> {
+        let shown = |state, health, reason, standing: &Standing| {
+            let is_second = duplicates.contains(&standing.workspace);
+            let duplicates = is_second.then_some(standing.workspace).into_iter().collect();
+            let connection = Status { state, health, reason, duplicates, ..Status::off(self.at_ms) };
+            Status::of_workspace(Some(connection), standing, now_ms)
+        };
+        // What goes off by this very wish was on until now.
+        let goes_off = self.health == Health::Off && self.from_health != Health::Off;
+        let then = Standing { is_wanted: standing.is_wanted || goes_off, ..*standing };
+        let before = shown(self.from, self.from_health, self.from_code.map(Reason::from), &then);
+        let after = shown(self.to, self.health, self.reason, standing);
+        Self::between(self.app, &before, &after)
+    }
+}
+
+/// A change as it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its place.
+    pub place: u64,
+    /// When it was told, milliseconds since 1970: a state may be as it is for longer.
+    pub at_ms: i64,
+    /// What.
+    pub news: News,
 }
 
 /// How far the feed is.
@@ -63,8 +98,8 @@ pub struct Head {
 /// What there is to read from a place on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// These, each with its place; none where there is nothing new.
-    News(Vec<(u64, News)>),
+    /// These; none where there is nothing new.
+    News(Vec<Told>),
     /// What stood there is gone.
     Gone {
         /// How many changes.
@@ -77,13 +112,15 @@ pub enum Read {
 /// The ring.
 #[derive(Debug)]
 pub struct Feed {
-    held: Mutex<VecDeque<News>>,
+    held: Mutex<VecDeque<(i64, News)>>,
     head: watch::Sender<Head>,
+    clock: Clock,
 }
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { held: Mutex::default(), head: watch::Sender::new(Head { next: 1, is_over: false }) }
+        let head = watch::Sender::new(Head { next: 1, is_over: false });
+        Self { held: Mutex::default(), head, clock: Clock::start() }
     }
 }
 
@@ -94,7 +131,7 @@ impl Feed {
         if held.len() >= HELD {
             held.pop_front();
         }
-        held.push_back(news);
+        held.push_back((self.clock.now().wall_ms, news));
         // While it is held, so that places and changes keep step.
         self.head.send_modify(|head| head.next += 1);
     }
@@ -118,10 +155,11 @@ impl Feed {
             return Read::Gone { missed: oldest - place, oldest };
         };
         let later = held.iter().copied().skip(usize::try_from(skip).unwrap_or(usize::MAX));
-        Read::News((place..).zip(later).take(limit).collect())
+        let told = (place..).zip(later).map(|(place, (at_ms, news))| Told { place, at_ms, news });
+        Read::News(told.take(limit).collect())
     }
 
-    fn held(&self) -> MutexGuard<'_, VecDeque<News>> {
+    fn held(&self) -> MutexGuard<'_, VecDeque<(i64, News)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -129,18 +167,18 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::Code;
+    use crate::status::Trouble;
 
     #[test]
     fn what_is_told_is_read_in_order_from_any_place_that_is_still_held() {
         let feed = Feed::default();
-        assert_eq!(feed.read(1, 10), Read::News(vec![]));
+        assert_eq!(read(&feed, 1, 10), []);
         for app in 1..=3 {
             feed.tell(news(app));
         }
-        assert_eq!(feed.read(1, 2), Read::News(vec![(1, news(1)), (2, news(2))]));
-        assert_eq!(feed.read(3, 2), Read::News(vec![(3, news(3))]));
-        assert_eq!(feed.read(4, 2), Read::News(vec![]));
+        assert_eq!(read(&feed, 1, 2), [(1, news(1)), (2, news(2))]);
+        assert_eq!(read(&feed, 3, 2), [(3, news(3))]);
+        assert_eq!(read(&feed, 4, 2), []);
         assert_eq!(feed.head().borrow().next, 4);
     }
 
@@ -152,7 +190,7 @@ mod tests {
             feed.tell(news(app));
         }
         assert_eq!(feed.read(1, 1), Read::Gone { missed: 5, oldest: 6 });
-        assert_eq!(feed.read(6, 1), Read::News(vec![(6, news(6))]));
+        assert_eq!(read(&feed, 6, 1), [(6, news(6))]);
     }
 
     #[test]
@@ -169,12 +207,47 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_change_of_the_app_is_one_of_a_workspace_only_where_something_else_is_shown_of_it() {
+        let at = |state, health| Status { state, health, ..Status::off(5) };
+        let [ready, lost] = [at(State::Ready, Health::Ok), at(State::Reconnecting, Health::Down)];
+        let change = StateChange::between(AppId(1), &lost, &ready).unwrap();
+        let well = Standing {
+            workspace: WorkspaceId(3),
+            is_wanted: true,
+            trouble: None,
+            limited_until_ms: None,
+            updated_ms: 1,
+        };
+        assert_eq!(change.for_workspace(&well, &[WorkspaceId(4)], 9), Some(change));
+        assert_eq!(change.for_workspace(&well, &[WorkspaceId(3)], 9), None, "the second of its team");
+        let trouble = Some(Trouble { code: Code::AppUninstalled, since_ms: 2 });
+        assert_eq!(change.for_workspace(&Standing { trouble, ..well }, &[], 9), None, "uninstalled");
+        let off = Standing { is_wanted: false, ..well };
+        assert_eq!(change.for_workspace(&off, &[], 9), None, "wanted off while others keep the app on");
+        let limited = Standing { limited_until_ms: Some(10), ..well };
+        let limited = change.for_workspace(&limited, &[], 9).unwrap();
+        assert_eq!(
+            (limited.health, limited.reason.map(|reason| reason.code)),
+            (Health::Degraded, Some(Code::AppRateLimited))
+        );
+        let going = StateChange::between(AppId(1), &ready, &at(State::Disconnecting, Health::Off)).unwrap();
+        assert_eq!(going.for_workspace(&off, &[], 9), Some(going), "the app goes off with it");
+    }
+
+    fn read(feed: &Feed, place: u64, limit: usize) -> Vec<(u64, News)> {
+        let Read::News(told) = feed.read(place, limit) else { panic!("{place} is gone") };
+        told.into_iter().map(|told| (told.place, told.news)).collect()
+    }
+
     fn news(app: i64) -> News {
         let off = Status::off(0);
         News::State(StateChange {
             app: AppId(app),
             at_ms: 0,
             from: off.state,
+            from_health: off.health,
+            from_code: None,
             to: off.state,
             health: off.health,
             reason: None,

@@ -4,12 +4,12 @@ use async_trait::async_trait;
 
 use crate::ids::{AppId, WebhookId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken, WebhookSecret};
-use crate::status::Trouble;
+use crate::status::{Standing, Trouble};
 use crate::store::{
     Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, Incident,
     IncidentFilter, KeptNotice, Label, Memory, NewNotice, NewToken, Notice, Order, Place, Put, Remember,
-    Reserved, Seats, Settled, StoreError, TokenDigest, TokenId, Transition, Webhook, WebhookSpec, Webhooks,
-    When, Workspace, WorkspaceSpec, Workspaces,
+    Reserved, Settled, StoreError, TokenDigest, TokenId, Transition, Webhook, WebhookSpec, Webhooks, When,
+    Workspace, WorkspaceSpec, Workspaces,
 };
 
 /// In the place of a store whose database does not answer yet.
@@ -26,7 +26,7 @@ impl Workspaces for Absent {
         away()
     }
 
-    async fn seats(&self) -> Result<Vec<Seats>, StoreError> {
+    async fn standings(&self) -> Result<Vec<(AppId, Standing)>, StoreError> {
         away()
     }
 

@@ -12,7 +12,8 @@ use async_trait::async_trait;
 pub use self::answers::{ANSWERS_KEPT_MS, AnswerKey, Place, Reserved, UNDER_WAY_MS};
 pub use self::audit::{Action, AuditEntry, AuditFilter, Changes, Deed};
 pub use self::tokens::{ApiToken, MAX_TOKENS, NewToken, TokenDigest, TokenId};
-use crate::store::StoreError;
+use crate::ids::WorkspaceName;
+use crate::store::{StoreError, Workspace};
 
 /// What the admin API keeps for itself. Every write says when: the store has no clock.
 #[async_trait]
@@ -161,6 +162,26 @@ impl Caller {
             address: None,
             reason: None,
         }
+    }
+
+    /// Whoever sees one label's workspaces alone neither takes somebody else's nor lets go of their own. `before` is the workspace that
+    /// has this name, whether they see it or not.
+    pub fn stays_in_scope(
+        &self,
+        name: &WorkspaceName,
+        before: Option<&Workspace>,
+        labels: &[(String, String)],
+    ) -> Result<(), StoreError> {
+        let Some(scope) = &self.scope else { return Ok(()) };
+        if before.is_some_and(|before| !scope.is_in(&before.labels)) {
+            return Err(StoreError::Absent(format!("there is no workspace '{name}'")));
+        }
+        if !scope.is_in(labels) {
+            return Err(StoreError::Forbidden(format!(
+                "this token sees workspaces with the label {scope} alone, so '{name}' must bear it: send it among the labels"
+            )));
+        }
+        Ok(())
     }
 }
 

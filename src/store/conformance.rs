@@ -40,7 +40,7 @@ macro_rules! conformance {
             workspaces: a_change_made_to_depend_on_a_version_is_refused_once_somebody_else_has_changed_it;
             workspaces: what_a_connection_learns_moves_no_version;
             workspaces: what_must_not_be_there_yet_is_made_once;
-            workspaces: seats_are_counted_by_app_and_by_what_is_wanted;
+            workspaces: what_decides_what_is_shown_of_each_workspace_is_read_at_once;
             workspaces: a_removed_workspace_is_gone_with_its_tokens_and_its_name_is_free;
             workspaces: two_workspaces_of_one_app_and_team_are_a_conflict;
             workspaces: a_learnt_team_stays_until_another_is_learnt;

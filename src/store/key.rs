@@ -90,7 +90,10 @@ impl KeyBytes {
         let key = Self::generate();
         write_new(path, &key).map_err(|error| {
             StoreError::Setup(if error.kind() == ErrorKind::AlreadyExists {
-                format!("the key file {} was made by somebody else just now", path.display())
+                format!(
+                    "there is a file {} already, and it is not written over: name another, or move it away",
+                    path.display()
+                )
             } else {
                 format!("cannot make the key file {}: {error}", path.display())
             })

@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
-use crate::status::Trouble;
+use crate::status::{Standing, Trouble};
 use crate::telemetry::Pool;
 
 pub use absent::Absent;
@@ -39,8 +39,8 @@ pub use key::{generate_key_file, generate_key_text};
 pub use open::{OpenOptions, Opened, exists, kind, open, open_beside, shown};
 pub use reseal::{Resealed, Resealing};
 pub use types::{
-    App, By, Change, Desired, Order, Place, Put, Seat, Seats, Secret, Taken, TokenHint, Transition, When,
-    Workspace, WorkspaceSpec, Writer,
+    App, By, Change, Desired, Order, Place, Put, Seat, Secret, Taken, TokenHint, Transition, When, Workspace,
+    WorkspaceSpec, Writer,
 };
 pub use webhooks::{
     KeptNotice, LastPost, MAX_WEBHOOKS, Memory, NewNotice, Notice, Posts, Remember, Settled, Webhook,
@@ -94,8 +94,8 @@ pub trait Workspaces: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Workspace>, StoreError>;
 
-    /// How many living workspaces each app has, those wanted on and those wanted off, in no order.
-    async fn seats(&self) -> Result<Vec<Seats>, StoreError>;
+    /// What decides what is shown of each living workspace, and on which app it sits, in no order.
+    async fn standings(&self) -> Result<Vec<(AppId, Standing)>, StoreError>;
 
     /// One living workspace.
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError>;

@@ -2,7 +2,7 @@
 
 use crate::ids::{AppId, Generation, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
-use crate::status::{Code, State, Trouble};
+use crate::status::{Code, Standing, State, Trouble};
 use crate::store::StoreError;
 
 /// Should the workspace's app be online?
@@ -132,6 +132,17 @@ impl When {
 }
 
 impl Workspace {
+    /// What decides what is shown of it.
+    pub const fn standing(&self) -> Standing {
+        Standing {
+            workspace: self.id,
+            is_wanted: matches!(self.desired, Desired::Connected),
+            trouble: self.trouble,
+            limited_until_ms: self.limited_until_ms,
+            updated_ms: self.updated_ms,
+        }
+    }
+
     /// The condition that nobody has changed it since it was read.
     pub const fn unchanged(&self) -> When {
         When::Still(self.id, self.version)
@@ -188,17 +199,6 @@ pub struct Place {
     pub ms: i64,
     /// The name.
     pub name: Box<str>,
-}
-
-/// How many living workspaces of an app are wanted on, or off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seats {
-    /// The app.
-    pub app: AppId,
-    /// Wanted on or off.
-    pub desired: Desired,
-    /// So many of its workspaces.
-    pub count: u64,
 }
 
 /// What a `PUT` did.
@@ -266,6 +266,8 @@ pub struct Seat {
 pub struct Transition {
     /// Whose.
     pub app: AppId,
+    /// Of which workspace on it alone; none where it is of the app's connection.
+    pub workspace: Option<WorkspaceId>,
     /// When, milliseconds since 1970.
     pub at_ms: i64,
     /// From.

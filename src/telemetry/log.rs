@@ -19,8 +19,9 @@ use crate::config::LogFormat;
 const QUIET: &[&str] =
     &["tungstenite", "tokio_tungstenite", "awc", "actix_http", "actix_tls", "h2", "rustls", "sqlx"];
 
-/// Which threads a server starts is nobody's news, unless somebody asks.
-const QUIETER: &str = "actix_server=warn";
+/// Which threads a server starts is nobody's news, unless somebody asks. That somebody sends what is no HTTP is none at all: actix-http
+/// says each at ERROR, and whoever reaches the address could fill the log.
+const QUIETER: [&str; 2] = ["actix_server=warn", "actix_http::h1=off"];
 
 const MOST_RULES: usize = 32;
 const LONGEST_TARGET: usize = 128;
@@ -175,10 +176,10 @@ fn tidy(filter: &str) -> Result<String, BadFilter> {
 
 fn directives(filter: &str) -> Result<EnvFilter, BadFilter> {
     let filter = EnvFilter::try_new(filter).map_err(|error| BadFilter(error.to_string()))?;
-    Ok(match QUIETER.parse() {
+    Ok(QUIETER.into_iter().fold(filter, |filter, quieter| match quieter.parse() {
         Ok(quieter) => filter.add_directive(quieter),
         Err(_) => filter,
-    })
+    }))
 }
 
 fn may_be_said(line: &Metadata<'_>) -> bool {

@@ -43,6 +43,12 @@ async fn a_full_database_acks_nothing_says_so_and_goes_on_once_there_is_room() {
         }
     };
     assert!(answer.to_string().contains("the database takes no writes"), "{answer}");
+    let (_, shown) = ask_apart(&app, "GET", "/api/v1/workspaces/acme", None).await;
+    assert_eq!(
+        (&shown["state"], &shown["health"], &shown["reason"]["code"]),
+        (&json!("ready"), &json!("degraded"), &json!("journal_stuck")),
+        "{shown}"
+    );
     let acked = acked(&site);
     assert!(!acked.is_empty(), "there was room for some");
     let mut db = site.database.connect().await;

@@ -320,9 +320,9 @@ impl Node {
     }
 
     /// `POST` of a text.
-    pub(crate) async fn post_text(&self, path: &str, kind: &str, text: String) -> Answer {
+    pub(crate) async fn post_text(&self, path: &str, token: &str, kind: &str, text: String) -> Answer {
         let address = format!("http://{}{path}", self.app.address());
-        let request = self.http.post(address).timeout(PATIENCE).bearer_auth(ADMIN_TOKEN);
+        let request = self.http.post(address).timeout(PATIENCE).bearer_auth(token);
         let request = request.insert_header(("content-type", kind));
         Answer::of(request.send_body(text).await.expect("the admin API answers")).await
     }
@@ -376,11 +376,13 @@ impl Node {
     pub(crate) async fn history(&self, name: &str) -> Vec<(String, Option<String>)> {
         let app = self.app_of(name).await;
         let mut db = self.reader().await;
-        let changes = sqlx::query_as("select to_state, code from transitions where app_id = $1 order by n")
-            .bind(app.0)
-            .fetch_all(&mut db)
-            .await
-            .expect("the history can be read");
+        let changes = sqlx::query_as(
+            "select to_state, code from transitions where app_id = $1 and workspace_id is null order by n",
+        )
+        .bind(app.0)
+        .fetch_all(&mut db)
+        .await
+        .expect("the history can be read");
         db.close().await.expect("the reader closes");
         changes
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tautline::simulator::{Fault, How, Side};
 
-use super::harness::{Customer, Node, Stage};
+use super::harness::{ADMIN_TOKEN, Customer, Node, Stage};
 
 #[actix::test]
 async fn a_customer_who_would_come_online_is_found_fine_and_nothing_is_stored() {
@@ -82,7 +82,7 @@ async fn imported_workspaces_come_online() {
             .to_string()
     };
     let lines = customers.each_ref().map(line).join("\n");
-    let answer = node.post_text("/api/v1/workspaces/import", "application/jsonl", lines).await;
+    let answer = node.post_text("/api/v1/workspaces/import", ADMIN_TOKEN, "application/jsonl", lines).await;
     assert_eq!((answer.status, &answer.json()["created"]), (200, &json!(2)), "{answer:?}");
     for customer in &customers {
         node.ready(&customer.name).await;

@@ -63,6 +63,25 @@ async fn what_becomes_of_a_workspace_is_told_signed_and_without_a_secret() {
 }
 
 #[actix::test]
+async fn the_second_workspace_of_an_installation_is_told_as_failed() {
+    let stage = Stage::new();
+    let receiver = Receiver::start().await;
+    let node = stage.node().await;
+    subscribe(&node, &receiver, &json!({ "topics": ["workspace.failed"] })).await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    let known = async || (!node.workspace("acme").await["team_id"].is_null()).then_some(());
+    eventually("whose it is is known", known).await;
+    assert_eq!(node.put("again", &acme.body()).await.status, 201);
+    let data = receiver.until("workspace.failed").await.data();
+    assert_eq!(
+        (&data["workspace"], &data["reason"]["code"]),
+        (&json!("again"), &json!("duplicate_installation"))
+    );
+    node.stop().await;
+}
+
+#[actix::test]
 async fn a_notice_that_is_not_taken_is_posted_again_under_the_same_id() {
     let stage = Stage::new();
     let receiver = Receiver::start().await;

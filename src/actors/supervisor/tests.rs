@@ -12,9 +12,9 @@ use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::client_config;
 use crate::slack::web::Outside;
-use crate::status::{Command, State, Trouble};
+use crate::status::{Command, Health, Standing, State, Status, Trouble};
 use crate::store::{
-    Desired, Order, Place, Put, Seats, StoreError, Transition, When, Workspace, WorkspaceSpec, Workspaces,
+    Desired, Order, Place, Put, StoreError, Transition, When, Workspace, WorkspaceSpec, Workspaces,
 };
 use crate::telemetry::Metrics;
 
@@ -26,6 +26,29 @@ async fn a_crashed_connection_is_made_anew_and_no_other_notices() {
     crash(&first).await;
     let next = life(&supervisor, 1, 2).await;
     assert!(!first.connected() && next.connected() && second.connected());
+}
+
+#[actix::test]
+async fn between_a_crash_and_the_next_life_nobody_is_told_that_it_is_ready() {
+    tokio::time::pause();
+    let directory = Arc::new(Directory::default());
+    let (shared, mut history) = shared_and_history(1);
+    let supervisor = Supervisor::new(shared, Arc::clone(&directory), vec![Arbiter::current()]).start();
+    let first = life(&supervisor, 1, 1).await;
+    let entry = directory.get(AppId(1)).unwrap();
+    entry.publish(Status { state: State::Ready, health: Health::Ok, ..Status::off(1) });
+    let mut status = entry.status();
+    crash(&first).await;
+    let shown = status.wait_for(|status| status.state != State::Ready).await.unwrap().clone();
+    assert_eq!(shown.gist(), (State::Reconnecting, Health::Down, Some(Code::Crashed)));
+    assert!(shown.next_attempt_ms.is_some());
+    let line = history.recv().await.unwrap();
+    assert_eq!((line.from, line.to, line.code), (State::Ready, State::Reconnecting, Some(Code::Crashed)));
+    life(&supervisor, 1, 2).await;
+    assert_eq!(
+        status.wait_for(|status| status.state == State::Disconnected).await.unwrap().health,
+        Health::Off
+    );
 }
 
 #[actix::test]
@@ -168,9 +191,14 @@ fn supervisor(apps: i64) -> Addr<Supervisor> {
 }
 
 fn shared(apps: i64) -> Arc<Shared> {
-    let (history, lines) = mpsc::channel(64);
+    let (shared, lines) = shared_and_history(apps);
     actix_rt::spawn(crate::actors::shared::keep_history(Arc::new(Apps(apps)), lines));
-    Arc::new(Shared {
+    shared
+}
+
+fn shared_and_history(apps: i64) -> (Arc<Shared>, mpsc::Receiver<Transition>) {
+    let (history, lines) = mpsc::channel(64);
+    let shared = Arc::new(Shared {
         clock: Clock::start(),
         store: Arc::new(Apps(apps)),
         outside: Arc::new(Outside {
@@ -185,7 +213,8 @@ fn shared(apps: i64) -> Arc<Shared> {
         history,
         metrics: Arc::new(Metrics::new().unwrap()),
         names: Arc::default(),
-    })
+    });
+    (shared, lines)
 }
 
 /// So many apps, all of them wanted off: nothing is dialled.
@@ -237,7 +266,7 @@ impl Workspaces for Apps {
     async fn workspaces(&self, _: Order, _: Option<&Place>, _: u32) -> Result<Vec<Workspace>, StoreError> {
         unasked()
     }
-    async fn seats(&self) -> Result<Vec<Seats>, StoreError> {
+    async fn standings(&self) -> Result<Vec<(AppId, Standing)>, StoreError> {
         unasked()
     }
     async fn apps_after(&self, _: AppId, _: u32) -> Result<Vec<App>, StoreError> {

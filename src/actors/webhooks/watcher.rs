@@ -1,11 +1,13 @@
 //! From what is published of every workspace to notices in the store. What the rules need of stored workspaces is kept here and read
 //! again only where it has changed, the rest when it is told; what connections say is looked at only where that has changed.
 
+mod shown;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
 use super::notice;
@@ -14,8 +16,8 @@ use crate::actors::directory::Directory;
 use crate::clock::Clock;
 use crate::ids::{AppId, WorkspaceId};
 use crate::machine::notice::{Action, Input, Notices, Seen, Timing, Topic};
-use crate::status::{Code, Health, Status, Trouble};
-use crate::store::{About, Desired, NewNotice, Order, Remember, Store, StoreError, Workspace};
+use crate::status::{Code, Standing, Status};
+use crate::store::{About, NewNotice, Order, Remember, Store, StoreError, Transition, Workspace};
 
 /// Between looks at a store that does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -32,34 +34,19 @@ struct Watcher {
     directory: Arc<Directory>,
     clock: Clock,
     bell: Arc<watch::Sender<u64>>,
+    history: mpsc::Sender<Transition>,
     rules: Notices,
-    rows: BTreeMap<(AppId, WorkspaceId), Row>,
+    /// What the rules need of each stored workspace: there may be thousands, for as long as the node lives.
+    rows: BTreeMap<(AppId, WorkspaceId), Standing>,
     /// On which app each workspace was seen last.
     seats: BTreeMap<WorkspaceId, AppId>,
     /// When to look at an app again though nobody says that it has changed: a limit ends.
     looks: BTreeSet<(Duration, AppId)>,
+    /// The workspaces of each app that were the second ones of their team when it was looked at last.
+    seconds: BTreeMap<AppId, Vec<WorkspaceId>>,
     tells: VecDeque<Tell>,
     notices: Vec<NewNotice>,
     remember: Vec<Remember>,
-}
-
-/// What the rules need of a stored workspace: there may be thousands, for as long as the node lives.
-struct Row {
-    desired: Desired,
-    trouble: Option<Trouble>,
-    limited_until_ms: Option<i64>,
-    updated_ms: i64,
-}
-
-impl Row {
-    const fn of(workspace: &Workspace) -> Self {
-        Self {
-            desired: workspace.desired,
-            trouble: workspace.trouble,
-            limited_until_ms: workspace.limited_until_ms,
-            updated_ms: workspace.updated_ms,
-        }
-    }
 }
 
 /// A workspace's notice that has yet to be put in words, with what was seen when it was decided.
@@ -79,6 +66,7 @@ pub(super) async fn run(
     directory: Arc<Directory>,
     clock: Clock,
     bell: Arc<watch::Sender<u64>>,
+    history: mpsc::Sender<Transition>,
 ) {
     let memory = loop {
         match store.memory().await {
@@ -95,10 +83,12 @@ pub(super) async fn run(
         directory,
         clock,
         bell,
+        history,
         rules,
         rows: BTreeMap::new(),
         seats: BTreeMap::new(),
         looks: BTreeSet::new(),
+        seconds: BTreeMap::new(),
         tells: VecDeque::new(),
         notices: Vec::new(),
         remember: Vec::new(),
@@ -155,32 +145,37 @@ impl Watcher {
     }
 
     async fn read_all(&mut self) -> Result<(), StoreError> {
-        let (order, mut after) = (Order::default(), None);
+        let (order, mut after, now_ms) = (Order::default(), None, self.clock.now().wall_ms);
         let mut rows = BTreeMap::new();
         loop {
             let page = self.store.workspaces(order, after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some(order.place(last));
-            rows.extend(page.iter().map(|workspace| ((workspace.app, workspace.id), Row::of(workspace))));
+            rows.extend(
+                page.iter().map(|workspace| ((workspace.app, workspace.id), as_of(now_ms, workspace))),
+            );
         }
         self.rows = rows;
         Ok(())
     }
 
-    fn of_app(&self, app: AppId) -> impl Iterator<Item = (WorkspaceId, &Row)> {
+    fn of_app(&self, app: AppId) -> impl Iterator<Item = (WorkspaceId, &Standing)> {
         let all = (app, WorkspaceId(i64::MIN))..=(app, WorkspaceId(i64::MAX));
         self.rows.range(all).map(|((_, workspace), row)| (*workspace, row))
     }
 
     /// Reads what is stored of an app's workspaces; those that are there no more are gone, unless they moved.
     async fn read(&mut self, app: AppId) -> Result<(), StoreError> {
+        let now_ms = self.clock.now().wall_ms;
+        self.tell_of_limits(app, now_ms);
         let rows = self.store.seated(app).await?;
-        let before: Vec<WorkspaceId> = self.of_app(app).map(|(id, _)| id).collect();
-        for id in &before {
+        let before: BTreeMap<WorkspaceId, Standing> = self.of_app(app).map(|(id, row)| (id, *row)).collect();
+        for id in before.keys() {
             self.rows.remove(&(app, *id));
         }
-        self.rows.extend(rows.iter().map(|workspace| ((app, workspace.id), Row::of(workspace))));
-        for id in before {
+        self.rows.extend(rows.iter().map(|workspace| ((app, workspace.id), as_of(now_ms, workspace))));
+        self.tell_apart(app, &before);
+        for id in before.into_keys() {
             if !self.rows.contains_key(&(app, id)) && self.seats.get(&id) == Some(&app) {
                 self.seats.remove(&id);
                 self.give(Input::Gone(id));
@@ -192,12 +187,13 @@ impl Watcher {
     /// Says what is seen of an app's workspaces now.
     fn look(&mut self, app: AppId) {
         let now = self.clock.now();
+        self.tell_of_limits(app, now.wall_ms);
+        self.tell_of_seconds(app, now.wall_ms);
         let (mut seen, mut ends) = (Vec::new(), None);
         for (id, row) in self.of_app(app) {
-            let limited = row.limited_until_ms.filter(|until_ms| now.wall_ms < *until_ms);
-            ends = ends.into_iter().chain(limited).min();
+            ends = ends.into_iter().chain(row.limited_until_ms).min();
             let status = self.status(app, row, now.wall_ms);
-            seen.extend(Seen::of(&status, row.desired == Desired::Connected).map(|seen| (id, seen)));
+            seen.extend(Seen::of(&status, row.is_wanted).map(|seen| (id, seen)));
         }
         if let Some(ends_ms) = ends {
             let wait = Duration::from_millis(ends_ms.saturating_sub(now.wall_ms).unsigned_abs());
@@ -209,15 +205,12 @@ impl Watcher {
         }
     }
 
-    fn status(&self, app: AppId, row: &Row, now_ms: i64) -> Status {
-        let is_limited = row.limited_until_ms.is_some_and(|until_ms| now_ms < until_ms);
-        let entry = self.directory.get(app);
-        let mut status =
-            entry.map_or_else(|| Status::off(row.updated_ms), |entry| entry.status().borrow().clone());
-        if row.desired == Desired::Connected && status.health == Health::Off && status.reason.is_none() {
-            status.health = Health::Down;
-        }
-        status.of_workspace(row.trouble, is_limited)
+    fn connection(&self, app: AppId) -> Option<Status> {
+        self.directory.get(app).map(|entry| entry.status().borrow().clone())
+    }
+
+    fn status(&self, app: AppId, row: &Standing, now_ms: i64) -> Status {
+        Status::of_workspace(self.connection(app), row, now_ms)
     }
 
     fn give(&mut self, input: Input) {
@@ -313,6 +306,13 @@ impl Watcher {
         self.word().await?;
         self.store.publish(&self.notices, &self.remember, self.clock.now().wall_ms).await
     }
+}
+
+/// What is stored of a workspace; a limit that is over is none.
+fn as_of(now_ms: i64, workspace: &Workspace) -> Standing {
+    let standing = workspace.standing();
+    let limited_until_ms = standing.limited_until_ms.filter(|until_ms| now_ms < *until_ms);
+    Standing { limited_until_ms, ..standing }
 }
 
 fn lost() {

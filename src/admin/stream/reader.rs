@@ -13,9 +13,9 @@ use super::super::access::Access;
 use super::super::auth::Door;
 use super::super::moment::rfc3339;
 use super::{Filter, Seat};
-use crate::status::feed::{Feed, Head, News, Read, StateChange};
+use crate::status::feed::{Feed, Head, News, Read, StateChange, Told};
 use crate::status::{Health, Reason, State};
-use crate::store::StoreError;
+use crate::store::{StoreError, Workspace};
 
 /// Changes that are sent together at most.
 const AT_ONCE: usize = 64;
@@ -86,7 +86,7 @@ impl Reader {
 
     /// Goes to where the client was; what it has to be told if that cannot be.
     fn go_back(&mut self, id: &str) -> Option<Value> {
-        let last = self.seat.0.place(id).filter(|last| *last < self.place);
+        let last = self.seat.streams.place(id).filter(|last| *last < self.place);
         let place = last.map_or(1, |last| last + 1);
         let (missed, oldest) = match self.feed.read(place, 1) {
             Read::News(_) => (0, place),
@@ -114,6 +114,10 @@ impl Reader {
                 Read::Gone { missed, .. } => {
                     return Some(self.end("stream.cut", &json!({ "reason": "too_slow", "missed": missed })));
                 }
+                // A feed that is never silent keeps nobody on who is not let in any more.
+                Read::News(news) if !news.is_empty() && !self.is_let_in().await => {
+                    return Some(self.end("stream.cut", &json!({ "reason": "token" })));
+                }
                 Read::News(news) if !news.is_empty() => match self.tell(news).await {
                     Ok(text) if text.is_empty() => {}
                     Ok(text) => {
@@ -139,11 +143,8 @@ impl Reader {
         if tokio::time::timeout(LOOK, self.head.changed()).await.is_ok() {
             return None;
         }
-        if let Some(token) = self.access.caller().token {
-            let (accounts, now_ms) = (self.access.accounts(), self.access.now_ms());
-            if !self.door.keyring.still_holds(token, &*accounts, now_ms).await {
-                return Some(self.end("stream.cut", &json!({ "reason": "token" })));
-            }
+        if !self.is_let_in().await {
+            return Some(self.end("stream.cut", &json!({ "reason": "token" })));
         }
         self.silent_looks += 1;
         if self.silent_looks < LOOKS_A_BEAT {
@@ -151,21 +152,36 @@ impl Reader {
         }
         self.silent_looks = 0;
         // An id without data is kept by clients and shown to nobody: who saw none of the last changes need not read them again.
-        Some(format!(": beat\nid: {}\n\n", self.seat.0.id(self.place - 1)).into())
+        Some(format!(": beat\nid: {}\n\n", self.seat.streams.id(self.place - 1)).into())
+    }
+
+    /// May its bearer still read? Asked of what is held in memory, which a revocation on this node empties.
+    async fn is_let_in(&self) -> bool {
+        let Some(token) = self.access.caller().token else { return true };
+        let (accounts, now_ms) = (self.access.accounts(), self.access.now_ms());
+        self.door.keyring.still_holds(token, &*accounts, now_ms).await
     }
 
     /// Changes as events for the workspaces that the caller sees and wants.
-    async fn tell(&mut self, news: Vec<(u64, News)>) -> Result<String, StoreError> {
+    async fn tell(&mut self, news: Vec<Told>) -> Result<String, StoreError> {
         let store = self.access.store();
         let mut text = String::new();
-        for (place, news) in news {
-            let News::State(change) = news;
-            let seated = store.seated(change.app).await?;
-            let wanted = seated.iter().filter(|one| self.filter.wants(&one.name, &one.labels));
-            let mut events = wanted.peekable();
-            while let Some(workspace) = events.next() {
-                if events.peek().is_none() {
-                    let _written = writeln!(text, "id: {}", self.seat.0.id(place));
+        for Told { place, at_ms, news } in news {
+            let (News::State(StateChange { app, .. }) | News::Workspace(_, StateChange { app, .. })) = news;
+            let mut seated = store.seated(app).await?;
+            // What was told before a workspace came is of others on its app, or of another's time on it.
+            seated.retain(|one| one.created_ms <= at_ms && self.filter.wants(&one.name, &one.labels));
+            let duplicates = self.access.status(app).map(|status| status.duplicates).unwrap_or_default();
+            let now_ms = self.access.now_ms();
+            let for_one = |workspace: &Workspace| match news {
+                News::State(change) => change.for_workspace(&workspace.standing(), &duplicates, now_ms),
+                News::Workspace(id, change) => (id == workspace.id).then_some(change),
+            };
+            let changes = seated.iter().filter_map(|workspace| Some((workspace, for_one(workspace)?)));
+            let mut changes = changes.peekable();
+            while let Some((workspace, change)) = changes.next() {
+                if changes.peek().is_none() {
+                    let _written = writeln!(text, "id: {}", self.seat.streams.id(place));
                 }
                 let app_id = workspace.slack_app_id.as_deref();
                 text.push_str(&event("workspace.state", &state(workspace.name.as_str(), app_id, &change)));
@@ -183,7 +199,7 @@ impl Reader {
 
     /// An event that says where the stream is.
     fn event(&self, kind: &str, data: &Value) -> String {
-        format!("id: {}\n{}", self.seat.0.id(self.place - 1), event(kind, data))
+        format!("id: {}\n{}", self.seat.streams.id(self.place - 1), event(kind, data))
     }
 }
 

@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use super::super::testing::{FakeNode, TOKEN};
 use super::super::{AdminToken, Node, service};
 use super::MAX_STREAMS;
+use crate::clock::Clock;
 use crate::ids::{AppId, WorkspaceName};
 use crate::secret::AppToken;
 use crate::status::feed::{News, StateChange};
-use crate::status::{Code, Health, State};
+use crate::status::{Code, Health, State, Trouble};
 use crate::store::{Caller, Desired, Label, NewToken, Role, Secret, TokenDigest, When, WorkspaceSpec};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +36,32 @@ async fn a_change_of_state_comes_to_each_workspace_of_the_app_with_its_reason() 
         "reason": crate::status::Reason::from(Code::TokenRevoked), "at": "1970-01-01T00:00:05.000Z",
     });
     assert_eq!((first.data, &second.data["workspace"]), (expected, &json!("acme-emea")));
+}
+
+#[actix_web::test]
+async fn what_is_shown_of_a_workspace_is_what_the_stream_says_of_it() {
+    let node = furnished().await;
+    let store = node.real_store();
+    let acme = store.workspace(&WorkspaceName::parse("acme").unwrap()).await.unwrap().unwrap();
+    let trouble = Trouble { code: Code::AppUninstalled, since_ms: 3 };
+    assert!(store.note_trouble(acme.id, trouble).await.unwrap());
+    let mut stream = open(&node, TOKEN, "", None).await;
+    stream.event().await;
+    let News::State(change) = failed(1) else { unreachable!() };
+    let ready = StateChange {
+        from: State::Reconnecting,
+        to: State::Ready,
+        health: Health::Ok,
+        reason: None,
+        ..change
+    };
+    node.feed.tell(News::State(ready));
+    let event = stream.event().await;
+    assert_eq!(event.data["workspace"], "acme-emea", "acme has failed, and its app's return changes nothing");
+    assert!(event.id.is_some_and(|id| id.ends_with("-1")), "the last event of a change bears its id");
+    node.feed.tell(News::Workspace(acme.id, change));
+    let event = stream.event().await;
+    assert_eq!((&event.data["workspace"], &event.data["state"]), (&json!("acme"), &json!("failed")));
 }
 
 #[actix_web::test]
@@ -86,6 +113,22 @@ async fn who_comes_back_goes_on_behind_the_last_event_they_saw() {
 }
 
 #[actix_web::test]
+async fn what_was_told_before_a_workspace_came_is_not_told_of_it() {
+    let node = furnished().await;
+    node.feed.tell(failed(1));
+    let later = Clock::start().now().wall_ms + 1_000;
+    put(&node, "newcomer", "A1", None, later).await;
+    let mut stream = open(&node, TOKEN, "", Some("00000000-0")).await;
+    let mut of = Vec::new();
+    node.feed.tell(failed(2));
+    while of.last() != Some(&json!("globex")) {
+        let event = stream.event().await;
+        of.extend(event.data.get("workspace").cloned());
+    }
+    assert_eq!(of, ["acme", "acme-emea", "globex"]);
+}
+
+#[actix_web::test]
 async fn who_reads_too_slowly_is_cut_and_told_so() {
     let node = furnished().await;
     let mut stream = open(&node, TOKEN, "", None).await;
@@ -122,6 +165,27 @@ async fn a_token_that_is_revoked_loses_its_stream() {
 }
 
 #[actix_web::test]
+async fn a_token_that_is_revoked_loses_its_stream_also_where_there_is_always_something_to_say() {
+    let node = furnished().await;
+    let text = token(&node, Role::Viewer, None).await;
+    let mut stream = open(&node, &text, "", None).await;
+    stream.event().await;
+    let id = node.accounts().tokens(None, 1).await.unwrap()[0].id;
+    node.accounts().revoke_token(id, &Caller::admin("root"), 1).await.unwrap();
+    let told = async {
+        loop {
+            node.feed.tell(failed(2));
+            let event = stream.event().await;
+            if event.kind != "workspace.state" {
+                return event;
+            }
+        }
+    };
+    let cut = tokio::time::timeout(PATIENCE, told).await.expect("the stream ends");
+    assert_eq!((cut.kind.as_str(), &cut.data["reason"]), ("stream.cut", &json!("token")));
+}
+
+#[actix_web::test]
 async fn a_database_that_is_away_cuts_the_stream_before_anything_is_lost() {
     let node = furnished().await;
     let mut stream = open(&node, TOKEN, "", None).await;
@@ -146,24 +210,54 @@ async fn a_node_serves_so_many_streams_and_one_that_ends_makes_room() {
     api.open(TOKEN, "", None).await;
 }
 
+#[actix_web::test]
+async fn one_token_has_its_share_of_the_streams_and_all_of_them_together_leave_some_to_admins() {
+    let node = furnished().await;
+    let api = Api::new(&node).await;
+    let tokens = [
+        token(&node, Role::Viewer, Some("tenant:42")).await,
+        token(&node, Role::Viewer, None).await,
+        token(&node, Role::Operator, None).await,
+        token(&node, Role::Operator, None).await,
+    ];
+    let (mut open, mut served) = (Vec::new(), Vec::new());
+    for text in &tokens {
+        let before = open.len();
+        loop {
+            let answer = api.answer(text, "", None).await;
+            if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+                break;
+            }
+            open.push(answer);
+        }
+        served.push(open.len() - before);
+    }
+    assert_eq!(served, [16, 16, 16, 8]);
+    api.open(TOKEN, "", None).await;
+}
+
 /// App 1 with acme (tenant 42) and acme-emea (no label), app 2 with globex (tenant 43).
 async fn furnished() -> Arc<FakeNode> {
     let node = FakeNode::real().await;
     for (name, app, tenant) in
         [("acme", "A1", Some("42")), ("globex", "A2", Some("43")), ("acme-emea", "A1", None)]
     {
-        let spec = WorkspaceSpec {
-            title: None,
-            desired: Desired::Connected,
-            links: 1,
-            labels: tenant.map(|tenant| ("tenant".to_owned(), tenant.to_owned())).into_iter().collect(),
-            app_token: Secret::Set(AppToken::parse(&format!("xapp-{app}")).unwrap()),
-            bot_token: Secret::Keep,
-        };
-        let name = WorkspaceName::parse(name).unwrap();
-        node.real_store().put_workspace(&name, &spec, When::Always, 1).await.unwrap();
+        put(&node, name, app, tenant, 1).await;
     }
     node
+}
+
+async fn put(node: &FakeNode, name: &str, app: &str, tenant: Option<&str>, now_ms: i64) {
+    let spec = WorkspaceSpec {
+        title: None,
+        desired: Desired::Connected,
+        links: 1,
+        labels: tenant.map(|tenant| ("tenant".to_owned(), tenant.to_owned())).into_iter().collect(),
+        app_token: Secret::Set(AppToken::parse(&format!("xapp-{app}")).unwrap()),
+        bot_token: Secret::Keep,
+    };
+    let name = WorkspaceName::parse(name).unwrap();
+    node.real_store().put_workspace(&name, &spec, When::Always, now_ms).await.unwrap();
 }
 
 fn failed(app: i64) -> News {
@@ -171,6 +265,8 @@ fn failed(app: i64) -> News {
         app: AppId(app),
         at_ms: 5_000,
         from: State::Ready,
+        from_health: Health::Ok,
+        from_code: None,
         to: State::Failed,
         health: Health::Down,
         reason: Some(Code::TokenRevoked.into()),

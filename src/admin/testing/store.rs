@@ -8,10 +8,10 @@ use async_trait::async_trait;
 
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
-use crate::status::Trouble;
+use crate::status::{Standing, Trouble};
 use crate::store::{
-    App as StoredApp, Change, Desired, Order, Place, Put, Seat, Seats, Secret, StoreError, TokenHint,
-    Transition, When, Workspace, WorkspaceSpec, Workspaces,
+    App as StoredApp, Change, Desired, Order, Place, Put, Seat, Secret, StoreError, TokenHint, Transition,
+    When, Workspace, WorkspaceSpec, Workspaces,
 };
 
 /// Workspaces in memory, and an app for each app token.
@@ -190,11 +190,10 @@ impl Workspaces for FakeStore {
         Ok(rows)
     }
 
-    async fn seats(&self) -> Result<Vec<Seats>, StoreError> {
+    async fn standings(&self) -> Result<Vec<(AppId, Standing)>, StoreError> {
         self.check()?;
         let rows = self.rows.lock().unwrap();
-        let one = |workspace: &Workspace| Seats { app: workspace.app, desired: workspace.desired, count: 1 };
-        Ok(rows.values().map(one).collect())
+        Ok(rows.values().map(|workspace| (workspace.app, workspace.standing())).collect())
     }
 
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError> {

@@ -89,7 +89,7 @@ async fn each_role_does_what_the_table_says_and_is_told_what_is_missing() {
     let refused = api.ask(Method::PUT, "/api/v1/workspaces/acme", &viewer, Some(&body)).await;
     assert_eq!(code(&refused), "forbidden");
     assert!(
-        refused.text().contains("takes the role operator; 'tok_1 eye' is a viewer"),
+        refused.text().contains("takes the role operator; 'tok_1 eye' has the role viewer"),
         "{}",
         refused.text()
     );

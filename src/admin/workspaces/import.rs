@@ -15,7 +15,7 @@ use super::super::problem::{Code, FieldError, Problem};
 use super::super::query::{self, Taken, flag};
 use super::changes::{Changed, in_doubt};
 use super::{body, has_app_token};
-use crate::store::{Change, When};
+use crate::store::{Caller, Change, When};
 
 const MAX_BODY: usize = 1024 * 1024;
 const MAX_LINES: usize = 1_000;
@@ -106,6 +106,9 @@ async fn put(
         has_app_token(&spec)?;
     }
     if dry_run {
+        // What is another's is not there for the caller, and in their way all the same.
+        let there = node.node().store(&Caller::admin("dry run")).workspace(&name).await?;
+        node.caller().stays_in_scope(&name, there.as_ref(), &spec.labels)?;
         return Ok(if before.is_some() { Outcome::Updated } else { Outcome::Created });
     }
     let put = store.put_workspace(&name, &spec, When::Always, node.now_ms()).await;

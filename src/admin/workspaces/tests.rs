@@ -293,6 +293,18 @@ async fn malformed_json_is_told_where_it_is_malformed() {
 }
 
 #[actix_web::test]
+async fn a_name_that_comes_twice_in_a_body_is_named_and_neither_is_taken() {
+    for (body, named) in [
+        (r#"{"app_token": "xapp-1-deadbeef", "links": 1, "links": 2}"#, "links"),
+        (r#"{"xapp-1-deadbeef": 1, "xapp-1-deadbeef": 1}"#, "(a name that is no identifier)"),
+    ] {
+        let answer = ask(&FakeNode::new(), json_put(ACME, body)).await;
+        assert_eq!((code(&answer).as_str(), fields(&answer)), ("invalid_fields", vec![named.to_owned()]));
+        assert_hides_tokens(&answer);
+    }
+}
+
+#[actix_web::test]
 async fn a_body_over_64_kib_is_refused() {
     let of_size = |size: usize| {
         let frame = json!({"app_token": APP_TOKEN}).to_string();
@@ -501,7 +513,6 @@ fn reconnecting() -> Status {
         slack_app_id: Some("A0123".into()),
         duplicates: Vec::new(),
         unidentified: Vec::new(),
-        unwanted: Vec::new(),
     }
 }
 

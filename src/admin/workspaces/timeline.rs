@@ -54,6 +54,8 @@ pub(super) async fn read(
     let whole = found.len();
     found.retain(|(_, change)| change.at_ms >= workspace.created_ms);
     let next_cursor = next_cursor.filter(|_| found.len() == whole);
+    // What became of another workspace on the app alone is not this one's.
+    found.retain(|(_, change)| change.workspace.is_none_or(|of| of == workspace.id));
     let data: Vec<_> = found.into_iter().map(|(_, change)| ChangeOut::from(change)).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
 }

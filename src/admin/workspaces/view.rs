@@ -97,26 +97,11 @@ impl<'a> WorkspaceOut<'a> {
 }
 
 /// What is shown of a workspace whose connection says this, or nothing.
-pub(in crate::admin) fn seen(workspace: &Workspace, status: Option<Status>, now_ms: i64) -> Status {
-    let is_limited = workspace.limited_until_ms.is_some_and(|until_ms| now_ms < until_ms);
-    let status = status.unwrap_or_else(|| idle(workspace.desired, workspace.updated_ms));
-    if status.unwanted.contains(&workspace.id) {
-        return status.wanted_off(workspace.updated_ms);
-    }
-    let mut status = status.of_workspace(workspace.trouble, is_limited);
-    if status.unidentified.contains(&workspace.id) {
-        status = status.of_unidentified();
-    }
-    if status.duplicates.contains(&workspace.id) {
-        // The app's connection is fine, and carries the other's events.
-        status.state = State::Failed;
-        status.health = Health::Down;
-        status.reason = Some(Code::DuplicateInstallation.into());
-    }
-    status
+pub(in crate::admin) fn seen(workspace: &Workspace, connection: Option<Status>, now_ms: i64) -> Status {
+    Status::of_workspace(connection, &workspace.standing(), now_ms)
 }
 
-/// Not started yet, or wanted off.
+/// An app whose connection has not started yet, or is wanted off.
 pub(in crate::admin) fn idle(desired: Desired, since_ms: i64) -> Status {
     let off = Status::off(since_ms);
     match desired {

@@ -34,7 +34,6 @@ impl Connection {
             slack_app_id: self.settings.slack_app_id.clone(),
             duplicates: Vec::new(),
             unidentified: Vec::new(),
-            unwanted: Vec::new(),
         }
     }
 

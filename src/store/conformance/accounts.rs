@@ -224,6 +224,11 @@ pub(in crate::store) async fn who_sees_one_label_asks_for_nothing_that_is_the_no
     assert!(matches!(theirs.apps().await, Err(StoreError::Forbidden(_))));
     assert!(theirs.app(app_of("a").await).await.unwrap().is_some());
     assert!(theirs.app(app_of("b").await).await.unwrap().is_none());
+    for (app, workspace) in [("A1", "a"), ("A2", "b")] {
+        store.learn_slack_app_id(app_of(workspace).await, app, 2).await.unwrap();
+    }
+    let seats = async |slack_app_id| theirs.slack_app(slack_app_id).await.unwrap().map(|app| app.seats.len());
+    assert_eq!((seats("A1").await, seats("A2").await), (Some(1), None), "of an app, what they see of it");
     let own = store.workspace(&name("a")).await.unwrap().unwrap().id;
     assert!(matches!(theirs.bot_token(own).await, Err(StoreError::Forbidden(_))), "nobody gets a token out");
     store.close().await;

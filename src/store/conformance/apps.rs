@@ -1,7 +1,7 @@
 //! Promises about apps: identity, tokens, history.
 
 use super::{Ground, app_token, candidate_of, name, no_token, put, seated, spec, token_of};
-use crate::ids::{AppId, Generation};
+use crate::ids::{AppId, Generation, WorkspaceId};
 use crate::secret::AppToken;
 use crate::status::{Code, State};
 use crate::store::{Change, Desired, Secret, Store, StoreError, Transition, When, WorkspaceSpec};
@@ -229,13 +229,15 @@ pub(in crate::store) async fn history_is_newest_first_and_keeps_a_thousand_an_ap
     let other = seated(&*store, "other", "xapp-other").await;
     let change = |app, at_ms| Transition {
         app,
+        workspace: None,
         at_ms,
         from: State::Ready,
         to: State::Reconnecting,
         code: Some(Code::Silent),
         generation: Some(Generation(7)),
     };
-    let plain = Transition { code: None, generation: None, to: State::Failed, ..change(other, 5) };
+    let workspace = Some(WorkspaceId(3));
+    let plain = Transition { workspace, code: None, generation: None, to: State::Failed, ..change(other, 5) };
     store.record(std::slice::from_ref(&plain)).await.unwrap();
     store.record(&[]).await.unwrap();
     let many: Vec<Transition> = (0..1010).map(|at| change(app, at)).collect();
@@ -256,6 +258,7 @@ pub(in crate::store) async fn history_goes_on_below_a_number_and_numbers_are_nev
     let app = seated(&*store, "acme", "xapp-first").await;
     let change = |at_ms| Transition {
         app,
+        workspace: None,
         at_ms,
         from: State::Connected,
         to: State::Ready,

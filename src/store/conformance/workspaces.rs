@@ -2,7 +2,7 @@
 
 use super::{Ground, app_token, bot_token, name, no_token, put, seated, spec};
 use crate::status::{Code, Trouble};
-use crate::store::{By, Change, Desired, Order, Seats, Secret, StoreError, TokenHint, When, WorkspaceSpec};
+use crate::store::{By, Change, Desired, Order, Secret, StoreError, TokenHint, When, WorkspaceSpec};
 
 pub(in crate::store) async fn a_workspace_is_created_updated_and_left_alone_by_the_same_body(
     ground: &impl Ground,
@@ -176,24 +176,28 @@ pub(in crate::store) async fn what_must_not_be_there_yet_is_made_once(ground: &i
     store.close().await;
 }
 
-pub(in crate::store) async fn seats_are_counted_by_app_and_by_what_is_wanted(ground: &impl Ground) {
+pub(in crate::store) async fn what_decides_what_is_shown_of_each_workspace_is_read_at_once(
+    ground: &impl Ground,
+) {
     let store = ground.open().await;
     let shared = seated(&*store, "one", "xapp-shared").await;
-    seated(&*store, "two", "xapp-shared").await;
+    let two = seated(&*store, "two", "xapp-shared").await;
     let off = WorkspaceSpec { desired: Desired::Disconnected, ..spec("xapp-shared") };
     put(&*store, "three", &off, 1).await;
-    let alone = seated(&*store, "alone", "xapp-alone").await;
     seated(&*store, "gone", "xapp-gone").await;
     store.remove_workspace(&name("gone"), When::Always, 2).await.unwrap();
-    let mut seats = store.seats().await.unwrap();
-    seats.sort_by_key(|seats| (seats.app, seats.count));
-    let of = |app, desired, count| Seats { app, desired, count };
-    let expected = [
-        of(shared, Desired::Disconnected, 1),
-        of(shared, Desired::Connected, 2),
-        of(alone, Desired::Connected, 1),
-    ];
-    assert_eq!(seats, expected);
+    let one = store.workspace(&name("one")).await.unwrap().unwrap();
+    let trouble = Trouble { code: Code::AppUninstalled, since_ms: 9 };
+    assert!(store.note_trouble(one.id, trouble).await.unwrap());
+    assert!(store.note_limit(one.id, 11).await.unwrap());
+    let mut standings = store.standings().await.unwrap();
+    standings.sort_by_key(|(_, standing)| standing.workspace);
+    let mut expected = store.seated(shared).await.unwrap();
+    expected.sort_by_key(|workspace| workspace.id);
+    assert_eq!(two, shared);
+    assert_eq!(expected[0].standing().trouble, Some(trouble));
+    let expected: Vec<_> = expected.iter().map(|workspace| (shared, workspace.standing())).collect();
+    assert_eq!(standings, expected);
     store.close().await;
 }
 

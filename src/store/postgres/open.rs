@@ -57,7 +57,8 @@ impl PostgresStore {
         let (journal, changes, posting) = (Line::new(journal), Line::new(changes), Line::empty());
         let (days, station) = (Mutex::new(BTreeSet::new()), Mutex::new(None));
         let ahead_to = AtomicI64::new(0);
-        let store = Self { options, database, vault, journal, changes, posting, readers, days, station, ahead_to };
+        let store =
+            Self { options, database, vault, journal, changes, posting, readers, days, station, ahead_to };
         Ok(Opened { store, notes })
     }
 

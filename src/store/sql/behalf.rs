@@ -8,11 +8,10 @@ use async_trait::async_trait;
 use super::Backend;
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
-use crate::status::Trouble;
+use crate::status::{Standing, Trouble};
 use crate::store::fault::Fault;
 use crate::store::{
-    App, Caller, Label, Order, Place, Put, Seats, StoreError, Transition, When, Workspace, WorkspaceSpec,
-    Workspaces,
+    App, Caller, Label, Order, Place, Put, StoreError, Transition, When, Workspace, WorkspaceSpec, Workspaces,
 };
 
 /// The store in the hands of a caller.
@@ -61,9 +60,9 @@ impl Workspaces for OnBehalf {
         self.store.told(self.store.list_workspaces(scope, order, after, limit)).await
     }
 
-    async fn seats(&self) -> Result<Vec<Seats>, StoreError> {
+    async fn standings(&self) -> Result<Vec<(AppId, Standing)>, StoreError> {
         match self.caller.scope {
-            None => self.store.seats().await,
+            None => self.store.standings().await,
             Some(_) => Self::not_for_callers(),
         }
     }
@@ -119,6 +118,7 @@ impl Workspaces for OnBehalf {
         }
     }
 
+    /// With the seats alone that the caller sees.
     async fn slack_app(&self, slack_app_id: &str) -> Result<Option<App>, StoreError> {
         let Some(mut app) = self.store.slack_app(slack_app_id).await? else { return Ok(None) };
         if self.caller.scope.is_some() {

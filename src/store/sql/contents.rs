@@ -9,11 +9,11 @@ use super::behalf::OnBehalf;
 use crate::event::Event;
 use crate::ids::{AppId, Seq, WebhookId, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken, WebhookSecret};
-use crate::status::Trouble;
+use crate::status::{Standing, Trouble};
 use crate::store::{
     App, Caller, Inbox, Incident, IncidentFilter, KeptNotice, Label, Memory, NewNotice, Notice, Order, Place,
-    Put, Remember, Resealed, Resealing, Seats, Settled, Store, StoreError, Taken, Transition, Webhook,
-    WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec, Workspaces, Writer,
+    Put, Remember, Resealed, Resealing, Settled, Store, StoreError, Taken, Transition, Webhook, WebhookSpec,
+    Webhooks, When, Workspace, WorkspaceSpec, Workspaces, Writer,
 };
 use crate::telemetry::Pool;
 
@@ -28,8 +28,8 @@ impl Workspaces for Backend {
         self.told(self.list_workspaces(None, order, after, limit)).await
     }
 
-    async fn seats(&self) -> Result<Vec<Seats>, StoreError> {
-        self.told(self.count_seats()).await
+    async fn standings(&self) -> Result<Vec<(AppId, Standing)>, StoreError> {
+        self.told(self.list_standings()).await
     }
 
     async fn workspace(&self, name: &WorkspaceName) -> Result<Option<Workspace>, StoreError> {

@@ -15,12 +15,13 @@ const KEPT: i64 = 1000;
 /// Adds rows, given as a JSON array of arrays, numbered on from the last of their apps. One statement however many they are: each costs a
 /// round trip, under the lock that all changes of all nodes take.
 const ADD: &str = concat!(
-    "insert into transitions (app_id, n, at, from_state, to_state, code, generation) \
+    "insert into transitions (app_id, n, at, from_state, to_state, code, generation, workspace_id) \
      select r.app_id, coalesce((select max(o.n) from transitions o where o.app_id = r.app_id), 0) + r.nth, \
-     r.at, r.from_state, r.to_state, r.code, r.generation from (select app_id, \
-     row_number() over (partition by app_id order by place) as nth, at, from_state, to_state, code, generation \
+     r.at, r.from_state, r.to_state, r.code, r.generation, r.workspace_id from (select app_id, \
+     row_number() over (partition by app_id order by place) as nth, at, from_state, to_state, code, generation, workspace_id \
      from (select cast(value ->> 0 as bigint) as app_id, place, cast(value ->> 1 as bigint) as at, value ->> 2 as from_state, \
-     value ->> 3 as to_state, value ->> 4 as code, cast(value ->> 5 as bigint) as generation from ",
+     value ->> 3 as to_state, value ->> 4 as code, cast(value ->> 5 as bigint) as generation, \
+     cast(value ->> 6 as bigint) as workspace_id from ",
     json_elements!(),
     ") as v) as r"
 );
@@ -44,7 +45,8 @@ impl Backend {
             .map(|one| {
                 let generation = one.generation.map(|generation| generation.0.cast_signed());
                 let code = one.code.map(Code::as_str);
-                json!([one.app.0, one.at_ms, one.from.as_str(), one.to.as_str(), code, generation])
+                let workspace = one.workspace.map(|workspace| workspace.0);
+                json!([one.app.0, one.at_ms, one.from.as_str(), one.to.as_str(), code, generation, workspace])
             })
             .collect();
         let rows = serde_json::Value::from(rows).to_string();
@@ -62,7 +64,7 @@ impl Backend {
     ) -> Result<Vec<(i64, Transition)>, Fault> {
         let mut db = self.reader().await?;
         let rows: Vec<TransitionRow> = sqlx::query_as(
-            "select n, app_id, at, from_state, to_state, code, generation from transitions \
+            "select n, app_id, at, from_state, to_state, code, generation, workspace_id from transitions \
              where app_id = $1 and n < $2 order by n desc limit $3",
         )
         .bind(app.0)

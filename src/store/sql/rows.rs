@@ -4,7 +4,7 @@ use sqlx::FromRow;
 
 use crate::ids::{AppId, Generation, WorkspaceId, WorkspaceName};
 use crate::secret::AppToken;
-use crate::status::{Code, State, Trouble};
+use crate::status::{Code, Standing, State, Trouble};
 use crate::store::fault::Fault;
 use crate::store::vault::{Place, Vault};
 use crate::store::{App, Desired, Seat, StoreError, TokenHint, Transition, Workspace};
@@ -94,6 +94,30 @@ impl WorkspaceRow {
 }
 
 #[derive(FromRow)]
+pub(super) struct StandingRow {
+    app_id: i64,
+    id: i64,
+    desired: String,
+    trouble: Option<String>,
+    trouble_at: Option<i64>,
+    limited_until: Option<i64>,
+    updated_at: i64,
+}
+
+impl StandingRow {
+    pub(super) fn into_standing(self) -> Result<(AppId, Standing), Fault> {
+        let standing = Standing {
+            workspace: WorkspaceId(self.id),
+            is_wanted: desired(&self.desired)? == Desired::Connected,
+            trouble: trouble(self.trouble.as_deref(), self.trouble_at)?,
+            limited_until_ms: self.limited_until,
+            updated_ms: self.updated_at,
+        };
+        Ok((AppId(self.app_id), standing))
+    }
+}
+
+#[derive(FromRow)]
 pub(super) struct AppRow {
     id: i64,
     slack_app_id: Option<String>,
@@ -147,6 +171,7 @@ pub(super) struct TransitionRow {
     to_state: String,
     code: Option<String>,
     generation: Option<i64>,
+    workspace_id: Option<i64>,
 }
 
 impl TransitionRow {
@@ -154,6 +179,7 @@ impl TransitionRow {
     pub(super) fn into_transition(self) -> Result<(i64, Transition), Fault> {
         let transition = Transition {
             app: AppId(self.app_id),
+            workspace: self.workspace_id.map(WorkspaceId),
             at_ms: self.at,
             from: state(&self.from_state)?,
             to: state(&self.to_state)?,

@@ -2,17 +2,18 @@
 
 use super::apps::touch;
 use super::audit;
-use super::rows::{WorkspaceRow, bot_place, desired, select_workspaces};
+use super::rows::{StandingRow, WorkspaceRow, bot_place, select_workspaces};
 use super::seating::{retire_if_empty, seat};
 use super::trouble::forgive;
 use super::{Backend, Connection, json_rows};
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::BotToken;
+use crate::status::Standing;
 use crate::store::fault::Fault;
 use crate::store::vault::Vault;
 use crate::store::{
-    Action, By, Caller, Change, Changes, Deed, Desired, Label, Order, Place, Put, Seats, Secret, StoreError,
-    When, Workspace, WorkspaceSpec,
+    Action, By, Caller, Change, Changes, Deed, Desired, Label, Order, Place, Put, Secret, StoreError, When,
+    Workspace, WorkspaceSpec,
 };
 
 /// One page of workspaces: where it begins, and in which order.
@@ -64,16 +65,14 @@ impl Backend {
         rows.into_iter().map(WorkspaceRow::into_workspace).collect()
     }
 
-    pub(super) async fn count_seats(&self) -> Result<Vec<Seats>, Fault> {
-        let rows: Vec<(i64, String, i64)> = sqlx::query_as(
-            "select app_id, desired, count(*) from workspaces where deleted_at is null group by app_id, desired",
+    pub(super) async fn list_standings(&self) -> Result<Vec<(AppId, Standing)>, Fault> {
+        let rows: Vec<StandingRow> = sqlx::query_as(
+            "select app_id, id, desired, trouble, trouble_at, limited_until, updated_at from workspaces \
+             where deleted_at is null",
         )
         .fetch_all(&mut *self.reader().await?)
         .await?;
-        let seats = rows.into_iter().map(|(app, wanted, count)| {
-            Ok(Seats { app: AppId(app), desired: desired(&wanted)?, count: count.unsigned_abs() })
-        });
-        seats.collect()
+        rows.into_iter().map(StandingRow::into_standing).collect()
     }
 
     pub(super) async fn list_seated(&self, app: AppId) -> Result<Vec<Workspace>, Fault> {
@@ -100,7 +99,9 @@ impl Backend {
         let mut tx = self.begin().await?;
         let before = find(tx.db(), name).await?;
         let labels = labels_by_key(&spec.labels);
-        stays_in_scope(by, name, before.as_ref(), &labels)?;
+        if let Some(by) = by {
+            by.stays_in_scope(name, before.as_ref(), &labels)?;
+        }
         when.check(before.as_ref())?;
         let current = before.as_ref().map(|before| before.app);
         let scope = by.and_then(|by| by.scope.as_ref());
@@ -221,25 +222,6 @@ impl Backend {
 pub(super) fn is_seen(by: Option<&Caller>, workspace: &Workspace) -> bool {
     let scope = by.and_then(|by| by.scope.as_ref());
     scope.is_none_or(|scope| scope.is_in(&workspace.labels))
-}
-
-/// Whoever sees one label's workspaces alone neither takes somebody else's nor lets go of their own.
-fn stays_in_scope(
-    by: Option<&Caller>,
-    name: &WorkspaceName,
-    before: Option<&Workspace>,
-    labels: &[(String, String)],
-) -> Result<(), StoreError> {
-    let Some(scope) = by.and_then(|by| by.scope.as_ref()) else { return Ok(()) };
-    if before.is_some_and(|before| !is_seen(by, before)) {
-        return Err(StoreError::Absent(format!("there is no workspace '{name}'")));
-    }
-    if !scope.is_in(labels) {
-        return Err(StoreError::Forbidden(format!(
-            "this token sees workspaces with the label {scope} alone, so '{name}' must bear it: send it among the labels"
-        )));
-    }
-    Ok(())
 }
 
 pub(super) async fn find(db: &mut Connection, name: &WorkspaceName) -> Result<Option<Workspace>, Fault> {

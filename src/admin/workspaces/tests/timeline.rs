@@ -1,6 +1,7 @@
 //! What became of a workspace's connection.
 
 use super::*;
+use crate::ids::WorkspaceId;
 use crate::status::Code;
 use crate::store::Transition;
 
@@ -25,6 +26,24 @@ async fn each_change_says_when_from_and_to_and_why_with_who_must_act_newest_firs
     ]);
     assert_eq!((&page["data"], &page["next_cursor"]), (&expected, &Value::Null));
     assert_eq!(code(&get(&node, "/api/v1/workspaces/none/timeline").await), "not_found");
+}
+
+#[actix_web::test]
+async fn what_became_of_one_workspace_alone_is_in_its_own_timeline_and_in_no_other_s() {
+    let node = FakeNode::new();
+    put(&node, ACME, &full()).await;
+    let mut own = None;
+    node.store.change("acme", |row| own = Some(row.id));
+    let uninstalled = |workspace| Transition {
+        workspace,
+        ..change(1, State::Ready, State::Failed, Some(Code::AppUninstalled))
+    };
+    let other = Some(WorkspaceId(99));
+    node.store.transitions.lock().unwrap().extend([uninstalled(other), uninstalled(own), uninstalled(other)]);
+    let page = get(&node, TIMELINE).await.json();
+    let codes: Vec<_> =
+        page["data"].as_array().unwrap().iter().map(|change| &change["reason"]["code"]).collect();
+    assert_eq!((codes, &page["next_cursor"]), (vec![&json!("app_uninstalled")], &Value::Null));
 }
 
 #[actix_web::test]
@@ -56,5 +75,13 @@ async fn a_timeline_goes_on_where_its_cursor_says_and_what_was_before_the_worksp
 }
 
 fn change(after: i64, from: State, to: State, code: Option<Code>) -> Transition {
-    Transition { app: AppId(1), at_ms: NOW_MS + after, from, to, code, generation: Some(Generation(7)) }
+    Transition {
+        app: AppId(1),
+        workspace: None,
+        at_ms: NOW_MS + after,
+        from,
+        to,
+        code,
+        generation: Some(Generation(7)),
+    }
 }

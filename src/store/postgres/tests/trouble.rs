@@ -127,6 +127,7 @@ async fn many_lines_of_history_cost_few_statements() {
         .unwrap();
     let change = |app| Transition {
         app: AppId(app),
+        workspace: None,
         at_ms: 1,
         from: State::Connected,
         to: State::Ready,
