@@ -233,7 +233,7 @@ fn a_settings_file_that_is_not_there_is_an_error() {
 #[test]
 fn no_secret_is_shown() {
     let env = [
-        ("TAUTLINE_ADMIN_TOKEN", "hunter2"),
+        ("TAUTLINE_ADMIN_TOKEN", "hunter2-hunter2-hunter2"),
         ("TAUTLINE_KEY", "hunter2"),
         ("SLACK_APP_TOKEN", "xapp-hunter2"),
         ("SLACK_BOT_TOKEN", "xoxb-hunter2"),

@@ -150,7 +150,7 @@ mod tests {
         let made = KeyBytes::create(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(KeyBytes::read(&path).unwrap().expose(), made.expose());
-        assert!(told(KeyBytes::create(&path)).contains("by somebody else"));
+        assert!(told(KeyBytes::create(&path)).contains("not written over"));
         assert_eq!(KeyBytes::read(&path).unwrap().expose(), made.expose());
     }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::apps::touch;
 use super::rows::trouble;
 use super::workspaces::{find, is_seen};
 use super::{Backend, Connection, audit};
@@ -47,9 +48,10 @@ impl Backend {
     ) -> Result<bool, Fault> {
         let mut tx = self.begin().await?;
         let found = find(tx.db(), name).await?.filter(|found| is_seen(by, found));
-        let forgiven = found.and_then(|found| Some((found.id, found.trouble?.code)));
-        if let Some((id, code)) = forgiven {
+        let forgiven = found.and_then(|found| Some((found.id, found.app, found.trouble?.code)));
+        if let Some((id, app, code)) = forgiven {
             forgive(tx.db(), id, now_ms).await?;
+            touch(tx.db(), [app; 2]).await?;
             if let Some(by) = by {
                 let mut changes = Changes::default();
                 changes.field("trouble", &json!(code.as_str()), &Value::Null);
