@@ -78,7 +78,7 @@ pub struct Node {
     budget: Arc<Budget>,
     marks: Option<Arc<Marks>>,
     /// None where nothing is kept, and once it has died.
-    journal: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    journal: Option<Running>,
     died: Option<&'static str>,
     arbiters: Vec<Arbiter>,
 }
@@ -130,8 +130,9 @@ impl Node {
         let marks = writer.as_ref().map(|writer| Marks::new(writer, clock));
 
         let inner = Arbiter::new();
+        let inbox = Arc::clone(&store) as Arc<dyn Inbox>;
         let dispatcher_parts = dispatcher::Parts {
-            store: Arc::clone(&store) as Arc<dyn Inbox>,
+            store: Arc::clone(&inbox),
             workspaces: Arc::clone(&store) as Arc<dyn Workspaces>,
             marks: marks.clone(),
             unkept,
@@ -149,7 +150,7 @@ impl Node {
         let (journal, exit) = match (writer, &marks) {
             (Some(writer), Some(marks)) => {
                 let (journal, queue) = Journal::new(
-                    Arc::clone(&store) as Arc<dyn Inbox>,
+                    Arc::clone(&inbox),
                     clock,
                     writer,
                     Arc::clone(marks),
@@ -157,13 +158,8 @@ impl Node {
                     Arc::clone(&metrics),
                     Arc::clone(directory.names()),
                 );
-                let (stop, stopped) = oneshot::channel();
-                let receiver = dispatcher.clone();
-                // What the dispatcher has no room for it reads back from the store.
-                let deliver = move |committed| drop(receiver.try_send(committed));
-                let task = actix_rt::spawn(journal.run(deliver, stopped));
                 let exit = if ack == Ack::Received { Exit::Received(queue) } else { Exit::Stored(queue) };
-                (Some((stop, task)), exit)
+                (Some(write_down(journal, dispatcher.clone())), exit)
             }
             _ => (None, Exit::Unkept(unkept_sender)),
         };
@@ -171,12 +167,18 @@ impl Node {
         let (history, lines) = mpsc::channel(4096);
         inner.spawn(keep_history(Arc::clone(&store) as Arc<dyn Workspaces>, lines));
         if let Some(keep) = keep {
-            let store = Arc::clone(&store) as Arc<dyn Inbox>;
-            inner.spawn(retention::run(store, keep, clock, Arc::clone(&metrics)));
+            inner.spawn(retention::run(Arc::clone(&inbox), keep, clock, Arc::clone(&metrics)));
         }
-        let lines_of_workspaces = history.clone();
         let pacer = Pacer::new(clock, opens);
         inner.spawn(Arc::clone(&pacer).keep_time());
+        let telling = Telling::start(webhooks::Parts {
+            store: Arc::clone(&store),
+            directory: Arc::clone(&directory),
+            clock,
+            poster,
+            metrics: Arc::clone(&metrics),
+            history: history.clone(),
+        });
         let shared = Arc::new(Shared {
             clock,
             store: Arc::clone(&store) as Arc<dyn Workspaces>,
@@ -187,24 +189,15 @@ impl Node {
             pacer: Arc::clone(&pacer),
             identities: Arc::new(Semaphore::new(IDENTITIES)),
             history,
-            metrics: Arc::clone(&metrics),
+            metrics,
             names: Arc::clone(directory.names()),
         });
         let mut arbiters: Vec<_> = (0..threads.max(1)).map(|_| Arbiter::new()).collect();
         let handles = arbiters.iter().map(Arbiter::handle).collect();
-        let telling = Telling::start(webhooks::Parts {
-            store: Arc::clone(&store),
-            directory: Arc::clone(&directory),
-            clock,
-            poster,
-            metrics,
-            history: lines_of_workspaces,
-        });
         let known = Arc::clone(&directory);
         let supervisor =
             Supervisor::start_in_arbiter(&inner.handle(), move |_| Supervisor::new(shared, known, handles));
         arbiters.push(inner);
-        let died = None;
         Self {
             store,
             supervisor,
@@ -215,7 +208,7 @@ impl Node {
             budget,
             marks,
             journal,
-            died,
+            died: None,
             arbiters,
         }
     }
@@ -323,4 +316,15 @@ impl Node {
         }
         report
     }
+}
+
+/// How a journal that runs is stopped, and its end.
+type Running = (oneshot::Sender<()>, JoinHandle<()>);
+
+/// Runs a journal, whose groups go on to the dispatcher.
+fn write_down(journal: Journal, dispatcher: Addr<Dispatcher>) -> Running {
+    let (stop, stopped) = oneshot::channel();
+    // What the dispatcher has no room for it reads back from the store.
+    let deliver = move |committed| drop(dispatcher.try_send(committed));
+    (stop, actix_rt::spawn(journal.run(deliver, stopped)))
 }

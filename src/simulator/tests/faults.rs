@@ -7,6 +7,7 @@ use tokio::io::AsyncReadExt;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::client::{APP, BOT, Client, PATIENCE, call, connect, dial, http, open, start};
+use crate::clock::Clock;
 use crate::simulator::{Act, Arm, Fault, Handle, Outgoing, Template, Which};
 
 #[tokio::test]
@@ -148,7 +149,7 @@ async fn pongs_may_come_late() {
     let slack = start(|_| ());
     once(&slack, Fault::LatePongs { ms: 20 });
     let mut client = connect(&slack).await;
-    let sent = std::time::Instant::now();
+    let clock = Clock::start();
     client.send(Message::Ping("one".into())).await;
     loop {
         if let Message::Pong(payload) = client.next().await.unwrap().unwrap() {
@@ -156,7 +157,7 @@ async fn pongs_may_come_late() {
             break;
         }
     }
-    assert!(sent.elapsed() >= Duration::from_millis(20));
+    assert!(clock.mono() >= Duration::from_millis(20));
 }
 
 #[tokio::test]
