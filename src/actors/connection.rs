@@ -286,6 +286,7 @@ impl Handler<Report> for Connection {
             News::Opened => Input::LinkOpened(generation),
             News::Up(hello) => {
                 self.came_up(generation, &hello);
+                self.machine.stand_beside(self.shared.other_nodes.load(Ordering::Relaxed));
                 Input::LinkUp(generation, hello)
             }
             News::Draining(code, within) => {

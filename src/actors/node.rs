@@ -1,7 +1,7 @@
 //! A node's inside: what runs on which thread, in which order it starts, and in which it stops.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -190,6 +190,7 @@ impl Node {
             identities: Arc::new(Semaphore::new(IDENTITIES)),
             history,
             metrics,
+            other_nodes: AtomicU32::new(0),
             names: Arc::clone(directory.names()),
         });
         let mut arbiters: Vec<_> = (0..threads.max(1)).map(|_| Arbiter::new()).collect();

@@ -1,6 +1,7 @@
 //! What all connections of a node share.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     pub(super) identities: Arc<Semaphore>,
     pub(super) history: mpsc::Sender<Transition>,
     pub(super) metrics: Arc<Metrics>,
+    /// Nodes beside this one on its database, each of which has sockets of its own for every app.
+    pub(super) other_nodes: AtomicU32,
     /// What they are called in the log.
     pub(super) names: Arc<Names>,
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -123,13 +124,15 @@ impl Supervisor {
         let apps = async move {
             // What changes while the rows are read is found by the next look.
             let (_, known_to) = store.changed_apps(None).await?;
-            Ok::<_, StoreError>((store.apps().await?, known_to))
+            let others = store.other_nodes().await?;
+            Ok::<_, StoreError>((store.apps().await?, known_to, others))
         };
         ctx.spawn(apps.into_actor(self).map(|apps, act, ctx| {
             let overtaken = act.overtaken.take().unwrap_or_default();
             match apps {
-                Ok((mut apps, known_to)) => {
+                Ok((mut apps, known_to, others)) => {
                     act.known_to = Some(known_to);
+                    act.shared.other_nodes.store(others, Ordering::Relaxed);
                     apps.sort_unstable_by_key(|app| app.id);
                     for app in apps.into_iter().filter(|app| !overtaken.contains(&app.id)) {
                         act.apply(app, ctx);
@@ -148,9 +151,14 @@ impl Supervisor {
     fn look_for_changes(&mut self, ctx: &mut Context<Self>) {
         let Some(known_to) = self.known_to.filter(|_| !self.stopping) else { return };
         let store = Arc::clone(&self.shared.store);
-        let changes = async move { store.changed_apps(Some(known_to)).await };
+        let changes = async move {
+            let others = store.other_nodes().await?;
+            let (apps, known_to) = store.changed_apps(Some(known_to)).await?;
+            Ok::<_, StoreError>((apps, known_to, others))
+        };
         ctx.spawn(changes.into_actor(self).map(move |changes, act, ctx| match changes {
-            Ok((apps, known_to)) => {
+            Ok((apps, known_to, others)) => {
+                act.shared.other_nodes.store(others, Ordering::Relaxed);
                 act.known_to = act.known_to.max(Some(known_to));
                 for app in apps {
                     act.on_change(app, ctx);

@@ -87,16 +87,9 @@ impl Status {
         if self.health == Health::Off {
             return self;
         }
-        Self {
-            state: State::Disconnected,
-            health: Health::Off,
-            since_ms,
-            reason: Some(Code::OperatorDisconnect.into()),
-            attempt: 0,
-            next_attempt_ms: None,
-            warnings: Vec::new(),
-            ..self
-        }
+        // What the app does for others is not its affair.
+        let reason = Some(Code::OperatorDisconnect.into());
+        Self { reason, slack_app_id: self.slack_app_id, ..Self::off(since_ms) }
     }
 
     fn warn(&mut self, code: Code) {

@@ -144,6 +144,11 @@ pub trait Workspaces: Send + Sync + 'static {
     /// Without a mark none, and the one of now. What connections learn does not count.
     async fn changed_apps(&self, after: Option<i64>) -> Result<(Vec<AppId>, i64), StoreError>;
 
+    /// Other nodes that live on this database now: their sockets are no strangers'.
+    async fn other_nodes(&self) -> Result<u32, StoreError> {
+        Ok(0)
+    }
+
     /// The candidate becomes the token in force, if it is this one: another may have been put in its place while this one was
     /// tried.
     async fn promote_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError>;

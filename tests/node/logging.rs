@@ -85,6 +85,9 @@ fn every_line_about_a_workspace_names_it_by_each_of_its_ids() {
     let node = Process::start(command);
     node.register("acme", &customer);
     node.state("acme", "ready");
+    site.until("Slack has said whose bot token it is", |_| {
+        node.ask("GET", "/api/v1/workspaces/acme", None).1["team_id"] == "T0REAL0"
+    });
     let mut sockets = 1;
     let ends = [
         Act::Disconnect { reason: "refresh_requested".into(), after_ms: Some(10), then: None },

@@ -212,6 +212,7 @@ fn shared_and_history(apps: i64) -> (Arc<Shared>, mpsc::Receiver<Transition>) {
         identities: Arc::new(Semaphore::new(1)),
         history,
         metrics: Arc::new(Metrics::new().unwrap()),
+        other_nodes: std::sync::atomic::AtomicU32::new(0),
         names: Arc::default(),
     });
     (shared, lines)

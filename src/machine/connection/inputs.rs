@@ -245,7 +245,9 @@ impl Connection {
 
     /// More sockets are counted than we know of: whether that holds the next hello tells, and it is not waited for for hours.
     fn take_census(&mut self, live: &mut Live, told: Option<u32>) {
-        let own = self.slots.count(Slot::is_counted);
+        // Each of the other nodes may have as many, and one more while it replaces one.
+        let theirs = usize::from(self.settings.links).saturating_add(1).saturating_mul(self.other_nodes);
+        let own = self.slots.count(Slot::is_counted).saturating_add(theirs);
         if told.is_some_and(|told| self.census.hear(self.seen.mono, told, own)) {
             let every = self.settings.timing.census;
             let at = self.seen.mono.saturating_add(self.dice.between(every, every * 2));

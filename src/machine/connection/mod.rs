@@ -265,6 +265,8 @@ pub struct Connection {
     /// Slack's id of the app was not known when the connection began.
     app_id_is_learnt: bool,
     census: Census,
+    /// Nodes beside this one that hold sockets of the app, as far as known.
+    other_nodes: usize,
     quiet: Quiet,
     /// A frame was too large; shown until then.
     oversize_until: Option<Duration>,
@@ -313,6 +315,7 @@ impl Connection {
             rejected: None,
             app_id_is_learnt: false,
             census: Census::default(),
+            other_nodes: 0,
             quiet: Quiet::default(),
             oversize_until: None,
             shown: State::Disconnected,
@@ -322,6 +325,11 @@ impl Connection {
         };
         connection.want_links(connection.settings.links);
         connection
+    }
+
+    /// So many other nodes hold sockets of the app too, each as many as this one: they are no strangers in the next hello.
+    pub fn stand_beside(&mut self, other_nodes: u32) {
+        self.other_nodes = usize::try_from(other_nodes).unwrap_or(usize::MAX);
     }
 
     /// Takes in what happened. Afterwards poll the actions, then the timeout; the status may have changed even where

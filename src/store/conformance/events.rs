@@ -241,6 +241,7 @@ pub(in crate::store) async fn old_events_are_deleted_once_they_are_handled_and_t
     store.append(ours, &group, Seq(0)).await.unwrap();
     let later = day_ms(10);
     assert_eq!(store.forget_seen(later, 100).await.unwrap(), 3);
+    assert!(store.may_post().await.unwrap(), "a node that posts notices deletes as well");
     assert_eq!(store.delete_events(later, 100).await.unwrap(), 0, "nobody has handled them");
     store.settle(ours, group[1].seq).await.unwrap();
     assert_eq!(store.delete_events(day_ms(0), 100).await.unwrap(), 0, "none is older");

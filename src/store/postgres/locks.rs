@@ -54,6 +54,29 @@ pub(super) const END_SESSION: &str = "select count(pg_terminate_backend(pid)) fr
 
 /// Is posting notices this session's? It is taken where it is free, once: a lock that is taken again has to be let go of as often.
 pub(super) const HOLD_POSTING: &str = "select case when exists (select 1 from pg_locks l where l.locktype = 'advisory' \
-     and l.classid = 1413567493 and l.objid = 0 and l.granted and l.pid = pg_backend_pid() \
+     and l.classid = 1413567494 and l.objid = 0 and l.granted and l.pid = pg_backend_pid() \
      and l.database = (select oid from pg_database where datname = current_database())) \
-     then true else pg_try_advisory_lock(1413567493, 0) end";
+     then true else pg_try_advisory_lock(1413567494, 0) end";
+
+/// Sessions by which writers live.
+pub(super) const COUNT_WRITERS: &str = "select count(distinct pid) from pg_locks where locktype = 'advisory' and classid = 1413567489 \
+     and granted and database = (select oid from pg_database where datname = current_database())";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_things_that_are_agreed_upon_share_a_lock() {
+        let class = |sql: &str| {
+            sql.split(|c: char| !c.is_ascii_digit()).find(|word| word.len() == 10).unwrap().to_owned()
+        };
+        let mut classes: Vec<_> =
+            [BEGIN_ALONE, BEGIN_PARTITIONS, TRY_RETENTION, TAKE_NUMBER, TAKE_WRITER, HOLD_POSTING]
+                .map(class)
+                .into();
+        classes.sort_unstable();
+        classes.dedup();
+        assert_eq!(classes.len(), 6);
+    }
+}

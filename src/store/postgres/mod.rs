@@ -216,6 +216,14 @@ impl PostgresStore {
         Ok(())
     }
 
+    /// Writers that live, but for this node's own.
+    async fn count_other_nodes(&self) -> Result<u32, Fault> {
+        let count: i64 =
+            sqlx::query_scalar(locks::COUNT_WRITERS).fetch_one(&mut *self.reader().await?).await?;
+        let own = u32::from(self.station().is_some());
+        Ok(u32::try_from(count).unwrap_or(u32::MAX).saturating_sub(own))
+    }
+
     /// Reads, and commits a small write.
     async fn try_out(&self) -> Result<(), Fault> {
         sqlx::query("select value from meta where name = 'key_id'")

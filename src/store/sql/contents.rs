@@ -83,6 +83,10 @@ impl Workspaces for Backend {
         self.told(self.list_changed(after)).await
     }
 
+    async fn other_nodes(&self) -> Result<u32, StoreError> {
+        self.told(self.count_other_nodes()).await
+    }
+
     async fn promote_candidate(&self, app: AppId, tried: &AppToken, now_ms: i64) -> Result<(), StoreError> {
         self.told(self.promote(app, tried, now_ms)).await
     }

@@ -29,6 +29,22 @@ fn a_socket_of_somebody_else_is_told_once_a_second_hello_counts_it_too() {
 }
 
 #[test]
+fn sockets_of_other_nodes_of_ours_are_no_strangers_and_what_is_beyond_them_is() {
+    let mut world = World::off(1);
+    world.connection.stand_beside(1);
+    world.slack.hello.num_connections = Some(3);
+    world.give(Input::Connect(Code::OperatorConnect));
+    world.run(30 * MINUTE);
+    world.give(Input::Reconnect);
+    world.run(30 * MINUTE);
+    assert_eq!((world.warnings(), world.health()), (vec![], Health::Ok));
+    world.slack.hello.num_connections = Some(9);
+    world.give(Input::Reconnect);
+    world.run(30 * MINUTE);
+    assert_eq!(world.warnings(), [Code::ForeignSockets]);
+}
+
+#[test]
 fn the_overlap_of_our_own_sockets_is_nobody_else_s() {
     let mut world = World::ready(3);
     world.slack.hello.num_connections = Some(4);

@@ -11,6 +11,7 @@ async fn two_living_nodes_have_numbers_of_their_own_and_read_what_is_theirs() {
     one.append(first.id, &[event(10, "a", "of one")], Seq(0)).await.unwrap();
     let second = two.begin_writer("two", 2).await.unwrap();
     assert_ne!(first.number, second.number);
+    assert_eq!((one.other_nodes().await, two.other_nodes().await), (Ok(1), Ok(1)));
     assert_eq!((second.last, second.settled_to), (Seq(10), Seq(10)), "nothing is taken from a living node");
     let group = [event(20, "b", "of two"), event(21, "a", "again")];
     assert_eq!(two.append(second.id, &group, Seq(10)).await, Ok(vec![Taken::Fresh, Taken::Duplicate]));
@@ -18,6 +19,7 @@ async fn two_living_nodes_have_numbers_of_their_own_and_read_what_is_theirs() {
     assert_eq!(payloads(&one, 0).await, ["of one", "of one"]);
     assert_eq!(payloads(&two, 0).await, ["of two"]);
     one.close().await;
+    assert_eq!(two.other_nodes().await, Ok(0));
     two.close().await;
 }
 
