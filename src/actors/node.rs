@@ -126,7 +126,6 @@ impl Node {
         let budget = Budget::new(IN_FLIGHT.0, IN_FLIGHT.1);
         let places = budget.most_envelopes() + 1;
         let (unkept_sender, unkept) = mpsc::channel(places);
-        let plugins = handlers.into_plugins().into_iter().map(Arc::new).collect();
         let marks = writer.as_ref().map(|writer| Marks::new(writer, clock));
 
         let inner = Arbiter::new();
@@ -136,7 +135,7 @@ impl Node {
             workspaces: Arc::clone(&store) as Arc<dyn Workspaces>,
             marks: marks.clone(),
             unkept,
-            plugins,
+            plugins: handlers.into_plugins().into_iter().map(Arc::new).collect(),
             outside: Arc::clone(&outside),
             budget: Arc::clone(&budget),
             clock,

@@ -149,7 +149,7 @@ impl SqliteStore {
     }
 
     /// A file is one node's.
-    #[expect(clippy::unused_async, clippy::unnecessary_wraps, clippy::unused_self, reason = "as on Postgres")]
+    #[expect(clippy::unused_async, reason = "as on Postgres")]
     pub(super) async fn count_other_nodes(&self) -> Result<u32, Fault> {
         Ok(0)
     }
