@@ -10,12 +10,14 @@ use crate::status::{Health, Standing, Status};
 use crate::store::Transition;
 
 impl Watcher {
-    /// Tells what is shown of each of an app's workspaces otherwise than by these rows of before. Of none where nothing was known: the
-    /// app is new, and its connection tells of itself.
+    /// Tells what is shown of each of an app's workspaces otherwise than by these rows of before. Where nothing was known the app is new,
+    /// and its connection tells of itself, but not of what Slack has said of a workspace meanwhile.
     pub(super) fn tell_apart(&self, app: AppId, before: &BTreeMap<WorkspaceId, Standing>) {
-        if before.is_empty() {
-            return;
-        }
+        let new = || {
+            let clean = |row: &Standing| Standing { trouble: None, limited_until_ms: None, ..*row };
+            self.of_app(app).map(|(id, row)| (id, clean(row))).collect()
+        };
+        let before = if before.is_empty() { &new() } else { before };
         let now_ms = self.clock.now().wall_ms;
         let connection = self.connection(app);
         let was_on = before.values().any(|row| row.is_wanted);
