@@ -61,7 +61,7 @@ metrics! {
     POOL "tautline_database_pool_connections" &[], "Connections to the database for reading, by whether they are in use. The journal has its own.";
     POOL_MAX "tautline_database_pool_connections_max" &[], "So many there may be.";
     WEBHOOK_POSTS "tautline_webhook_posts_total" &[], "Notices posted to webhooks, by outcome: taken, failed (it comes again) or given_up.";
-    WEBHOOKS_WAITING "tautline_webhook_notices_waiting" &[], "Notices that wait for webhooks, as last looked, at most half a minute ago.";
+    WEBHOOKS_WAITING "tautline_webhook_notices_waiting" &[], "Notices that wait for webhooks, as last looked, at most five seconds ago; 0 on a node that posts none.";
     OPEN_FDS "process_open_fds" &[], "Files and sockets that the process has open.";
     MAX_FDS "process_max_fds" &[], "So many it may open.";
     RESIDENT "process_resident_memory_bytes" &[], "Memory of the process that is in RAM.";
