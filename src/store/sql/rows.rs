@@ -33,7 +33,7 @@ macro_rules! select_apps {
             "(select ",
             json_rows!(
                 "w.id, w.name, w.team_id, w.enterprise_id, w.desired, w.links, \
-                 case when w.forgiven_at > w.bot_at then w.forgiven_at else w.bot_at end, w.trouble",
+                 case when w.bot_sealed is null then null when w.forgiven_at > w.bot_at then w.forgiven_at else w.bot_at end, w.trouble",
                 "w.id"
             ),
             " from workspaces w where w.app_id = a.id and w.deleted_at is null) as seats ",
