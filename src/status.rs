@@ -251,6 +251,7 @@ codes! {
     BotTokenRevoked "bot_token_revoked" Slack Customer "The workspace's bot token was revoked, or Slack refuses it." "Install the app again in the workspace and put its new bot token in place.";
     AppRateLimited "app_rate_limited" Slack Operator "Slack holds events of this workspace back: more than 30,000 within an hour." "Subscribe the app to fewer events; it passes by itself.";
     BotTokenUnchecked "bot_token_unchecked" Slack Node "Slack has not answered whose the workspace's bot token is; where several workspaces share the app, its events may be kept without it until then." "Nothing: Slack is asked again.";
+    BotTokenMissing "bot_token_missing" Node Customer "The workspace shares its app with others, and neither its team is known nor is there a bot token that tells it; its events are kept without it." "Put the workspace's bot token in place.";
 }
 
 impl Serialize for Code {
@@ -342,6 +343,8 @@ pub struct Status {
     pub duplicates: Vec<WorkspaceId>,
     /// Workspaces of the app of whose bot token Slack was asked in vain, and is asked again.
     pub unidentified: Vec<WorkspaceId>,
+    /// Workspaces of a shared app whose team is not known and that have no bot token to ask by: none of its events is theirs.
+    pub tokenless: Vec<WorkspaceId>,
 }
 
 impl Status {
@@ -359,6 +362,7 @@ impl Status {
             slack_app_id: None,
             duplicates: Vec::new(),
             unidentified: Vec::new(),
+            tokenless: Vec::new(),
         }
     }
 }

@@ -182,7 +182,8 @@ impl Connection {
 
     fn publish(&self) {
         let (duplicates, unidentified) = (self.second_seats.clone(), self.inquiries.open());
-        self.entry.publish(Status { duplicates, unidentified, ..self.machine.status() });
+        let tokenless = self.tokenless();
+        self.entry.publish(Status { duplicates, unidentified, tokenless, ..self.machine.status() });
     }
 
     fn act(&mut self, action: Action, ctx: &mut Context<Self>) {

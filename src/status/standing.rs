@@ -46,6 +46,9 @@ impl Status {
             // Nobody is told that all is well with a workspace whose events may be nobody's.
             status.warn(Code::BotTokenUnchecked);
         }
+        if status.tokenless.contains(&standing.workspace) {
+            status.warn(Code::BotTokenMissing);
+        }
         let is_second = status.duplicates.contains(&standing.workspace);
         let second = is_second.then_some((Code::DuplicateInstallation, status.since_ms));
         let trouble = standing.trouble.map(|trouble| (trouble.code, trouble.since_ms));
@@ -152,6 +155,18 @@ mod tests {
         let shown = seen(at(State::Failed), None, true);
         assert_eq!((shown.health, code(&shown)), (Health::Down, Some(Code::InvalidAuth)));
         assert_eq!(seen(at(State::Ready), None, false), at(State::Ready));
+    }
+
+    #[test]
+    fn one_that_has_none_of_its_apps_events_is_not_well_and_hides_no_other_reason() {
+        let tokenless = |state| Status { tokenless: vec![ME], ..at(state) };
+        let shown = seen(tokenless(State::Ready), None, false);
+        assert_eq!(shown.gist(), (State::Ready, Health::Degraded, Some(Code::BotTokenMissing)));
+        assert_eq!(shown.warnings, [Code::BotTokenMissing]);
+        let shown = seen(tokenless(State::Failed), None, false);
+        assert_eq!((shown.health, code(&shown)), (Health::Down, Some(Code::InvalidAuth)));
+        let other = Standing { workspace: WorkspaceId(1), ..standing(None) };
+        assert_eq!(Status::of_workspace(Some(tokenless(State::Ready)), &other, 0).health, Health::Ok);
     }
 
     #[test]

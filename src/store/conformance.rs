@@ -51,6 +51,7 @@ macro_rules! conformance {
             apps: a_second_token_of_the_same_slack_app_becomes_the_candidate;
             apps: a_new_token_of_a_workspaces_own_app_is_a_candidate_until_promoted_or_dropped;
             apps: the_token_in_force_put_again_ends_a_candidacy;
+            apps: an_id_that_no_hello_has_proven_neither_seats_nor_refuses_anybody;
             apps: a_token_of_another_slack_app_moves_the_workspace_to_a_fresh_app;
             apps: an_unknown_token_for_a_shared_app_moves_only_its_own_workspace;
             apps: an_app_is_wanted_on_while_one_of_its_workspaces_is_and_has_the_most_links_asked_for;

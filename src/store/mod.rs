@@ -134,7 +134,7 @@ pub trait Workspaces: Send + Sync + 'static {
     /// Some of them in order of their ids, those after `after`, at most `limit`.
     async fn apps_after(&self, after: AppId, limit: u32) -> Result<Vec<App>, StoreError>;
 
-    /// The app with this Slack id; none when it has no living workspace.
+    /// The app that has this Slack id by a hello's word; none when it has no living workspace.
     async fn slack_app(&self, slack_app_id: &str) -> Result<Option<App>, StoreError>;
 
     /// One app; none when it has no living workspace.

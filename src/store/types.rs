@@ -36,7 +36,7 @@ pub struct Workspace {
     pub title: Option<String>,
     /// The app whose sockets carry it.
     pub app: AppId,
-    /// Slack's id of the app, once known.
+    /// Slack's id of the app: as a hello has told it or, before that, as the text of its token says, which anybody can write.
     pub slack_app_id: Option<String>,
     /// Slack's id of the team, once known.
     pub team_id: Option<String>,
@@ -228,7 +228,7 @@ pub enum Change {
 pub struct App {
     /// Our id of it.
     pub id: AppId,
-    /// Slack's id of it, once known.
+    /// Slack's id of it, once a hello has told it.
     pub slack_app_id: Option<String>,
     /// The token in force; an error where the vault cannot open it; none when none is stored.
     pub token: Option<Result<AppToken, StoreError>>,

@@ -246,6 +246,37 @@ async fn a_refused_question_whose_the_bot_token_is_is_asked_again_when_slack_all
 }
 
 #[actix::test]
+async fn a_workspace_on_a_shared_app_that_nothing_tells_apart_is_not_well_until_it_has_a_bot_token() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    until_team_is_known(&node, "acme").await;
+    let globex = second_team(&stage, &acme, "globex", "T0GLOBEX");
+    assert_eq!(node.put("globex", &json!({"app_token": globex.app_token})).await.status, 201);
+    let gist = async |name: &str| {
+        let shown = node.workspace(name).await;
+        (shown["health"].clone(), shown["reason"]["code"].clone(), shown["warnings"].clone())
+    };
+    let (well, missing) = ((json!("ok"), Value::Null, json!([])), json!("bot_token_missing"));
+    let unwell = (json!("degraded"), missing.clone(), json!([missing]));
+    eventually("it is not well", async || (gist("globex").await == unwell).then_some(())).await;
+    assert_eq!(gist("acme").await, well, "the other notices nothing");
+    let id = send_for(&stage, &acme, "T0GLOBEX");
+    assert_eq!(node.seen.until(&id).await.workspace, None);
+
+    assert_eq!(node.put("globex", &globex.body()).await.status, 200);
+    until_team_is_known(&node, "globex").await;
+    eventually("it is well", async || (gist("globex").await == well).then_some(())).await;
+    // Its team is known now: nothing more is asked of its bot token.
+    assert_eq!(node.put("globex", &json!({"bot_token": null})).await.status, 200);
+    let id = send_for(&stage, &acme, "T0GLOBEX");
+    assert_eq!(node.seen.until(&id).await.workspace, Some(id_of(&stage, "globex").await));
+    assert_eq!(gist("globex").await, well);
+    node.stop().await;
+}
+
+#[actix::test]
 async fn a_refused_bot_token_is_noticed_though_the_first_question_was_in_vain() {
     let stage = Stage::with_options(|options| options.auto_register = false);
     let node = stage.node().await;

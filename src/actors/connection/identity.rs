@@ -56,6 +56,16 @@ impl Connection {
         self.arm(ctx);
     }
 
+    /// Those that nothing tells from the others on the app: it goes on for all of them, and not one event is theirs.
+    pub(super) fn tokenless(&self) -> Vec<WorkspaceId> {
+        if self.app.seats.len() < 2 {
+            return Vec::new();
+        }
+        let is_tokenless =
+            |seat: &&Seat| seat.team_id.is_none() && seat.enterprise_id.is_none() && seat.bot_ms.is_none();
+        self.app.seats.iter().filter(is_tokenless).map(|seat| seat.workspace).collect()
+    }
+
     /// Asks what is due.
     pub(super) fn inquire(&mut self, ctx: &mut Context<Self>) {
         while let Some(question) = self.inquiries.poll_question(self.shared.clock.mono()) {

@@ -513,6 +513,7 @@ fn reconnecting() -> Status {
         slack_app_id: Some("A0123".into()),
         duplicates: Vec::new(),
         unidentified: Vec::new(),
+        tokenless: Vec::new(),
     }
 }
 

@@ -34,6 +34,7 @@ impl Connection {
             slack_app_id: self.settings.slack_app_id.clone(),
             duplicates: Vec::new(),
             unidentified: Vec::new(),
+            tokenless: Vec::new(),
         }
     }
 

@@ -92,7 +92,7 @@ pub(in crate::store) async fn tokens_come_in_the_order_they_were_made_and_in_pag
 
 pub(in crate::store) async fn who_sees_one_label_finds_its_workspaces_and_no_others(ground: &impl Ground) {
     let store = furnished(ground).await;
-    let theirs = scoped(&store);
+    let theirs = scoped(&store, "tenant:42");
     let names = async |after: Option<&str>, limit| -> Vec<String> {
         let after = after.map(|name| Place { ms: 0, name: name.into() });
         let found = theirs.workspaces(Order::default(), after.as_ref(), limit).await.unwrap();
@@ -126,19 +126,20 @@ pub(in crate::store) async fn of_an_app_who_sees_one_label_finds_the_workspaces_
         let labels = vec![("tenant".into(), tenant.into())];
         app = put(&*store, workspace, &WorkspaceSpec { labels, ..spec("xapp-one") }, 1).await.workspace.app;
     }
-    seated(&*store, "elsewhere", "xapp-1-A2-1-x").await;
+    let elsewhere = seated(&*store, "elsewhere", "xapp-two").await;
+    store.learn_slack_app_id(elsewhere, "A2", 2).await.unwrap();
     store.learn_slack_app_id(app, "A1", 2).await.unwrap();
     let seats = async |view: &dyn Workspaces, app: &str| -> Vec<String> {
         let seats = view.slack_app(app).await.unwrap().map_or_else(Vec::new, |app| app.seats);
         seats.into_iter().map(|seat| seat.name.to_string()).collect()
     };
-    assert_eq!(seats(&*scoped(&store), "A1").await, ["c", "a"]);
-    assert!(scoped(&store).slack_app("A2").await.unwrap().is_none());
+    assert_eq!(seats(&*scoped(&store, "tenant:42"), "A1").await, ["c", "a"]);
+    assert!(scoped(&store, "tenant:42").slack_app("A2").await.unwrap().is_none());
     assert_eq!(seats(&*store, "A2").await, ["elsewhere"]);
     let names = async |view: Arc<dyn Workspaces>| -> Vec<String> {
         view.seated(app).await.unwrap().into_iter().map(|one| one.name.to_string()).collect()
     };
-    assert_eq!(names(scoped(&store)).await, ["a", "c"]);
+    assert_eq!(names(scoped(&store, "tenant:42")).await, ["a", "c"]);
     assert_eq!(names(Arc::clone(&store).on_behalf(Caller::admin("root"))).await, ["a", "b", "c"]);
     store.close().await;
 }
@@ -147,7 +148,7 @@ pub(in crate::store) async fn who_sees_one_label_neither_takes_what_is_not_their
     ground: &impl Ground,
 ) {
     let store = furnished(ground).await;
-    let theirs = scoped(&store);
+    let theirs = scoped(&store, "tenant:42");
     let labelled =
         |value: &str| WorkspaceSpec { labels: vec![("tenant".into(), value.into())], ..no_token() };
 
@@ -181,12 +182,13 @@ pub(in crate::store) async fn who_sees_one_label_changes_the_token_of_an_app_onl
     ground: &impl Ground,
 ) {
     let store: Arc<dyn Store> = ground.open().await.into();
-    let theirs = scoped(&store);
+    let theirs = scoped(&store, "tenant:42");
     let bearing = |token: &str, value: &str| WorkspaceSpec {
         labels: vec![("tenant".into(), value.into())],
         ..spec(token)
     };
     let app = put(&*store, "victim", &bearing("xapp-1-A1-1-real", "43"), 1).await.workspace.app;
+    store.learn_slack_app_id(app, "A1", 1).await.unwrap();
     let offered = async |workspace: &str, token: &str| {
         theirs.put_workspace(&name(workspace), &bearing(token, "42"), When::Always, 2).await
     };
@@ -219,7 +221,7 @@ pub(in crate::store) async fn who_sees_one_label_changes_the_token_of_an_app_onl
 
 pub(in crate::store) async fn who_sees_one_label_asks_for_nothing_that_is_the_nodes(ground: &impl Ground) {
     let store = furnished(ground).await;
-    let theirs = scoped(&store);
+    let theirs = scoped(&store, "tenant:42");
     let app_of = async |workspace| -> AppId { store.workspace(&name(workspace)).await.unwrap().unwrap().app };
     assert!(matches!(theirs.apps().await, Err(StoreError::Forbidden(_))));
     assert!(theirs.app(app_of("a").await).await.unwrap().is_some());
@@ -245,8 +247,9 @@ async fn furnished(ground: &impl Ground) -> Arc<dyn Store> {
     store.into()
 }
 
-fn scoped(store: &Arc<dyn Store>) -> Arc<dyn Workspaces> {
-    let scope = Label::parse("tenant:42");
+/// The store for an operator who sees the workspaces with this label alone.
+pub(super) fn scoped(store: &Arc<dyn Store>, label: &str) -> Arc<dyn Workspaces> {
+    let scope = Label::parse(label);
     Arc::clone(store).on_behalf(Caller { scope, role: Role::Operator, ..Caller::admin("theirs") })
 }
 

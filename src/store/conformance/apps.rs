@@ -1,5 +1,8 @@
 //! Promises about apps: identity, tokens, history.
 
+use std::sync::Arc;
+
+use super::accounts::scoped;
 use super::{Ground, app_token, candidate_of, name, no_token, put, seated, spec, token_of};
 use crate::ids::{AppId, Generation, WorkspaceId};
 use crate::secret::AppToken;
@@ -29,6 +32,7 @@ pub(in crate::store) async fn a_second_token_of_the_same_slack_app_becomes_the_c
 ) {
     let store = ground.open().await;
     let app = seated(&*store, "one", "xapp-1-A1-1-old").await;
+    store.learn_slack_app_id(app, "A1", 2).await.unwrap();
     assert_eq!(seated(&*store, "two", "xapp-1-A1-2-new").await, app);
     assert_eq!(token_of(&*store, app).await.as_deref(), Some("xapp-1-A1-1-old"));
     assert_eq!(candidate_of(&*store, app).await.as_deref(), Some("xapp-1-A1-2-new"));
@@ -73,6 +77,41 @@ pub(in crate::store) async fn the_token_in_force_put_again_ends_a_candidacy(grou
     put(&*store, "acme", &spec("xapp-second"), 2).await;
     assert_eq!(put(&*store, "acme", &spec("xapp-first"), 3).await.change, Change::Updated);
     assert_eq!(candidate_of(&*store, app).await, None);
+    store.close().await;
+}
+
+pub(in crate::store) async fn an_id_that_no_hello_has_proven_neither_seats_nor_refuses_anybody(
+    ground: &impl Ground,
+) {
+    let store: Arc<dyn Store> = ground.open().await.into();
+    let (thief, owner) = (scoped(&store, "tenant:42"), scoped(&store, "tenant:43"));
+    let bearing = |token: &str, value: &str| WorkspaceSpec {
+        labels: vec![("tenant".into(), value.into())],
+        ..spec(token)
+    };
+    let invented = bearing("xapp-1-A1-1-invented", "42");
+    let squatted = thief.put_workspace(&name("squatter"), &invented, When::Always, 1).await.unwrap();
+    assert_eq!(squatted.workspace.slack_app_id.as_deref(), Some("A1"), "it is shown as its token says");
+    assert!(store.slack_app("A1").await.unwrap().is_none());
+
+    // The owner has an app of their own, whoever registers them, and keeps it when they change their token.
+    let real = bearing("xapp-1-A1-1-real", "43");
+    let own = owner.put_workspace(&name("owner"), &real, When::Always, 2).await.unwrap().workspace.app;
+    assert_ne!(own, squatted.workspace.app);
+    assert_ne!(seated(&*store, "by-an-admin", "xapp-1-A1-3-another").await, squatted.workspace.app);
+    let rotated = bearing("xapp-1-A1-2-rotated", "43");
+    let put = owner.put_workspace(&name("owner"), &rotated, When::Always, 3).await.unwrap();
+    assert_eq!(put.workspace.app, own);
+    assert_eq!(candidate_of(&*store, own).await.as_deref(), Some("xapp-1-A1-2-rotated"));
+    assert_eq!(candidate_of(&*store, squatted.workspace.app).await, None);
+
+    // Once a hello has told whose it is the id leads there.
+    store.learn_slack_app_id(own, "A1", 4).await.unwrap();
+    assert_eq!(store.slack_app("A1").await.unwrap().map(|app| app.id), Some(own));
+    let again = bearing("xapp-1-A1-1-again", "42");
+    let refused = thief.put_workspace(&name("squatter"), &again, When::Always, 5).await;
+    assert!(matches!(refused, Err(StoreError::Forbidden(_))), "{refused:?}");
+    assert_eq!(seated(&*store, "colleague", "xapp-1-A1-4-next").await, own);
     store.close().await;
 }
 
@@ -172,7 +211,9 @@ pub(in crate::store) async fn apps_come_in_pages_and_by_the_id_slack_gave_them(g
     let store = ground.open().await;
     let mut made = vec![];
     for number in 1..=3 {
-        made.push(seated(&*store, &format!("w{number}"), &format!("xapp-1-A{number}-1-x")).await);
+        let app = seated(&*store, &format!("w{number}"), &format!("xapp-{number}")).await;
+        store.learn_slack_app_id(app, &format!("A{number}"), 1).await.unwrap();
+        made.push(app);
     }
     let ids = async |after, limit| -> Vec<AppId> {
         store.apps_after(after, limit).await.unwrap().into_iter().map(|app| app.id).collect()

@@ -64,6 +64,8 @@ pub(in crate::store) async fn an_absent_secret_is_kept_and_null_removes_it(groun
     assert_eq!((removed.change, removed.workspace.bot_token), (Change::Updated, None));
     assert!(removed.workspace.app_token.is_some());
     assert_eq!(store.bot_token(id).await.unwrap(), None);
+    let app = store.app(removed.workspace.app).await.unwrap().unwrap();
+    assert_eq!(app.seats[0].bot_ms, None, "when it was removed is not when it was put in place");
     let again = put(&*store, "acme", &WorkspaceSpec { bot_token: Secret::Remove, ..no_token() }, 4).await;
     assert_eq!(again.change, Change::Unchanged);
     store.close().await;

@@ -14,7 +14,8 @@ macro_rules! select_workspaces {
     ($($rest:literal),+ $(,)?) => {
         concat!(
             "select w.id, w.name, w.title, w.app_id, w.team_id, w.enterprise_id, w.desired, w.links, w.bot_hint, w.bot_at, ",
-            "w.version, w.trouble, w.trouble_at, w.limited_until, w.created_at, w.updated_at, a.slack_app_id, a.token_hint, a.token_at, ",
+            "w.version, w.trouble, w.trouble_at, w.limited_until, w.created_at, w.updated_at, ",
+            "coalesce(a.slack_app_id, a.named_app_id) as slack_app_id, a.token_hint, a.token_at, ",
             "(select ",
             json_rows!("l.key, l.value", "l.key"),
             " from workspace_labels l where l.workspace_id = w.id) as labels ",
@@ -32,7 +33,7 @@ macro_rules! select_apps {
             "(select ",
             json_rows!(
                 "w.id, w.name, w.team_id, w.enterprise_id, w.desired, w.links, \
-                 case when w.forgiven_at > w.bot_at then w.forgiven_at else w.bot_at end, w.trouble",
+                 case when w.bot_sealed is null then null when w.forgiven_at > w.bot_at then w.forgiven_at else w.bot_at end, w.trouble",
                 "w.id"
             ),
             " from workspaces w where w.app_id = a.id and w.deleted_at is null) as seats ",

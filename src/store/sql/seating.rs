@@ -1,11 +1,12 @@
 //! On which app a workspace is seated, and what a token it brings does to that app.
 //!
-//! A token is looked for among the living apps: by its fingerprint, then by the Slack app id in its text. Where it is known
-//! the workspace is seated. An unknown token is taken for a new one of the app in place, if that app carries nobody else
-//! and the token's text does not name another Slack app; else it makes an app of its own.
+//! A token is looked for among the living apps: by its fingerprint, then by the Slack app id in its text among those that a hello has
+//! proven. Where it is known the workspace is seated. An unknown token is taken for a new one of the app in place, if that app carries
+//! nobody else and the token's text does not name another Slack app; else it makes an app of its own.
 //!
-//! Anybody can write any app's id into a text. So whoever sees one label's workspaces alone comes to an app by the id alone, and erases its
-//! tokens, only where all who sit there bear the label.
+//! Anybody can write any app's id into a text. So an id that no hello has proven leads nobody to an app and keeps nobody from one, and
+//! whoever sees one label's workspaces alone comes to an app by the id alone, and erases its tokens, only where all who sit there bear
+//! the label.
 
 use super::Connection;
 use super::rows::{candidate_place, open_token, token_place};
@@ -41,7 +42,7 @@ pub(super) async fn seat(
             return Ok(Seating { app, changed: erase_tokens(db, app, now_ms).await? });
         }
         (Secret::Keep | Secret::Remove, None) => {
-            return Ok(Seating { app: insert_app(db, None, now_ms).await?, changed: true });
+            return Ok(Seating { app: insert_app(db, now_ms).await?, changed: true });
         }
     };
     let known = match app_of_token(db, token).await? {
@@ -58,7 +59,7 @@ pub(super) async fn seat(
     if let Some(app) = known {
         return Ok(Seating { app, changed: offer(db, vault, app, token, now_ms).await? });
     }
-    let app = insert_app(db, token.slack_app_id(), now_ms).await?;
+    let app = insert_app(db, now_ms).await?;
     put_in_force(db, vault, app, token, now_ms).await?;
     Ok(Seating { app, changed: true })
 }
@@ -87,7 +88,7 @@ pub(super) async fn put_in_force(
     now_ms: i64,
 ) -> Result<(), Fault> {
     sqlx::query(
-        "update apps set slack_app_id = coalesce(slack_app_id, $2), token_fp = $3, token_sealed = $4, token_hint = $5, \
+        "update apps set named_app_id = $2, token_fp = $3, token_sealed = $4, token_hint = $5, \
          token_at = $6, candidate_fp = null, candidate_sealed = null, candidate_hint = null, updated_at = $6 \
          where id = $1",
     )
@@ -119,7 +120,7 @@ pub(super) async fn forget_candidate(db: &mut Connection, app: AppId, now_ms: i6
 enum Known {
     /// The token is stored there: whoever brings it has it.
     ByToken,
-    /// The token's text says so.
+    /// The token's text names an id that a hello has proven to be the app's.
     ById,
 }
 
@@ -161,16 +162,16 @@ async fn is_theirs(db: &mut Connection, app: AppId, scope: Option<&Label>) -> Re
     Err(StoreError::Forbidden(problem).into())
 }
 
+/// Is the app nobody else's, and does the token name no other than a hello has told of it or, before that, its own token names?
 async fn may_be_of(db: &mut Connection, app: AppId, token: &AppToken) -> Result<bool, Fault> {
-    let (slack_app_id, seats): (Option<String>, i64) = sqlx::query_as(
-        "select slack_app_id, (select count(*) from workspaces where app_id = $1 and deleted_at is null) \
+    let (app_id, seats): (Option<String>, i64) = sqlx::query_as(
+        "select coalesce(slack_app_id, named_app_id), (select count(*) from workspaces where app_id = $1 and deleted_at is null) \
          from apps where id = $1",
     )
     .bind(app.0)
     .fetch_one(db)
     .await?;
-    let names_another =
-        token.slack_app_id().zip(slack_app_id.as_deref()).is_some_and(|(new, old)| new != old);
+    let names_another = token.slack_app_id().zip(app_id.as_deref()).is_some_and(|(new, old)| new != old);
     Ok(seats == 1 && !names_another)
 }
 
@@ -212,14 +213,11 @@ async fn offer(
     Ok(true)
 }
 
-async fn insert_app(db: &mut Connection, slack_app_id: Option<&str>, now_ms: i64) -> Result<AppId, Fault> {
-    let id = sqlx::query_scalar(
-        "insert into apps (slack_app_id, created_at, updated_at) values ($1, $2, $2) returning id",
-    )
-    .bind(slack_app_id)
-    .bind(now_ms)
-    .fetch_one(db)
-    .await?;
+async fn insert_app(db: &mut Connection, now_ms: i64) -> Result<AppId, Fault> {
+    let id = sqlx::query_scalar("insert into apps (created_at, updated_at) values ($1, $1) returning id")
+        .bind(now_ms)
+        .fetch_one(db)
+        .await?;
     Ok(AppId(id))
 }
 

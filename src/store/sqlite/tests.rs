@@ -117,7 +117,7 @@ async fn a_sealed_value_moved_to_another_row_does_not_open_there() {
     let other = store.put_workspace(&name("other"), &other, When::Always, 1).await.unwrap().workspace;
     let mut db = disk.connect().await;
     for sql in [
-        "update apps set token_sealed = (select token_sealed from apps where slack_app_id = 'A1') where slack_app_id = 'A2'",
+        "update apps set token_sealed = (select token_sealed from apps where named_app_id = 'A1') where named_app_id = 'A2'",
         "update workspaces set bot_sealed = (select bot_sealed from workspaces where name = 'acme') where name = 'other'",
     ] {
         sqlx::query(sql).execute(&mut db).await.unwrap();
