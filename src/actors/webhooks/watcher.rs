@@ -2,6 +2,8 @@
 //! again only where it has changed, the rest when it is told; what connections say is looked at only where that has changed.
 
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use crate::clock::Clock;
 use crate::ids::{AppId, WorkspaceId};
 use crate::machine::notice::{Action, Input, Notices, Seen, Timing, Topic};
 use crate::status::{Code, Standing, Status};
-use crate::store::{About, NewNotice, Order, Remember, Store, StoreError, Transition, Workspace};
+use crate::store::{About, Memory, NewNotice, Order, Remember, Store, StoreError, Transition, Workspace};
 
 /// Between looks at a store that does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -45,7 +47,7 @@ struct Watcher {
     /// The workspaces of each app that were the second ones of their team when it was looked at last.
     seconds: BTreeMap<AppId, Vec<WorkspaceId>>,
     tells: VecDeque<Tell>,
-    notices: Vec<NewNotice>,
+    notices: VecDeque<NewNotice>,
     remember: Vec<Remember>,
 }
 
@@ -77,22 +79,7 @@ pub(super) async fn run(
             }
         }
     };
-    let rules = Notices::new(clock.now(), Timing::default(), memory.told, memory.incident);
-    let mut watcher = Watcher {
-        store,
-        directory,
-        clock,
-        bell,
-        history,
-        rules,
-        rows: BTreeMap::new(),
-        seats: BTreeMap::new(),
-        looks: BTreeSet::new(),
-        seconds: BTreeMap::new(),
-        tells: VecDeque::new(),
-        notices: Vec::new(),
-        remember: Vec::new(),
-    };
+    let mut watcher = Watcher::new(store, directory, clock, bell, history, memory);
     while let Err(error) = watcher.read_all().await {
         tracing::debug!(%error, "notices wait: the workspaces cannot be read");
         sleep(LOOK_AGAIN).await;
@@ -108,6 +95,31 @@ pub(super) async fn run(
 }
 
 impl Watcher {
+    fn new(
+        store: Arc<dyn Store>,
+        directory: Arc<Directory>,
+        clock: Clock,
+        bell: Arc<watch::Sender<u64>>,
+        history: mpsc::Sender<Transition>,
+        memory: Memory,
+    ) -> Self {
+        Self {
+            store,
+            directory,
+            clock,
+            bell,
+            history,
+            rules: Notices::new(clock.now(), Timing::default(), memory.told, memory.incident),
+            rows: BTreeMap::new(),
+            seats: BTreeMap::new(),
+            looks: BTreeSet::new(),
+            seconds: BTreeMap::new(),
+            tells: VecDeque::new(),
+            notices: VecDeque::new(),
+            remember: Vec::new(),
+        }
+    }
+
     async fn go_on(&mut self) {
         let directory = Arc::clone(&self.directory);
         loop {
@@ -256,17 +268,28 @@ impl Watcher {
 
     fn add(&mut self, topic: Topic, body: String, labels: Option<Vec<(String, String)>>, about: About) {
         if self.notices.len() >= MOST_PENDING {
-            self.notices.remove(0);
+            self.notices.pop_front();
             lost();
         }
         let message_id = format!("msg_{:032x}", rand::random::<u128>());
-        self.notices.push(NewNotice { message_id, topic, body, labels, about: Some(about) });
+        self.notices.push_back(NewNotice { message_id, topic, body, labels, about: Some(about) });
     }
 
-    /// Puts in words what is to be told of workspaces; what waits stays in its place when the store does not answer.
+    /// Puts in words what is to be told of workspaces; what waits stays in its place when the store does not answer. What cannot be
+    /// read is lost alone.
     async fn word(&mut self) -> Result<(), StoreError> {
         while let Some(tell) = self.tells.front() {
-            let seated = self.store.seated(tell.app).await?;
+            let (app, workspace) = (tell.app, tell.workspace);
+            let mut seated = self.store.seated(app).await;
+            if seated.is_err() {
+                // Is it the database, or a row that this version cannot read?
+                self.store.ping().await?;
+                seated = self.store.seated(app).await;
+            }
+            let seated = seated.unwrap_or_else(|error| {
+                tracing::error!(%error, %app, %workspace, "a notice is lost: what is stored of its workspace cannot be read");
+                Vec::new()
+            });
             let Some(tell) = self.tells.pop_front() else { break };
             if let Some(workspace) = seated.iter().find(|workspace| workspace.id == tell.workspace) {
                 let Tell { topic, since_ms, status, about, now_ms, .. } = tell;
@@ -284,8 +307,8 @@ impl Watcher {
         }
         match self.publish().await {
             Ok(()) => {}
-            Err(StoreError::Unavailable(problem)) => {
-                tracing::debug!(problem, "notices wait for the database");
+            Err(error) => {
+                tracing::debug!(%error, "notices wait for the database");
                 // The last word about each workspace is what counts.
                 let mut last: HashMap<Option<WorkspaceId>, Remember> = HashMap::new();
                 for one in self.remember.drain(..) {
@@ -294,7 +317,6 @@ impl Watcher {
                 self.remember.extend(last.into_values());
                 return false;
             }
-            Err(error) => tracing::error!(%error, notices = self.notices.len(), "notices are lost"),
         }
         // A storm's room is given back.
         (self.tells, self.notices, self.remember) = Default::default();
@@ -304,7 +326,25 @@ impl Watcher {
 
     async fn publish(&mut self) -> Result<(), StoreError> {
         self.word().await?;
-        self.store.publish(&self.notices, &self.remember, self.clock.now().wall_ms).await
+        let now_ms = self.clock.now().wall_ms;
+        let done = self.store.publish(self.notices.make_contiguous(), &self.remember, now_ms).await;
+        if refused(done, |error| tracing::debug!(%error, "notices are written one by one"))?.is_some() {
+            return Ok(());
+        }
+        // What the database refuses of one tenant must not cost the others theirs.
+        while let Some(notice) = self.notices.front() {
+            let done = self.store.publish(std::slice::from_ref(notice), &[], now_ms).await;
+            refused(done, |error| {
+                tracing::error!(%error, topic = notice.topic.as_str(), notice = notice.message_id, "a notice is lost");
+            })?;
+            self.notices.pop_front();
+        }
+        while let Some(one) = self.remember.first() {
+            let done = self.store.publish(&[], std::slice::from_ref(one), now_ms).await;
+            refused(done, |error| tracing::error!(%error, ?one, "what was told is not remembered"))?;
+            self.remember.remove(0);
+        }
+        Ok(())
     }
 }
 
@@ -313,6 +353,18 @@ fn as_of(now_ms: i64, workspace: &Workspace) -> Standing {
     let standing = workspace.standing();
     let limited_until_ms = standing.limited_until_ms.filter(|until_ms| now_ms < *until_ms);
     Standing { limited_until_ms, ..standing }
+}
+
+/// What was asked for; none where the database will never do it, which is told then. An error where it may yet.
+fn refused<T>(done: Result<T, StoreError>, tell: impl FnOnce(&StoreError)) -> Result<Option<T>, StoreError> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(error @ StoreError::Unavailable(_)) => Err(error),
+        Err(error) => {
+            tell(&error);
+            Ok(None)
+        }
+    }
 }
 
 fn lost() {
