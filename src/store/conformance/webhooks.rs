@@ -292,6 +292,61 @@ pub(in crate::store) async fn who_sees_one_label_has_webhooks_for_it_and_no_othe
     store.close().await;
 }
 
+pub(in crate::store) async fn a_webhook_that_is_told_of_more_than_its_label_is_not_changed_by_who_sees_that_alone(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let by = Caller { scope: Label::parse("tenant:42"), role: Role::Operator, ..admin() };
+    let secret = WebhookSecret::generate();
+    let wide = WebhookSpec { label: Some(("tenant".into(), "42".into())), ..spec() };
+    let id = store.add_webhook(&wide, &secret, &admin(), 1).await.unwrap().id;
+    let narrow = WebhookSpec { topics: vec![Topic::Failed], url: "https://other".into(), ..wide };
+    let other = WebhookSecret::generate();
+    for refused in [
+        store.change_webhook(id, &narrow, &by, 2).await.map(|_| ()),
+        store.rotate_webhook_secret(id, &other, 9, &by, 2).await.map(|_| ()),
+        store.remove_webhook(id, &by, 2).await.map(|_| ()),
+    ] {
+        assert!(matches!(refused, Err(StoreError::Forbidden(_))), "{refused:?}");
+    }
+    assert_eq!(store.webhook_secrets(id, 3).await.unwrap(), [secret]);
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_webhook_that_is_told_of_less_keeps_no_notice_of_the_rest(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let hook = add(&*store, spec()).await;
+    let of = |id: &str, topic, tenant: &str| {
+        let body = format!(r#"{{"data":{{"labels":{{"tenant":"{tenant}"}}}}}}"#);
+        let labels = Some(vec![("tenant".to_owned(), tenant.to_owned())]);
+        NewNotice { body, labels, ..notice(id, topic) }
+    };
+    let incident = |id| NewNotice { labels: None, ..notice(id, Topic::IncidentOpened) };
+    publish(&*store, &[incident("dead")]).await;
+    let dead = store.next_notice(hook).await.unwrap().unwrap().id;
+    store.settle_notice(hook, dead, &Settled::Dead("gone".into()), None, 200).await.unwrap();
+    publish(
+        &*store,
+        &[
+            of("a", Topic::Failed, "42"),
+            of("b", Topic::Failed, "43"),
+            of("c", Topic::Ready, "42"),
+            incident("d"),
+        ],
+    )
+    .await;
+    let label = Some(("tenant".to_owned(), "42".to_owned()));
+    let narrow = WebhookSpec { label, topics: vec![Topic::Failed], ..spec() };
+    let changed = store.change_webhook(hook, &narrow, &admin(), 300).await.unwrap().unwrap();
+    let kept = store.notices(hook, None, None, 10).await.unwrap();
+    assert_eq!(kept.iter().map(|kept| &*kept.message_id).collect::<Vec<_>>(), ["a"]);
+    assert_eq!((changed.waiting, changed.dead, changed.posts.given_up), (1, 0, 4));
+    assert_eq!(store.resend_notice(hook, "dead", 400).await.unwrap(), None, "it comes back by no door");
+    store.close().await;
+}
+
 pub(in crate::store) async fn changes_of_webhooks_are_written_down_without_their_secret(
     ground: &impl Ground,
 ) {

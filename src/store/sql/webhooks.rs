@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::FromRow;
 
-use super::{Backend, Connection, audit};
+use super::{Backend, Connection, audit, notices};
 use crate::ids::WebhookId;
 use crate::machine::notice::Topic;
 use crate::secret::WebhookSecret;
@@ -109,9 +109,18 @@ fn stays_in_scope(by: &Caller, spec: &WebhookSpec) -> Result<(), StoreError> {
     }
 }
 
-/// Is the webhook there for this caller? One that their scope holds also by its label alone: somebody who sees more made it.
-fn is_theirs(by: &Caller, webhook: &Webhook) -> bool {
-    by.scope.as_ref().is_none_or(|scope| webhook.spec.is_for(scope))
+/// The webhook as this caller may change it: none where it is not there for them, refused where it is told of more than they see. That
+/// one somebody who sees more has made, and its secret and its address are theirs.
+fn to_change(by: &Caller, found: Option<Webhook>) -> Result<Option<Webhook>, StoreError> {
+    let Some(scope) = &by.scope else { return Ok(found) };
+    let Some(webhook) = found.filter(|found| found.spec.is_for(scope)) else { return Ok(None) };
+    if webhook.spec.is_within(scope) {
+        return Ok(Some(webhook));
+    }
+    Err(StoreError::Forbidden(format!(
+        "the webhook whk_{} is told of more than the workspaces with the label {scope}, so this token may look at it alone",
+        webhook.id
+    )))
 }
 
 /// How a field is read.
@@ -194,7 +203,7 @@ impl Backend {
         now_ms: i64,
     ) -> Result<Option<Webhook>, Fault> {
         let mut tx = self.begin().await?;
-        let Some(before) = find(tx.db(), id).await?.filter(|found| is_theirs(by, found)) else {
+        let Some(before) = to_change(by, find(tx.db(), id).await?)? else {
             tx.commit().await?;
             return Ok(None);
         };
@@ -216,6 +225,9 @@ impl Backend {
         .bind(now_ms)
         .execute(tx.db())
         .await?;
+        if (&before.spec.topics, &before.spec.label) != (&spec.topics, &spec.label) {
+            notices::drop_unwanted(tx.db(), id, spec).await?;
+        }
         let webhook = find(tx.db(), id).await?;
         let deed = deed(Action::WebhookUpdate, id, Some(&before.spec), Some(spec));
         audit::write(tx.db(), by, &deed, now_ms).await?;
@@ -230,7 +242,7 @@ impl Backend {
         now_ms: i64,
     ) -> Result<bool, Fault> {
         let mut tx = self.begin().await?;
-        let Some(before) = find(tx.db(), id).await?.filter(|found| is_theirs(by, found)) else {
+        let Some(before) = to_change(by, find(tx.db(), id).await?)? else {
             tx.commit().await?;
             return Ok(false);
         };
@@ -251,7 +263,7 @@ impl Backend {
         now_ms: i64,
     ) -> Result<Option<Webhook>, Fault> {
         let mut tx = self.begin().await?;
-        if !find(tx.db(), id).await?.is_some_and(|found| is_theirs(by, &found)) {
+        if to_change(by, find(tx.db(), id).await?)?.is_none() {
             tx.commit().await?;
             return Ok(None);
         }
