@@ -73,6 +73,7 @@ macro_rules! conformance {
             webhooks: who_sees_one_label_has_webhooks_for_it_and_no_others;
             webhooks: a_webhook_that_is_told_of_more_than_its_label_is_not_changed_by_who_sees_that_alone;
             webhooks: a_webhook_that_is_told_of_less_keeps_no_notice_of_the_rest;
+            webhooks: who_sees_one_label_takes_the_webhooks_of_no_other;
             webhooks: changes_of_webhooks_are_written_down_without_their_secret;
             events: events_come_back_as_they_went_in_odd_bytes_included;
             events: a_key_seen_before_is_a_duplicate_and_not_stored_again;

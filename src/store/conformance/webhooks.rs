@@ -7,8 +7,8 @@ use crate::secret::WebhookSecret;
 use crate::status::Code;
 use crate::store::webhooks::{MOST_DEAD, MOST_WAITING};
 use crate::store::{
-    About, Action, AuditFilter, Caller, Incident, IncidentFilter, Label, LastPost, Memory, NewNotice, Posts,
-    Remember, Role, Settled, Store, StoreError, WebhookSpec, WorkspaceSpec,
+    About, Action, AuditFilter, Caller, Incident, IncidentFilter, Label, LastPost, MAX_WEBHOOKS, Memory,
+    NewNotice, Posts, Remember, Role, Settled, Store, StoreError, WebhookSpec, WorkspaceSpec,
 };
 
 pub(in crate::store) async fn a_webhook_is_made_changed_and_removed_and_its_secret_comes_back(
@@ -344,6 +344,34 @@ pub(in crate::store) async fn a_webhook_that_is_told_of_less_keeps_no_notice_of_
     assert_eq!(kept.iter().map(|kept| &*kept.message_id).collect::<Vec<_>>(), ["a"]);
     assert_eq!((changed.waiting, changed.dead, changed.posts.given_up), (1, 0, 4));
     assert_eq!(store.resend_notice(hook, "dead", 400).await.unwrap(), None, "it comes back by no door");
+    store.close().await;
+}
+
+pub(in crate::store) async fn who_sees_one_label_takes_the_webhooks_of_no_other(ground: &impl Ground) {
+    let store = ground.open().await;
+    let made = async |tenant: u32| {
+        let label = Some(("tenant".to_owned(), tenant.to_string()));
+        let spec = WebhookSpec { label, topics: vec![Topic::Failed], ..spec() };
+        let by = Caller { scope: Label::parse(&format!("tenant:{tenant}")), role: Role::Operator, ..admin() };
+        let mut made = 0;
+        loop {
+            match store.add_webhook(&spec, &WebhookSecret::generate(), &by, 1).await {
+                Ok(_) => made += 1,
+                Err(StoreError::Conflict(_)) => return made,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let mut counts = Vec::new();
+    for tenant in 1..=5 {
+        counts.push(made(tenant).await);
+    }
+    assert_eq!(counts, [10, 10, 10, 10, 0]);
+    for _ in 40..MAX_WEBHOOKS {
+        add(&*store, spec()).await;
+    }
+    let refused = store.add_webhook(&spec(), &WebhookSecret::generate(), &admin(), 1).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
     store.close().await;
 }
 

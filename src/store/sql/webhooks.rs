@@ -9,6 +9,7 @@ use crate::machine::notice::Topic;
 use crate::secret::WebhookSecret;
 use crate::store::fault::Fault;
 use crate::store::vault::Place;
+use crate::store::webhooks::{KEPT_FOR_ADMINS, MAX_OF_LABEL};
 use crate::store::{
     Action, Caller, Changes, Deed, LastPost, MAX_WEBHOOKS, Posts, StoreError, Webhook, WebhookSpec,
 };
@@ -164,12 +165,7 @@ impl Backend {
     ) -> Result<Webhook, Fault> {
         stays_in_scope(by, spec)?;
         let mut tx = self.begin().await?;
-        let count: i64 = sqlx::query_scalar("select count(*) from webhooks").fetch_one(tx.db()).await?;
-        if count >= MAX_WEBHOOKS {
-            let full =
-                format!("there are {MAX_WEBHOOKS} webhooks, which is all there can be; remove one first");
-            return Err(StoreError::Conflict(full).into());
-        }
+        has_room(tx.db(), by).await?;
         let id: i64 = sqlx::query_scalar(
             "insert into webhooks (url, topics, label_key, label_value, paused, created_at, updated_at) \
              values ($1, $2, $3, $4, $5, $6, $6) returning id",
@@ -324,6 +320,30 @@ impl Backend {
             StoreError::Data(format!("{}.{}, row {}: no secret", place.table, place.column, place.row))
         })
     }
+}
+
+/// Refuses one webhook more than there can be, for this caller: none of them takes up what the others need.
+async fn has_room(db: &mut Connection, by: &Caller) -> Result<(), Fault> {
+    let all: i64 = sqlx::query_scalar("select count(*) from webhooks").fetch_one(&mut *db).await?;
+    let full = if let Some(scope) = &by.scope {
+        let select = "select count(*) from webhooks where label_key = $1 and label_value = $2";
+        let theirs: i64 =
+            sqlx::query_scalar(select).bind(&scope.key).bind(&scope.value).fetch_one(db).await?;
+        if theirs >= MAX_OF_LABEL {
+            format!(
+                "there are {theirs} webhooks with the label {scope}, and {MAX_OF_LABEL} is the most; remove one first"
+            )
+        } else if all >= MAX_WEBHOOKS - KEPT_FOR_ADMINS {
+            "there is no room for webhooks of tokens that see one label; ask who runs the node".into()
+        } else {
+            return Ok(());
+        }
+    } else if all >= MAX_WEBHOOKS {
+        format!("there are {MAX_WEBHOOKS} webhooks, which is all there can be; remove one first")
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::Conflict(full).into())
 }
 
 /// Its last four characters.
