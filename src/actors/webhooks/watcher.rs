@@ -43,7 +43,7 @@ struct Watcher {
     /// On which app each workspace was seen last.
     seats: BTreeMap<WorkspaceId, AppId>,
     /// When to look at an app again though nobody says that it has changed: a limit ends.
-    looks: BTreeSet<(Duration, AppId)>,
+    looks: BTreeMap<AppId, Duration>,
     /// The workspaces of each app that were the second ones of their team when it was looked at last.
     seconds: BTreeMap<AppId, Vec<WorkspaceId>>,
     tells: VecDeque<Tell>,
@@ -112,7 +112,7 @@ impl Watcher {
             rules: Notices::new(clock.now(), Timing::default(), memory.told, memory.incident),
             rows: BTreeMap::new(),
             seats: BTreeMap::new(),
-            looks: BTreeSet::new(),
+            looks: BTreeMap::new(),
             seconds: BTreeMap::new(),
             tells: VecDeque::new(),
             notices: VecDeque::new(),
@@ -124,7 +124,7 @@ impl Watcher {
         let directory = Arc::clone(&self.directory);
         loop {
             let is_written = self.write().await;
-            let looks = self.looks.first().map(|(at, _)| *at);
+            let looks = self.looks.values().min().copied();
             let far = self.clock.mono().saturating_add(Duration::from_hours(1));
             let due = [self.rules.poll_timeout(), looks].into_iter().flatten().min();
             let due = self.clock.instant(due.unwrap_or(far));
@@ -135,12 +135,13 @@ impl Watcher {
             }
             let mut changed = directory.changes().take();
             let now = self.clock.mono();
-            while let Some((at, app)) = self.looks.first().copied()
-                && at <= now
-            {
-                self.looks.pop_first();
-                changed.entry(app).or_insert(What::Status);
-            }
+            self.looks.retain(|app, at| {
+                let is_due = *at <= now;
+                if is_due {
+                    changed.entry(*app).or_insert(What::Status);
+                }
+                !is_due
+            });
             for (app, what) in changed {
                 if (what == What::Rows || self.of_app(app).next().is_none())
                     && let Err(error) = self.read(app).await
@@ -209,7 +210,7 @@ impl Watcher {
         }
         if let Some(ends_ms) = ends {
             let wait = Duration::from_millis(ends_ms.saturating_sub(now.wall_ms).unsigned_abs());
-            self.looks.insert((now.mono.saturating_add(wait), app));
+            self.looks.insert(app, now.mono.saturating_add(wait));
         }
         for (id, seen) in seen {
             self.seats.insert(id, app);

@@ -42,6 +42,19 @@ async fn a_notice_that_the_database_refuses_costs_no_other_its_own() {
     place.store.close().await;
 }
 
+#[tokio::test]
+async fn an_app_with_a_limit_is_looked_at_again_once_however_often_it_changes() {
+    let place = Place::new().await;
+    let mut watcher = place.watcher();
+    let app = AppId(1);
+    let limited_until_ms = Some(watcher.clock.now().wall_ms + 60_000);
+    watcher.rows.insert((app, WorkspaceId(1)), Standing { limited_until_ms, ..standing(1) });
+    watcher.look(app);
+    watcher.look(app);
+    assert_eq!(watcher.looks.len(), 1);
+    place.store.close().await;
+}
+
 /// A database with a webhook for everything.
 struct Place {
     dir: TempDir,
@@ -90,7 +103,10 @@ impl Place {
     }
 
     fn watcher(&self) -> Watcher {
-        watcher_of(Arc::clone(&self.store))
+        let (history, _) = mpsc::channel(9);
+        let bell = Arc::new(watch::Sender::new(0));
+        let store = Arc::clone(&self.store);
+        Watcher::new(store, Arc::default(), Clock::start(), bell, history, Memory::default())
     }
 
     /// The workspaces whose notices wait.
@@ -127,8 +143,7 @@ impl Row {
     }
 }
 
-fn watcher_of(store: Arc<dyn Store>) -> Watcher {
-    let (history, _) = mpsc::channel(9);
-    let bell = Arc::new(watch::Sender::new(0));
-    Watcher::new(store, Arc::default(), Clock::start(), bell, history, Memory::default())
+fn standing(workspace: i64) -> Standing {
+    let workspace = WorkspaceId(workspace);
+    Standing { workspace, is_wanted: true, trouble: None, limited_until_ms: None, updated_ms: 1 }
 }
