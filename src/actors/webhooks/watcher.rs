@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
+use self::shown::Marked;
 use super::notice;
 use crate::actors::changes::What;
 use crate::actors::directory::Directory;
@@ -44,8 +45,8 @@ struct Watcher {
     seats: BTreeMap<WorkspaceId, AppId>,
     /// When to look at an app again though nobody says that it has changed: a limit ends.
     looks: BTreeMap<AppId, Duration>,
-    /// The workspaces of each app that were the second ones of their team when it was looked at last.
-    seconds: BTreeMap<AppId, Vec<WorkspaceId>>,
+    /// The workspaces of each app that its connection marked when it was looked at last; no entry where none.
+    marked: BTreeMap<AppId, Marked>,
     tells: VecDeque<Tell>,
     notices: VecDeque<NewNotice>,
     remember: Vec<Remember>,
@@ -113,7 +114,7 @@ impl Watcher {
             rows: BTreeMap::new(),
             seats: BTreeMap::new(),
             looks: BTreeMap::new(),
-            seconds: BTreeMap::new(),
+            marked: BTreeMap::new(),
             tells: VecDeque::new(),
             notices: VecDeque::new(),
             remember: Vec::new(),
@@ -201,7 +202,7 @@ impl Watcher {
     fn look(&mut self, app: AppId) {
         let now = self.clock.now();
         self.tell_of_limits(app, now.wall_ms);
-        self.tell_of_seconds(app, now.wall_ms);
+        self.tell_of_marked(app, now.wall_ms);
         let (mut seen, mut ends) = (Vec::new(), None);
         for (id, row) in self.of_app(app) {
             ends = ends.into_iter().chain(row.limited_until_ms).min();

@@ -8,6 +8,8 @@ use crate::config::KeySource;
 use crate::ids::WorkspaceName;
 use crate::machine::notice::Told;
 use crate::secret::{AppToken, WebhookSecret};
+use crate::status::feed::{News, Read};
+use crate::status::{Health, State};
 use crate::store::{Caller, Desired, OpenOptions, Secret, WebhookSpec, When, WorkspaceSpec};
 
 #[tokio::test]
@@ -52,6 +54,31 @@ async fn an_app_with_a_limit_is_looked_at_again_once_however_often_it_changes() 
     watcher.look(app);
     watcher.look(app);
     assert_eq!(watcher.looks.len(), 1);
+    place.store.close().await;
+}
+
+#[tokio::test]
+async fn a_workspace_that_turns_out_unidentified_is_told_of_once_and_again_when_it_is_known() {
+    let place = Place::new().await;
+    let mut watcher = place.watcher();
+    let app = AppId(1);
+    let entry = watcher.directory.enter(app, watcher.clock.now());
+    watcher.rows.insert((app, WorkspaceId(1)), standing(1));
+    watcher.rows.insert((app, WorkspaceId(2)), standing(2));
+    let mut told = Vec::new();
+    let feed = watcher.directory.feed();
+    for unidentified in [vec![], vec![WorkspaceId(2)], vec![WorkspaceId(2)], vec![]] {
+        let ready = Status { state: State::Ready, health: Health::Ok, unidentified, ..Status::off(1) };
+        entry.publish(ready);
+        watcher.look(app);
+    }
+    let Read::News(news) = feed.read(1, 9) else { panic!("nothing is gone yet") };
+    for one in news {
+        if let News::Workspace(id, change) = one.news {
+            told.push((id.0, change.health, change.reason.map(|reason| reason.code)));
+        }
+    }
+    assert_eq!(told, [(2, Health::Degraded, Some(Code::BotTokenUnchecked)), (2, Health::Ok, None)]);
     place.store.close().await;
 }
 
