@@ -57,6 +57,8 @@ macro_rules! conformance {
             apps: removed_tokens_are_gone_and_a_later_one_is_in_force_at_once;
             apps: a_slack_app_id_is_learnt_once_and_never_by_two_apps;
             apps: an_app_without_living_workspaces_is_none;
+            apps: what_slack_says_of_a_workspace_is_a_change_that_other_nodes_find;
+            apps: what_two_nodes_see_of_a_workspace_is_one_line_of_its_history;
             apps: apps_come_in_pages_and_by_the_id_slack_gave_them;
             apps: what_anybody_changes_of_an_app_is_found_behind_a_mark;
             apps: history_is_newest_first_and_keeps_a_thousand_an_app;
