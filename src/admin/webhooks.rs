@@ -102,7 +102,7 @@ async fn remove(id: Path<String>, request: HttpRequest, node: Access) -> Result<
 /// Posts a notice of the topic `webhook.test` at once, past the queue, and tells what became of it.
 async fn try_out(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
-    let webhook = find(&id, &node).await?;
+    let webhook = find_theirs(&id, &node).await?;
     let secrets = node.webhooks().webhook_secrets(webhook.id, node.now_ms()).await?;
     let body = json!({ "type": "webhook.test", "timestamp": rfc3339(node.now_ms()), "data": {} }).to_string();
     let shown = match node.post_webhook(&webhook.spec.url, &secrets, &body).await {
@@ -135,6 +135,20 @@ async fn rotate(id: Path<String>, request: HttpRequest, node: Access) -> Result<
 async fn find(id: &str, node: &Access) -> Result<Webhook, Problem> {
     let found = node.webhooks().webhook(parse_id(id)?).await?;
     found.filter(|webhook| is_theirs(node, webhook)).ok_or_else(|| unknown(id))
+}
+
+/// One that its caller may have posted to: not one that is told of more than they see.
+async fn find_theirs(id: &str, node: &Access) -> Result<Webhook, Problem> {
+    let webhook = find(id, node).await?;
+    let scope = node.caller().scope.as_ref();
+    if let Some(scope) = scope.filter(|scope| !webhook.spec.is_within(scope)) {
+        let why = format!(
+            "the webhook {PREFIX}{} is told of more than the workspaces with the label {scope}, so this token may look at it alone",
+            webhook.id
+        );
+        return Err(Problem::new(Code::Forbidden, why));
+    }
+    Ok(webhook)
 }
 
 /// Who sees one label alone sees the webhooks that are for it.

@@ -58,12 +58,18 @@ impl StateChange {
         })
     }
 
-    /// The same, as it is for one workspace of the app; none where nothing changes for it.
-    pub fn for_workspace(self, standing: &Standing, duplicates: &[WorkspaceId], now_ms: i64) -> Option<Self> {
+    /// The same, as it is for one workspace of the app, by what the connection says now of workspaces apart from itself; none where
+    /// nothing changes for it.
+    pub fn for_workspace(self, standing: &Standing, now: Option<&Status>, now_ms: i64) -> Option<Self> {
+        let only = |marked: fn(&Status) -> &[WorkspaceId]| {
+            let is_marked = now.is_some_and(|now| marked(now).contains(&standing.workspace));
+            is_marked.then_some(standing.workspace).into_iter().collect::<Vec<_>>()
+        };
         let shown = |state, health, reason, standing: &Standing| {
-            let is_second = duplicates.contains(&standing.workspace);
-            let duplicates = is_second.then_some(standing.workspace).into_iter().collect();
-            let connection = Status { state, health, reason, duplicates, ..Status::off(self.at_ms) };
+            let duplicates = only(|now| &now.duplicates);
+            let unidentified = only(|now| &now.unidentified);
+            let connection =
+                Status { state, health, reason, duplicates, unidentified, ..Status::off(self.at_ms) };
             Status::of_workspace(Some(connection), standing, now_ms)
         };
         // What goes off by this very wish was on until now.
@@ -219,20 +225,27 @@ mod tests {
             limited_until_ms: None,
             updated_ms: 1,
         };
-        assert_eq!(change.for_workspace(&well, &[WorkspaceId(4)], 9), Some(change));
-        assert_eq!(change.for_workspace(&well, &[WorkspaceId(3)], 9), None, "the second of its team");
+        let second = |id| Status { duplicates: vec![WorkspaceId(id)], ..ready.clone() };
+        assert_eq!(change.for_workspace(&well, Some(&second(4)), 9), Some(change));
+        assert_eq!(change.for_workspace(&well, Some(&second(3)), 9), None, "the second of its team");
+        let unidentified = Status { unidentified: vec![WorkspaceId(3)], ..ready.clone() };
+        let unchecked = change.for_workspace(&well, Some(&unidentified), 9).unwrap();
+        assert_eq!(
+            (unchecked.health, unchecked.reason.map(|reason| reason.code)),
+            (Health::Degraded, Some(Code::BotTokenUnchecked))
+        );
         let trouble = Some(Trouble { code: Code::AppUninstalled, since_ms: 2 });
-        assert_eq!(change.for_workspace(&Standing { trouble, ..well }, &[], 9), None, "uninstalled");
+        assert_eq!(change.for_workspace(&Standing { trouble, ..well }, None, 9), None, "uninstalled");
         let off = Standing { is_wanted: false, ..well };
-        assert_eq!(change.for_workspace(&off, &[], 9), None, "wanted off while others keep the app on");
+        assert_eq!(change.for_workspace(&off, None, 9), None, "wanted off while others keep the app on");
         let limited = Standing { limited_until_ms: Some(10), ..well };
-        let limited = change.for_workspace(&limited, &[], 9).unwrap();
+        let limited = change.for_workspace(&limited, None, 9).unwrap();
         assert_eq!(
             (limited.health, limited.reason.map(|reason| reason.code)),
             (Health::Degraded, Some(Code::AppRateLimited))
         );
         let going = StateChange::between(AppId(1), &ready, &at(State::Disconnecting, Health::Off)).unwrap();
-        assert_eq!(going.for_workspace(&off, &[], 9), Some(going), "the app goes off with it");
+        assert_eq!(going.for_workspace(&off, None, 9), Some(going), "the app goes off with it");
     }
 
     fn read(feed: &Feed, place: u64, limit: usize) -> Vec<(u64, News)> {

@@ -58,6 +58,8 @@ macro_rules! conformance {
             apps: removed_tokens_are_gone_and_a_later_one_is_in_force_at_once;
             apps: a_slack_app_id_is_learnt_once_and_never_by_two_apps;
             apps: an_app_without_living_workspaces_is_none;
+            apps: what_slack_says_of_a_workspace_is_a_change_that_other_nodes_find;
+            apps: what_two_nodes_see_of_a_workspace_is_one_line_of_its_history;
             apps: apps_come_in_pages_and_by_the_id_slack_gave_them;
             apps: what_anybody_changes_of_an_app_is_found_behind_a_mark;
             apps: history_is_newest_first_and_keeps_a_thousand_an_app;
@@ -72,6 +74,9 @@ macro_rules! conformance {
             webhooks: an_old_secret_signs_beside_the_new_one_until_its_time_and_one_before_that_no_more;
             webhooks: what_was_given_up_is_due_again_when_it_is_asked_for_and_posts_are_counted;
             webhooks: who_sees_one_label_has_webhooks_for_it_and_no_others;
+            webhooks: a_webhook_that_is_told_of_more_than_its_label_is_not_changed_by_who_sees_that_alone;
+            webhooks: a_webhook_that_is_told_of_less_keeps_no_notice_of_the_rest;
+            webhooks: who_sees_one_label_takes_the_webhooks_of_no_other;
             webhooks: changes_of_webhooks_are_written_down_without_their_secret;
             events: events_come_back_as_they_went_in_odd_bytes_included;
             events: a_key_seen_before_is_a_duplicate_and_not_stored_again;

@@ -181,7 +181,8 @@ pub trait Workspaces: Send + Sync + 'static {
     /// Notes until when Slack holds a living workspace's events back. False when as much was known.
     async fn note_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, StoreError>;
 
-    /// Adds to the history, keeping the newest thousand rows an app.
+    /// Adds to the history, keeping the newest thousand rows an app. A line about one workspace that says what its last one says, within half
+    /// a minute, is what another node saw as well: it is left out.
     async fn record(&self, transitions: &[Transition]) -> Result<(), StoreError>;
 
     /// The newest changes of an app's state, newest first, each with its number: those with a number below `before`, or all.

@@ -180,6 +180,12 @@ pub enum Settled {
 /// Webhooks there can be: each has a task of its own and a row of every notice.
 pub const MAX_WEBHOOKS: i64 = 50;
 
+/// Of these, the last that are kept for who sees everything: no tenants fill the table.
+pub(super) const KEPT_FOR_ADMINS: i64 = 10;
+
+/// Webhooks with one label that who sees that label alone can bring it to.
+pub(super) const MAX_OF_LABEL: i64 = 10;
+
 /// Notices that may wait for one webhook; of more, the oldest are given up.
 pub(super) const MOST_WAITING: i64 = 10_000;
 
@@ -196,7 +202,7 @@ pub trait Webhooks: Send + Sync + 'static {
     async fn webhook(&self, id: WebhookId) -> Result<Option<Webhook>, StoreError>;
 
     /// Makes one; its secret is sealed. A [`StoreError::Conflict`] where there are [`MAX_WEBHOOKS`]; who sees one label alone makes those
-    /// that are told of workspaces with that label and of nothing else.
+    /// that are told of workspaces with that label and of nothing else, ten of them, and none of the last ten there can be.
     async fn add_webhook(
         &self,
         spec: &WebhookSpec,

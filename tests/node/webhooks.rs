@@ -297,6 +297,23 @@ async fn viewers_look_operators_change_and_who_sees_one_label_has_webhooks_for_i
         );
     }
     let audit = node.get("/api/v1/audit?action=webhook.create&limit=1").await.json();
+    // With their label, and told of everything: somebody who sees more has made it.
+    let wide = node.post("/api/v1/webhooks", Some(&json!({ "url": url, "label": "tenant:42" }))).await.json();
+    let wide = format!("/api/v1/webhooks/{}", wide["id"].as_str().unwrap());
+    assert_eq!(node.ask("GET", &wide, Some(&tenant), None).await.status, 200);
+    for (method, path) in [
+        ("PATCH", ""),
+        ("DELETE", ""),
+        ("POST", "/rotate"),
+        ("POST", "/test"),
+        ("POST", "/notices/msg_1/resend"),
+    ] {
+        let body = (method == "PATCH")
+            .then(|| json!({ "url": "http://other.example/", "topics": ["workspace.failed"] }));
+        let refused = node.ask(method, &format!("{wide}{path}"), Some(&tenant), body.as_ref()).await;
+        assert_eq!(refused.status, 403, "{method} {path}");
+        assert!(!refused.text.contains("whsec_"), "{}", refused.text);
+    }
     assert_eq!(audit["data"][0]["actor"].as_str().unwrap().split(' ').nth(1), Some("operator"));
     node.stop().await;
 }

@@ -2,6 +2,8 @@
 //! again only where it has changed, the rest when it is told; what connections say is looked at only where that has changed.
 
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
+use self::shown::Marked;
 use super::notice;
 use crate::actors::changes::What;
 use crate::actors::directory::Directory;
@@ -17,7 +20,7 @@ use crate::clock::Clock;
 use crate::ids::{AppId, WorkspaceId};
 use crate::machine::notice::{Action, Input, Notices, Seen, Timing, Topic};
 use crate::status::{Code, Standing, Status};
-use crate::store::{About, NewNotice, Order, Remember, Store, StoreError, Transition, Workspace};
+use crate::store::{About, Memory, NewNotice, Order, Remember, Store, StoreError, Transition, Workspace};
 
 /// Between looks at a store that does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -41,11 +44,11 @@ struct Watcher {
     /// On which app each workspace was seen last.
     seats: BTreeMap<WorkspaceId, AppId>,
     /// When to look at an app again though nobody says that it has changed: a limit ends.
-    looks: BTreeSet<(Duration, AppId)>,
-    /// The workspaces of each app that were the second ones of their team when it was looked at last.
-    seconds: BTreeMap<AppId, Vec<WorkspaceId>>,
+    looks: BTreeMap<AppId, Duration>,
+    /// The workspaces of each app that its connection marked when it was looked at last; no entry where none.
+    marked: BTreeMap<AppId, Marked>,
     tells: VecDeque<Tell>,
-    notices: Vec<NewNotice>,
+    notices: VecDeque<NewNotice>,
     remember: Vec<Remember>,
 }
 
@@ -77,22 +80,7 @@ pub(super) async fn run(
             }
         }
     };
-    let rules = Notices::new(clock.now(), Timing::default(), memory.told, memory.incident);
-    let mut watcher = Watcher {
-        store,
-        directory,
-        clock,
-        bell,
-        history,
-        rules,
-        rows: BTreeMap::new(),
-        seats: BTreeMap::new(),
-        looks: BTreeSet::new(),
-        seconds: BTreeMap::new(),
-        tells: VecDeque::new(),
-        notices: Vec::new(),
-        remember: Vec::new(),
-    };
+    let mut watcher = Watcher::new(store, directory, clock, bell, history, memory);
     while let Err(error) = watcher.read_all().await {
         tracing::debug!(%error, "notices wait: the workspaces cannot be read");
         sleep(LOOK_AGAIN).await;
@@ -108,11 +96,36 @@ pub(super) async fn run(
 }
 
 impl Watcher {
+    fn new(
+        store: Arc<dyn Store>,
+        directory: Arc<Directory>,
+        clock: Clock,
+        bell: Arc<watch::Sender<u64>>,
+        history: mpsc::Sender<Transition>,
+        memory: Memory,
+    ) -> Self {
+        Self {
+            store,
+            directory,
+            clock,
+            bell,
+            history,
+            rules: Notices::new(clock.now(), Timing::default(), memory.told, memory.incident),
+            rows: BTreeMap::new(),
+            seats: BTreeMap::new(),
+            looks: BTreeMap::new(),
+            marked: BTreeMap::new(),
+            tells: VecDeque::new(),
+            notices: VecDeque::new(),
+            remember: Vec::new(),
+        }
+    }
+
     async fn go_on(&mut self) {
         let directory = Arc::clone(&self.directory);
         loop {
             let is_written = self.write().await;
-            let looks = self.looks.first().map(|(at, _)| *at);
+            let looks = self.looks.values().min().copied();
             let far = self.clock.mono().saturating_add(Duration::from_hours(1));
             let due = [self.rules.poll_timeout(), looks].into_iter().flatten().min();
             let due = self.clock.instant(due.unwrap_or(far));
@@ -123,12 +136,13 @@ impl Watcher {
             }
             let mut changed = directory.changes().take();
             let now = self.clock.mono();
-            while let Some((at, app)) = self.looks.first().copied()
-                && at <= now
-            {
-                self.looks.pop_first();
-                changed.entry(app).or_insert(What::Status);
-            }
+            self.looks.retain(|app, at| {
+                let is_due = *at <= now;
+                if is_due {
+                    changed.entry(*app).or_insert(What::Status);
+                }
+                !is_due
+            });
             for (app, what) in changed {
                 if (what == What::Rows || self.of_app(app).next().is_none())
                     && let Err(error) = self.read(app).await
@@ -188,7 +202,7 @@ impl Watcher {
     fn look(&mut self, app: AppId) {
         let now = self.clock.now();
         self.tell_of_limits(app, now.wall_ms);
-        self.tell_of_seconds(app, now.wall_ms);
+        self.tell_of_marked(app, now.wall_ms);
         let (mut seen, mut ends) = (Vec::new(), None);
         for (id, row) in self.of_app(app) {
             ends = ends.into_iter().chain(row.limited_until_ms).min();
@@ -197,7 +211,7 @@ impl Watcher {
         }
         if let Some(ends_ms) = ends {
             let wait = Duration::from_millis(ends_ms.saturating_sub(now.wall_ms).unsigned_abs());
-            self.looks.insert((now.mono.saturating_add(wait), app));
+            self.looks.insert(app, now.mono.saturating_add(wait));
         }
         for (id, seen) in seen {
             self.seats.insert(id, app);
@@ -256,17 +270,28 @@ impl Watcher {
 
     fn add(&mut self, topic: Topic, body: String, labels: Option<Vec<(String, String)>>, about: About) {
         if self.notices.len() >= MOST_PENDING {
-            self.notices.remove(0);
+            self.notices.pop_front();
             lost();
         }
         let message_id = format!("msg_{:032x}", rand::random::<u128>());
-        self.notices.push(NewNotice { message_id, topic, body, labels, about: Some(about) });
+        self.notices.push_back(NewNotice { message_id, topic, body, labels, about: Some(about) });
     }
 
-    /// Puts in words what is to be told of workspaces; what waits stays in its place when the store does not answer.
+    /// Puts in words what is to be told of workspaces; what waits stays in its place when the store does not answer. What cannot be
+    /// read is lost alone.
     async fn word(&mut self) -> Result<(), StoreError> {
         while let Some(tell) = self.tells.front() {
-            let seated = self.store.seated(tell.app).await?;
+            let (app, workspace) = (tell.app, tell.workspace);
+            let mut seated = self.store.seated(app).await;
+            if seated.is_err() {
+                // Is it the database, or a row that this version cannot read?
+                self.store.ping().await?;
+                seated = self.store.seated(app).await;
+            }
+            let seated = seated.unwrap_or_else(|error| {
+                tracing::error!(%error, %app, %workspace, "a notice is lost: what is stored of its workspace cannot be read");
+                Vec::new()
+            });
             let Some(tell) = self.tells.pop_front() else { break };
             if let Some(workspace) = seated.iter().find(|workspace| workspace.id == tell.workspace) {
                 let Tell { topic, since_ms, status, about, now_ms, .. } = tell;
@@ -284,8 +309,8 @@ impl Watcher {
         }
         match self.publish().await {
             Ok(()) => {}
-            Err(StoreError::Unavailable(problem)) => {
-                tracing::debug!(problem, "notices wait for the database");
+            Err(error) => {
+                tracing::debug!(%error, "notices wait for the database");
                 // The last word about each workspace is what counts.
                 let mut last: HashMap<Option<WorkspaceId>, Remember> = HashMap::new();
                 for one in self.remember.drain(..) {
@@ -294,7 +319,6 @@ impl Watcher {
                 self.remember.extend(last.into_values());
                 return false;
             }
-            Err(error) => tracing::error!(%error, notices = self.notices.len(), "notices are lost"),
         }
         // A storm's room is given back.
         (self.tells, self.notices, self.remember) = Default::default();
@@ -304,7 +328,25 @@ impl Watcher {
 
     async fn publish(&mut self) -> Result<(), StoreError> {
         self.word().await?;
-        self.store.publish(&self.notices, &self.remember, self.clock.now().wall_ms).await
+        let now_ms = self.clock.now().wall_ms;
+        let done = self.store.publish(self.notices.make_contiguous(), &self.remember, now_ms).await;
+        if refused(done, |error| tracing::debug!(%error, "notices are written one by one"))?.is_some() {
+            return Ok(());
+        }
+        // What the database refuses of one tenant must not cost the others theirs.
+        while let Some(notice) = self.notices.front() {
+            let done = self.store.publish(std::slice::from_ref(notice), &[], now_ms).await;
+            refused(done, |error| {
+                tracing::error!(%error, topic = notice.topic.as_str(), notice = notice.message_id, "a notice is lost");
+            })?;
+            self.notices.pop_front();
+        }
+        while let Some(one) = self.remember.first() {
+            let done = self.store.publish(&[], std::slice::from_ref(one), now_ms).await;
+            refused(done, |error| tracing::error!(%error, ?one, "what was told is not remembered"))?;
+            self.remember.remove(0);
+        }
+        Ok(())
     }
 }
 
@@ -313,6 +355,18 @@ fn as_of(now_ms: i64, workspace: &Workspace) -> Standing {
     let standing = workspace.standing();
     let limited_until_ms = standing.limited_until_ms.filter(|until_ms| now_ms < *until_ms);
     Standing { limited_until_ms, ..standing }
+}
+
+/// What was asked for; none where the database will never do it, which is told then. An error where it may yet.
+fn refused<T>(done: Result<T, StoreError>, tell: impl FnOnce(&StoreError)) -> Result<Option<T>, StoreError> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(error @ StoreError::Unavailable(_)) => Err(error),
+        Err(error) => {
+            tell(&error);
+            Ok(None)
+        }
+    }
 }
 
 fn lost() {

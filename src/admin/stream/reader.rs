@@ -171,10 +171,12 @@ impl Reader {
             let mut seated = store.seated(app).await?;
             // What was told before a workspace came is of others on its app, or of another's time on it.
             seated.retain(|one| one.created_ms <= at_ms && self.filter.wants(&one.name, &one.labels));
-            let duplicates = self.access.status(app).map(|status| status.duplicates).unwrap_or_default();
+            let connection = self.access.status(app);
             let now_ms = self.access.now_ms();
             let for_one = |workspace: &Workspace| match news {
-                News::State(change) => change.for_workspace(&workspace.standing(), &duplicates, now_ms),
+                News::State(change) => {
+                    change.for_workspace(&workspace.standing(), connection.as_ref(), now_ms)
+                }
                 News::Workspace(id, change) => (id == workspace.id).then_some(change),
             };
             let changes = seated.iter().filter_map(|workspace| Some((workspace, for_one(workspace)?)));

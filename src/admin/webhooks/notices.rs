@@ -10,7 +10,7 @@ use super::super::moment::rfc3339;
 use super::super::paging::Paging;
 use super::super::problem::{Code, Problem, wrong_method};
 use super::super::query::{self, Taken, digits};
-use super::find;
+use super::{find, find_theirs};
 use crate::store::KeptNotice;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -51,7 +51,7 @@ async fn resend(
 ) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
     let (id, message_id) = place.into_inner();
-    let webhook = find(&id, &node).await?;
+    let webhook = find_theirs(&id, &node).await?;
     let again = node.webhooks().resend_notice(webhook.id, &message_id, node.now_ms()).await?;
     let gone = "no such notice waits or was given up lately: what was taken is not kept";
     let again = again.ok_or_else(|| Problem::new(Code::NotFound, gone))?;

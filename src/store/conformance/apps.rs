@@ -6,7 +6,7 @@ use super::accounts::scoped;
 use super::{Ground, app_token, candidate_of, name, no_token, put, seated, spec, token_of};
 use crate::ids::{AppId, Generation, WorkspaceId};
 use crate::secret::AppToken;
-use crate::status::{Code, State};
+use crate::status::{Code, State, Trouble};
 use crate::store::{Change, Desired, Secret, Store, StoreError, Transition, When, WorkspaceSpec};
 
 pub(in crate::store) async fn a_token_already_known_seats_the_workspace_on_its_app(ground: &impl Ground) {
@@ -225,6 +225,59 @@ pub(in crate::store) async fn apps_come_in_pages_and_by_the_id_slack_gave_them(g
     store.remove_workspace(&name("w2"), When::Always, 2).await.unwrap();
     assert!(store.slack_app("A2").await.unwrap().is_none());
     assert_eq!(ids(AppId(0), 9).await, [made[0], made[2]]);
+    store.close().await;
+}
+
+pub(in crate::store) async fn what_slack_says_of_a_workspace_is_a_change_that_other_nodes_find(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let workspace = put(&*store, "acme", &spec("xapp-1-A1-1-x"), 100).await.workspace;
+    let (_, mark) = store.changed_apps(None).await.unwrap();
+    let trouble = Trouble { code: Code::AppUninstalled, since_ms: 200 };
+    assert!(store.note_trouble(workspace.id, trouble).await.unwrap());
+    let (changed, mark) = store.changed_apps(Some(mark)).await.unwrap();
+    assert_eq!(changed, [workspace.app]);
+    assert!(store.note_limit(workspace.id, 900).await.unwrap());
+    let (changed, mark) = store.changed_apps(Some(mark)).await.unwrap();
+    assert_eq!(changed, [workspace.app]);
+    assert!(!store.note_trouble(workspace.id, trouble).await.unwrap());
+    assert!(!store.note_limit(workspace.id, 900).await.unwrap());
+    assert_eq!(store.changed_apps(Some(mark)).await.unwrap(), (vec![], mark), "that is known");
+    store.close().await;
+}
+
+pub(in crate::store) async fn what_two_nodes_see_of_a_workspace_is_one_line_of_its_history(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let line = |at_ms, from, to, code| Transition {
+        app: AppId(1),
+        workspace: Some(WorkspaceId(1)),
+        at_ms,
+        from,
+        to,
+        code,
+        generation: None,
+    };
+    let failed = |at_ms| line(at_ms, State::Ready, State::Failed, Some(Code::AppUninstalled));
+    let back = |at_ms| line(at_ms, State::Failed, State::Ready, None);
+    let of_another = Transition { workspace: Some(WorkspaceId(2)), ..failed(1_000) };
+    for one in [
+        failed(1_000),
+        of_another.clone(),
+        failed(5_000),
+        back(6_000),
+        back(900),
+        failed(7_000),
+        failed(60_000),
+    ] {
+        store.record(&[one]).await.unwrap();
+    }
+    let mut kept = store.history(AppId(1), None, 10).await.unwrap();
+    kept.reverse();
+    let kept: Vec<_> = kept.into_iter().map(|(_, line)| line).collect();
+    assert_eq!(kept, [failed(1_000), of_another, back(6_000), failed(7_000), failed(60_000)]);
     store.close().await;
 }
 

@@ -7,8 +7,8 @@ use crate::secret::WebhookSecret;
 use crate::status::Code;
 use crate::store::webhooks::{MOST_DEAD, MOST_WAITING};
 use crate::store::{
-    About, Action, AuditFilter, Caller, Incident, IncidentFilter, Label, LastPost, Memory, NewNotice, Posts,
-    Remember, Role, Settled, Store, StoreError, WebhookSpec, WorkspaceSpec,
+    About, Action, AuditFilter, Caller, Incident, IncidentFilter, Label, LastPost, MAX_WEBHOOKS, Memory,
+    NewNotice, Posts, Remember, Role, Settled, Store, StoreError, WebhookSpec, WorkspaceSpec,
 };
 
 pub(in crate::store) async fn a_webhook_is_made_changed_and_removed_and_its_secret_comes_back(
@@ -289,6 +289,89 @@ pub(in crate::store) async fn who_sees_one_label_has_webhooks_for_it_and_no_othe
     assert_eq!(store.rotate_webhook_secret(others, &secret, 9, &by, 2).await.unwrap(), None);
     assert!(!store.remove_webhook(others, &by, 2).await.unwrap());
     assert!(store.remove_webhook(made, &by, 2).await.unwrap());
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_webhook_that_is_told_of_more_than_its_label_is_not_changed_by_who_sees_that_alone(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let by = Caller { scope: Label::parse("tenant:42"), role: Role::Operator, ..admin() };
+    let secret = WebhookSecret::generate();
+    let wide = WebhookSpec { label: Some(("tenant".into(), "42".into())), ..spec() };
+    let id = store.add_webhook(&wide, &secret, &admin(), 1).await.unwrap().id;
+    let narrow = WebhookSpec { topics: vec![Topic::Failed], url: "https://other".into(), ..wide };
+    let other = WebhookSecret::generate();
+    for refused in [
+        store.change_webhook(id, &narrow, &by, 2).await.map(|_| ()),
+        store.rotate_webhook_secret(id, &other, 9, &by, 2).await.map(|_| ()),
+        store.remove_webhook(id, &by, 2).await.map(|_| ()),
+    ] {
+        assert!(matches!(refused, Err(StoreError::Forbidden(_))), "{refused:?}");
+    }
+    assert_eq!(store.webhook_secrets(id, 3).await.unwrap(), [secret]);
+    store.close().await;
+}
+
+pub(in crate::store) async fn a_webhook_that_is_told_of_less_keeps_no_notice_of_the_rest(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let hook = add(&*store, spec()).await;
+    let of = |id: &str, topic, tenant: &str| {
+        let body = format!(r#"{{"data":{{"labels":{{"tenant":"{tenant}"}}}}}}"#);
+        let labels = Some(vec![("tenant".to_owned(), tenant.to_owned())]);
+        NewNotice { body, labels, ..notice(id, topic) }
+    };
+    let incident = |id| NewNotice { labels: None, ..notice(id, Topic::IncidentOpened) };
+    publish(&*store, &[incident("dead")]).await;
+    let dead = store.next_notice(hook).await.unwrap().unwrap().id;
+    store.settle_notice(hook, dead, &Settled::Dead("gone".into()), None, 200).await.unwrap();
+    publish(
+        &*store,
+        &[
+            of("a", Topic::Failed, "42"),
+            of("b", Topic::Failed, "43"),
+            of("c", Topic::Ready, "42"),
+            incident("d"),
+        ],
+    )
+    .await;
+    let label = Some(("tenant".to_owned(), "42".to_owned()));
+    let narrow = WebhookSpec { label, topics: vec![Topic::Failed], ..spec() };
+    let changed = store.change_webhook(hook, &narrow, &admin(), 300).await.unwrap().unwrap();
+    let kept = store.notices(hook, None, None, 10).await.unwrap();
+    assert_eq!(kept.iter().map(|kept| &*kept.message_id).collect::<Vec<_>>(), ["a"]);
+    assert_eq!((changed.waiting, changed.dead, changed.posts.given_up), (1, 0, 4));
+    assert_eq!(store.resend_notice(hook, "dead", 400).await.unwrap(), None, "it comes back by no door");
+    store.close().await;
+}
+
+pub(in crate::store) async fn who_sees_one_label_takes_the_webhooks_of_no_other(ground: &impl Ground) {
+    let store = ground.open().await;
+    let made = async |tenant: u32| {
+        let label = Some(("tenant".to_owned(), tenant.to_string()));
+        let spec = WebhookSpec { label, topics: vec![Topic::Failed], ..spec() };
+        let by = Caller { scope: Label::parse(&format!("tenant:{tenant}")), role: Role::Operator, ..admin() };
+        let mut made = 0;
+        loop {
+            match store.add_webhook(&spec, &WebhookSecret::generate(), &by, 1).await {
+                Ok(_) => made += 1,
+                Err(StoreError::Conflict(_)) => return made,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let mut counts = Vec::new();
+    for tenant in 1..=5 {
+        counts.push(made(tenant).await);
+    }
+    assert_eq!(counts, [10, 10, 10, 10, 0]);
+    for _ in 40..MAX_WEBHOOKS {
+        add(&*store, spec()).await;
+    }
+    let refused = store.add_webhook(&spec(), &WebhookSecret::generate(), &admin(), 1).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
     store.close().await;
 }
 

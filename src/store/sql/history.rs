@@ -12,8 +12,12 @@ use crate::store::fault::Fault;
 /// Rows kept an app.
 const KEPT: i64 = 1000;
 
+/// Between the lines that two nodes write of one change of a workspace, milliseconds at most: the look for changes, and their clocks.
+const SAME_MS: i64 = 30_000;
+
 /// Adds rows, given as a JSON array of arrays, numbered on from the last of their apps. One statement however many they are: each costs a
-/// round trip, under the lock that all changes of all nodes take.
+/// round trip, under the lock that all changes of all nodes take. What the last line of a workspace says, it is not told again within `$2`
+/// milliseconds: every node sees what is stored of it.
 const ADD: &str = concat!(
     "insert into transitions (app_id, n, at, from_state, to_state, code, generation, workspace_id) \
      select r.app_id, coalesce((select max(o.n) from transitions o where o.app_id = r.app_id), 0) + r.nth, \
@@ -23,7 +27,10 @@ const ADD: &str = concat!(
      value ->> 3 as to_state, value ->> 4 as code, cast(value ->> 5 as bigint) as generation, \
      cast(value ->> 6 as bigint) as workspace_id from ",
     json_elements!(),
-    ") as v) as r"
+    ") as v where not exists (select 1 from transitions l where l.app_id = v.app_id and l.workspace_id = v.workspace_id \
+     and l.n = (select max(o.n) from transitions o where o.app_id = v.app_id and o.workspace_id = v.workspace_id) \
+     and l.from_state = v.from_state and l.to_state = v.to_state and l.code is not distinct from v.code \
+     and abs(v.at - l.at) < $2)) as r"
 );
 
 /// Of the apps of those rows, what is more than is kept (`$2`).
@@ -51,7 +58,7 @@ impl Backend {
             .collect();
         let rows = serde_json::Value::from(rows).to_string();
         let mut tx = self.begin().await?;
-        sqlx::query(ADD).bind(&rows).execute(tx.db()).await?;
+        sqlx::query(ADD).bind(&rows).bind(SAME_MS).execute(tx.db()).await?;
         sqlx::query(DROP).bind(&rows).bind(KEPT).execute(tx.db()).await?;
         tx.commit().await
     }

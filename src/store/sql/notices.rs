@@ -1,10 +1,12 @@
 //! What is still to be told, and what was.
 
+use serde_json::Value;
+
 use super::rows::{code_of, unknown};
 use super::webhooks::topics;
 use super::{Backend, Connection, incidents};
 use crate::ids::{WebhookId, WorkspaceId};
-use crate::machine::notice::Told;
+use crate::machine::notice::{Told, Topic};
 use crate::status::Code;
 use crate::store::fault::Fault;
 use crate::store::webhooks::{MOST_DEAD, MOST_WAITING};
@@ -247,6 +249,43 @@ async fn insert(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Takes away what the webhook is told of no more, given up or not: who has it now may see less than who it was kept for. What waited
+/// counts as given up.
+pub(super) async fn drop_unwanted(
+    db: &mut Connection,
+    webhook: WebhookId,
+    spec: &WebhookSpec,
+) -> Result<(), Fault> {
+    if spec.topics.is_empty() && spec.label.is_none() {
+        return Ok(());
+    }
+    let rows: Vec<(i64, String, String, i64)> =
+        sqlx::query_as("select id, topic, body, dead from notices where webhook_id = $1")
+            .bind(webhook.0)
+            .fetch_all(&mut *db)
+            .await?;
+    for (id, topic, body, dead) in rows {
+        if Topic::parse(&topic).is_some_and(|topic| spec.wants(topic, labels_in(&body).as_deref())) {
+            continue;
+        }
+        sqlx::query("delete from notices where id = $1").bind(id).execute(&mut *db).await?;
+        sqlx::query("update webhooks set notices_given_up = notices_given_up + $2 where id = $1")
+            .bind(webhook.0)
+            .bind(i64::from(dead == 0))
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The labels of the workspace a notice is about, as its text tells them; none where it is about no workspace.
+fn labels_in(body: &str) -> Option<Vec<(String, String)>> {
+    let body: Value = serde_json::from_str(body).ok()?;
+    let labels = body.get("data")?.get("labels")?.as_object()?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Some(labels.iter().map(|(key, value)| (key.clone(), text(value))).collect())
 }
 
 /// Of too many that wait the oldest are given up; of too many that were given up the oldest go.

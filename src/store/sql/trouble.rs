@@ -6,7 +6,7 @@ use super::apps::touch;
 use super::rows::trouble;
 use super::workspaces::{find, is_seen};
 use super::{Backend, Connection, audit};
-use crate::ids::{WorkspaceId, WorkspaceName};
+use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::status::Trouble;
 use crate::store::fault::Fault;
 use crate::store::{Action, Caller, Changes, Deed};
@@ -14,29 +14,32 @@ use crate::store::{Action, Caller, Changes, Deed};
 impl Backend {
     pub(super) async fn set_trouble(&self, workspace: WorkspaceId, new: Trouble) -> Result<bool, Fault> {
         let mut tx = self.begin().await?;
-        let there: Option<(Option<String>, Option<i64>, i64)> = sqlx::query_as(
-            "select trouble, trouble_at, coalesce(forgiven_at, created_at) from workspaces \
+        let there: Option<(i64, Option<String>, Option<i64>, i64)> = sqlx::query_as(
+            "select app_id, trouble, trouble_at, coalesce(forgiven_at, created_at) from workspaces \
              where id = $1 and deleted_at is null",
         )
         .bind(workspace.0)
         .fetch_optional(tx.db())
         .await?;
-        let is_news = match there {
-            None => false,
-            Some((code, at_ms, forgiven_ms)) => {
-                new.since_ms >= forgiven_ms && new.replaces(trouble(code.as_deref(), at_ms)?)
+        let app = match there {
+            None => None,
+            Some((app, code, at_ms, forgiven_ms)) => {
+                let is_news = new.since_ms >= forgiven_ms && new.replaces(trouble(code.as_deref(), at_ms)?);
+                is_news.then_some(AppId(app))
             }
         };
-        if is_news {
+        if let Some(app) = app {
             sqlx::query("update workspaces set trouble = $2, trouble_at = $3 where id = $1")
                 .bind(workspace.0)
                 .bind(new.code.as_str())
                 .bind(new.since_ms)
                 .execute(tx.db())
                 .await?;
+            // Slack says it on a socket of one node: the others learn it here.
+            touch(tx.db(), [app; 2]).await?;
         }
         tx.commit().await?;
-        Ok(is_news)
+        Ok(app.is_some())
     }
 
     /// For who sees the workspace; it is not theirs to know of where they do not.
@@ -65,16 +68,19 @@ impl Backend {
 
     pub(super) async fn set_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, Fault> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query(
+        let app: Option<i64> = sqlx::query_scalar(
             "update workspaces set limited_until = $2 \
-             where id = $1 and deleted_at is null and coalesce(limited_until, 0) < $2",
+             where id = $1 and deleted_at is null and coalesce(limited_until, 0) < $2 returning app_id",
         )
         .bind(workspace.0)
         .bind(until_ms)
-        .execute(tx.db())
+        .fetch_optional(tx.db())
         .await?;
+        if let Some(app) = app.map(AppId) {
+            touch(tx.db(), [app; 2]).await?;
+        }
         tx.commit().await?;
-        Ok(done.rows_affected() > 0)
+        Ok(app.is_some())
     }
 }
 

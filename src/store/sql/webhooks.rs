@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 use sqlx::FromRow;
 
-use super::{Backend, Connection, audit};
+use super::{Backend, Connection, audit, notices};
 use crate::ids::WebhookId;
 use crate::machine::notice::Topic;
 use crate::secret::WebhookSecret;
 use crate::store::fault::Fault;
 use crate::store::vault::Place;
+use crate::store::webhooks::{KEPT_FOR_ADMINS, MAX_OF_LABEL};
 use crate::store::{
     Action, Caller, Changes, Deed, LastPost, MAX_WEBHOOKS, Posts, StoreError, Webhook, WebhookSpec,
 };
@@ -109,9 +110,18 @@ fn stays_in_scope(by: &Caller, spec: &WebhookSpec) -> Result<(), StoreError> {
     }
 }
 
-/// Is the webhook there for this caller? One that their scope holds also by its label alone: somebody who sees more made it.
-fn is_theirs(by: &Caller, webhook: &Webhook) -> bool {
-    by.scope.as_ref().is_none_or(|scope| webhook.spec.is_for(scope))
+/// The webhook as this caller may change it: none where it is not there for them, refused where it is told of more than they see. That
+/// one somebody who sees more has made, and its secret and its address are theirs.
+fn to_change(by: &Caller, found: Option<Webhook>) -> Result<Option<Webhook>, StoreError> {
+    let Some(scope) = &by.scope else { return Ok(found) };
+    let Some(webhook) = found.filter(|found| found.spec.is_for(scope)) else { return Ok(None) };
+    if webhook.spec.is_within(scope) {
+        return Ok(Some(webhook));
+    }
+    Err(StoreError::Forbidden(format!(
+        "the webhook whk_{} is told of more than the workspaces with the label {scope}, so this token may look at it alone",
+        webhook.id
+    )))
 }
 
 /// How a field is read.
@@ -155,12 +165,7 @@ impl Backend {
     ) -> Result<Webhook, Fault> {
         stays_in_scope(by, spec)?;
         let mut tx = self.begin().await?;
-        let count: i64 = sqlx::query_scalar("select count(*) from webhooks").fetch_one(tx.db()).await?;
-        if count >= MAX_WEBHOOKS {
-            let full =
-                format!("there are {MAX_WEBHOOKS} webhooks, which is all there can be; remove one first");
-            return Err(StoreError::Conflict(full).into());
-        }
+        has_room(tx.db(), by).await?;
         let id: i64 = sqlx::query_scalar(
             "insert into webhooks (url, topics, label_key, label_value, paused, created_at, updated_at) \
              values ($1, $2, $3, $4, $5, $6, $6) returning id",
@@ -194,7 +199,7 @@ impl Backend {
         now_ms: i64,
     ) -> Result<Option<Webhook>, Fault> {
         let mut tx = self.begin().await?;
-        let Some(before) = find(tx.db(), id).await?.filter(|found| is_theirs(by, found)) else {
+        let Some(before) = to_change(by, find(tx.db(), id).await?)? else {
             tx.commit().await?;
             return Ok(None);
         };
@@ -216,6 +221,9 @@ impl Backend {
         .bind(now_ms)
         .execute(tx.db())
         .await?;
+        if (&before.spec.topics, &before.spec.label) != (&spec.topics, &spec.label) {
+            notices::drop_unwanted(tx.db(), id, spec).await?;
+        }
         let webhook = find(tx.db(), id).await?;
         let deed = deed(Action::WebhookUpdate, id, Some(&before.spec), Some(spec));
         audit::write(tx.db(), by, &deed, now_ms).await?;
@@ -230,7 +238,7 @@ impl Backend {
         now_ms: i64,
     ) -> Result<bool, Fault> {
         let mut tx = self.begin().await?;
-        let Some(before) = find(tx.db(), id).await?.filter(|found| is_theirs(by, found)) else {
+        let Some(before) = to_change(by, find(tx.db(), id).await?)? else {
             tx.commit().await?;
             return Ok(false);
         };
@@ -251,7 +259,7 @@ impl Backend {
         now_ms: i64,
     ) -> Result<Option<Webhook>, Fault> {
         let mut tx = self.begin().await?;
-        if !find(tx.db(), id).await?.is_some_and(|found| is_theirs(by, &found)) {
+        if to_change(by, find(tx.db(), id).await?)?.is_none() {
             tx.commit().await?;
             return Ok(None);
         }
@@ -312,6 +320,30 @@ impl Backend {
             StoreError::Data(format!("{}.{}, row {}: no secret", place.table, place.column, place.row))
         })
     }
+}
+
+/// Refuses one webhook more than there can be, for this caller: none of them takes up what the others need.
+async fn has_room(db: &mut Connection, by: &Caller) -> Result<(), Fault> {
+    let all: i64 = sqlx::query_scalar("select count(*) from webhooks").fetch_one(&mut *db).await?;
+    let full = if let Some(scope) = &by.scope {
+        let select = "select count(*) from webhooks where label_key = $1 and label_value = $2";
+        let theirs: i64 =
+            sqlx::query_scalar(select).bind(&scope.key).bind(&scope.value).fetch_one(db).await?;
+        if theirs >= MAX_OF_LABEL {
+            format!(
+                "there are {theirs} webhooks with the label {scope}, and {MAX_OF_LABEL} is the most; remove one first"
+            )
+        } else if all >= MAX_WEBHOOKS - KEPT_FOR_ADMINS {
+            "there is no room for webhooks of tokens that see one label; ask who runs the node".into()
+        } else {
+            return Ok(());
+        }
+    } else if all >= MAX_WEBHOOKS {
+        format!("there are {MAX_WEBHOOKS} webhooks, which is all there can be; remove one first")
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::Conflict(full).into())
 }
 
 /// Its last four characters.

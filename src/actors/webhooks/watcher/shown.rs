@@ -9,6 +9,20 @@ use crate::status::feed::{News, StateChange};
 use crate::status::{Health, Standing, Status};
 use crate::store::Transition;
 
+/// The workspaces of an app of which its connection says something else than of itself.
+#[derive(Default, PartialEq, Eq)]
+pub(super) struct Marked {
+    duplicates: Vec<WorkspaceId>,
+    unidentified: Vec<WorkspaceId>,
+}
+
+impl Marked {
+    fn by(connection: &Status) -> Self {
+        let (duplicates, unidentified) = (connection.duplicates.clone(), connection.unidentified.clone());
+        Self { duplicates, unidentified }
+    }
+}
+
 impl Watcher {
     /// Tells what is shown of each of an app's workspaces otherwise than by these rows of before. Where nothing was known the app is new,
     /// and its connection tells of itself, but not of what Slack has said of a workspace meanwhile.
@@ -50,25 +64,27 @@ impl Watcher {
         }
     }
 
-    /// Tells of workspaces that turn out to be the second ones of their team, or are so no more.
-    pub(super) fn tell_of_seconds(&mut self, app: AppId, now_ms: i64) {
+    /// Tells of workspaces that turn out to be the second ones of their team, or to be unidentified, or are so no more.
+    pub(super) fn tell_of_marked(&mut self, app: AppId, now_ms: i64) {
         let Some(connection) = self.connection(app) else {
-            self.seconds.remove(&app);
+            self.marked.remove(&app);
             return;
         };
-        let known = self.seconds.get(&app).map(Vec::as_slice).unwrap_or_default();
-        if known == connection.duplicates {
-            return;
+        let now = Marked::by(&connection);
+        let known = self.marked.remove(&app).unwrap_or_default();
+        if known != now {
+            let was = Status {
+                duplicates: known.duplicates,
+                unidentified: known.unidentified,
+                ..connection.clone()
+            };
+            for (id, row) in self.of_app(app) {
+                let is = Status::of_workspace(Some(connection.clone()), row, now_ms);
+                self.tell(app, id, &Status::of_workspace(Some(was.clone()), row, now_ms), &is, now_ms);
+            }
         }
-        for (id, row) in self.of_app(app) {
-            let is = Status::of_workspace(Some(connection.clone()), row, now_ms);
-            let was = Status { duplicates: known.to_vec(), ..connection.clone() };
-            self.tell(app, id, &Status::of_workspace(Some(was), row, now_ms), &is, now_ms);
-        }
-        if connection.duplicates.is_empty() {
-            self.seconds.remove(&app);
-        } else {
-            self.seconds.insert(app, connection.duplicates);
+        if now != Marked::default() {
+            self.marked.insert(app, now);
         }
     }
 
