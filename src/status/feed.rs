@@ -68,8 +68,9 @@ impl StateChange {
         let shown = |state, health, reason, standing: &Standing| {
             let duplicates = only(|now| &now.duplicates);
             let unidentified = only(|now| &now.unidentified);
-            let connection =
-                Status { state, health, reason, duplicates, unidentified, ..Status::off(self.at_ms) };
+            let tokenless = only(|now| &now.tokenless);
+            let off = Status::off(self.at_ms);
+            let connection = Status { state, health, reason, duplicates, unidentified, tokenless, ..off };
             Status::of_workspace(Some(connection), standing, now_ms)
         };
         // What goes off by this very wish was on until now.

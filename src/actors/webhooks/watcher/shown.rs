@@ -14,12 +14,16 @@ use crate::store::Transition;
 pub(super) struct Marked {
     duplicates: Vec<WorkspaceId>,
     unidentified: Vec<WorkspaceId>,
+    tokenless: Vec<WorkspaceId>,
 }
 
 impl Marked {
     fn by(connection: &Status) -> Self {
-        let (duplicates, unidentified) = (connection.duplicates.clone(), connection.unidentified.clone());
-        Self { duplicates, unidentified }
+        Self {
+            duplicates: connection.duplicates.clone(),
+            unidentified: connection.unidentified.clone(),
+            tokenless: connection.tokenless.clone(),
+        }
     }
 }
 
@@ -64,7 +68,7 @@ impl Watcher {
         }
     }
 
-    /// Tells of workspaces that turn out to be the second ones of their team, or to be unidentified, or are so no more.
+    /// Tells of workspaces that turn out to be the second ones of their team, unidentified or without a bot token, or are so no more.
     pub(super) fn tell_of_marked(&mut self, app: AppId, now_ms: i64) {
         let Some(connection) = self.connection(app) else {
             self.marked.remove(&app);
@@ -76,6 +80,7 @@ impl Watcher {
             let was = Status {
                 duplicates: known.duplicates,
                 unidentified: known.unidentified,
+                tokenless: known.tokenless,
                 ..connection.clone()
             };
             for (id, row) in self.of_app(app) {
