@@ -15,6 +15,7 @@ pub mod files;
 pub mod handlers;
 pub mod ids;
 pub mod machine;
+pub mod moment;
 pub mod protocol;
 pub mod secret;
 pub mod simulator;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors, from the ground up. What stands on one floor does not import its neighbours.
 const FLOORS: [&[&str]; 9] = [
-    &["ids", "secret", "clock", "event", "files", "status", "config", "telemetry"],
+    &["ids", "secret", "clock", "moment", "event", "files", "status", "config", "telemetry"],
     &["protocol"],
     &["machine"],
     &["store", "slack"],

@@ -6,13 +6,13 @@ use actix_web::{HttpRequest, HttpResponse, guard};
 use serde::Serialize;
 
 use super::access::Access;
-use super::moment::rfc3339;
 use super::paging::Paging;
 use super::problem::{Code, Problem, wrong_method};
 use super::query::{self, digits};
 use super::workspaces::view::{CountersOut, SocketOut, idle};
 use super::{Counters, Node};
 use crate::ids::AppId;
+use crate::moment::rfc3339;
 use crate::status::{Code as ReasonCode, Health, Reason, State};
 use crate::store::{App, Desired};
 

@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::access::Access;
-use super::moment::{self, rfc3339};
 use super::paging::Paging;
 use super::problem::{Problem, wrong_method};
 use super::query::{self, Taken, digits};
 use crate::ids::WorkspaceName;
+use crate::moment::{self, rfc3339};
 use crate::store::{Action, AuditEntry, AuditFilter, Role, TokenId};
 
 const KNOWN: &str = "limit, cursor, workspace, token, action, request_id, since, until";

@@ -6,11 +6,11 @@ use actix_web::{HttpRequest, HttpResponse, guard};
 use serde::Serialize;
 
 use super::access::Access;
-use super::moment::{self, rfc3339};
 use super::paging::Paging;
 use super::problem::{Code, Problem, wrong_method};
 use super::query::{self, Taken, digits};
 use crate::ids::WorkspaceName;
+use crate::moment::{self, rfc3339};
 use crate::status::Reason;
 use crate::store::{Incident, IncidentFilter};
 

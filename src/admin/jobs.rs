@@ -10,9 +10,9 @@ use actix_web::{HttpRequest, HttpResponse, guard};
 use serde::Serialize;
 
 use super::Node;
-use super::moment::rfc3339;
 use super::problem::{Code, Problem, wrong_method};
 use super::query;
+use crate::moment::rfc3339;
 
 /// Jobs at the same time.
 const RUNNING: usize = 4;

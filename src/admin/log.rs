@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::access::Access;
 use super::body::{self, Fields};
-use super::moment::rfc3339;
 use super::problem::{Code, Problem, wrong_method};
 use super::query;
 use crate::clock::span;
+use crate::moment::rfc3339;
 use crate::store::{Action, Changes, Deed};
 use crate::telemetry::{LogControl, LogFilter};
 

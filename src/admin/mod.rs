@@ -18,7 +18,6 @@ mod jobs;
 mod log;
 mod manifest;
 mod metrics;
-mod moment;
 mod openapi;
 mod paging;
 mod probes;

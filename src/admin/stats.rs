@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use super::Facts;
 use super::access::Access;
-use super::moment::rfc3339;
 use super::problem::{Problem, wrong_method};
 use super::query;
 use crate::ids::AppId;
+use crate::moment::rfc3339;
 use crate::status::{Health, LinkState, State, Status};
 use crate::telemetry::Totals;
 

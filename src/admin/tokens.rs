@@ -16,10 +16,10 @@ use serde::Serialize;
 use super::access::Access;
 use super::auth::{Door, PREFIX};
 use super::body::{JSON, object};
-use super::moment::rfc3339;
 use super::paging::Paging;
 use super::problem::{Code, Problem, wrong_method};
 use super::query::{self, digits};
+use crate::moment::rfc3339;
 use crate::store::{ApiToken, NewToken, Role, TokenDigest, TokenId};
 
 const LIST: &str = "tokens";

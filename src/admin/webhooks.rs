@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::access::Access;
 use super::body::{JSON, MERGE_PATCH, object};
-use super::moment::rfc3339;
 use super::problem::{Code, Problem, wrong_method};
 use super::query::{self, Taken, digits};
 use crate::ids::WebhookId;
+use crate::moment::rfc3339;
 use crate::secret::WebhookSecret;
 use crate::store::{Webhook, WebhookSpec};
 

@@ -1,10 +1,9 @@
 //! What a notice says. Nothing secret is in it: names, ids, labels, states and reasons.
 
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::machine::notice::Topic;
+use crate::moment::rfc3339;
 use crate::status::{Code, Reason, Status};
 use crate::store::Workspace;
 
@@ -53,7 +52,15 @@ fn envelope(topic: &str, now_ms: i64, data: &Value) -> String {
     json!({ "type": topic, "timestamp": rfc3339(now_ms), "data": data }).to_string()
 }
 
-fn rfc3339(ms: i64) -> String {
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
-    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_tells_its_moments_with_milliseconds_as_the_api_does() {
+        let body = of_incident(Topic::IncidentOpened, 1_000, (5, 5, 9), None, 2_000);
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["timestamp"], "1970-01-01T00:00:02.000Z");
+        assert_eq!(body["data"]["since"], "1970-01-01T00:00:01.000Z");
+    }
 }

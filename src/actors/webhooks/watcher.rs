@@ -20,13 +20,10 @@ use crate::clock::Clock;
 use crate::ids::{AppId, WorkspaceId};
 use crate::machine::notice::{Action, Input, Notices, Seen, Timing, Topic};
 use crate::status::{Code, Standing, Status};
-use crate::store::{About, Memory, NewNotice, Order, Remember, Store, StoreError, Transition, Workspace};
+use crate::store::{About, Memory, NewNotice, Remember, Store, StoreError, Transition};
 
 /// Between looks at a store that does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// Workspaces read at once.
-const PAGE: u32 = 200;
 
 /// Notices that wait in memory while the store takes no writes; of more, the oldest are lost, and what was told of their workspaces
 /// is remembered all the same.
@@ -159,17 +156,9 @@ impl Watcher {
     }
 
     async fn read_all(&mut self) -> Result<(), StoreError> {
-        let (order, mut after, now_ms) = (Order::default(), None, self.clock.now().wall_ms);
-        let mut rows = BTreeMap::new();
-        loop {
-            let page = self.store.workspaces(order, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = Some(order.place(last));
-            rows.extend(
-                page.iter().map(|workspace| ((workspace.app, workspace.id), as_of(now_ms, workspace))),
-            );
-        }
-        self.rows = rows;
+        let now_ms = self.clock.now().wall_ms;
+        let all = self.store.standings().await?.into_iter();
+        self.rows = all.map(|(app, row)| ((app, row.workspace), as_of(now_ms, row))).collect();
         Ok(())
     }
 
@@ -187,7 +176,8 @@ impl Watcher {
         for id in before.keys() {
             self.rows.remove(&(app, *id));
         }
-        self.rows.extend(rows.iter().map(|workspace| ((app, workspace.id), as_of(now_ms, workspace))));
+        self.rows
+            .extend(rows.iter().map(|workspace| ((app, workspace.id), as_of(now_ms, workspace.standing()))));
         self.tell_apart(app, &before);
         for id in before.into_keys() {
             if !self.rows.contains_key(&(app, id)) && self.seats.get(&id) == Some(&app) {
@@ -351,8 +341,7 @@ impl Watcher {
 }
 
 /// What is stored of a workspace; a limit that is over is none.
-fn as_of(now_ms: i64, workspace: &Workspace) -> Standing {
-    let standing = workspace.standing();
+fn as_of(now_ms: i64, standing: Standing) -> Standing {
     let limited_until_ms = standing.limited_until_ms.filter(|until_ms| now_ms < *until_ms);
     Standing { limited_until_ms, ..standing }
 }

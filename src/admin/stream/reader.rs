@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::super::access::Access;
 use super::super::auth::Door;
-use super::super::moment::rfc3339;
 use super::{Filter, Seat};
+use crate::moment::rfc3339;
 use crate::status::feed::{Feed, Head, News, Read, StateChange, Told};
 use crate::status::{Health, Reason, State};
 use crate::store::{StoreError, Workspace};

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::super::body::{Fields, text};
-use super::super::moment;
 use super::super::problem::{Code, Problem};
+use crate::moment;
 use crate::store::{Label, Role};
 
 const MAX_NAME: usize = 100;

@@ -6,11 +6,11 @@ use actix_web::{HttpRequest, HttpResponse, guard};
 use serde_json::{Value, json};
 
 use super::super::access::Access;
-use super::super::moment::rfc3339;
 use super::super::paging::Paging;
 use super::super::problem::{Code, Problem, wrong_method};
 use super::super::query::{self, Taken, digits};
 use super::{find, find_theirs};
+use crate::moment::rfc3339;
 use crate::store::KeptNotice;
 
 pub(super) fn routes(config: &mut ServiceConfig) {

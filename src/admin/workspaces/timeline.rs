@@ -5,11 +5,11 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::super::access::Access;
-use super::super::moment::rfc3339;
 use super::super::paging::Paging;
 use super::super::problem::Problem;
 use super::super::query::{self, digits};
 use super::{parse_name, unknown};
+use crate::moment::rfc3339;
 use crate::status::{Reason, State};
 use crate::store::Transition;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::super::Counters;
-use super::super::moment::rfc3339;
+use crate::moment::rfc3339;
 use crate::status::{Code, Health, LinkState, LinkStatus, Reason, State, Status};
 use crate::store::{Desired, TokenHint, Workspace};
 

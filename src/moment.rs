@@ -1,4 +1,4 @@
-//! Moments as the API tells them.
+//! Moments as the API and the notices tell them.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 const LAST_MS: i64 = 253_402_300_799_999;
 
 /// Milliseconds since 1970 as RFC 3339 in UTC, always with its milliseconds: then texts sort as times do.
-pub(super) fn rfc3339(ms: i64) -> String {
+pub fn rfc3339(ms: i64) -> String {
     let ms = ms.clamp(0, LAST_MS);
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -17,7 +17,7 @@ pub(super) fn rfc3339(ms: i64) -> String {
 }
 
 /// Milliseconds since 1970 of a text in RFC 3339.
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub fn parse(text: &str) -> Option<i64> {
     let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
 }
