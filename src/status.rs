@@ -339,12 +339,10 @@ pub struct Status {
     pub warnings: Vec<Code>,
     /// Slack's id of the app, once known.
     pub slack_app_id: Option<Box<str>>,
-    /// Workspaces of the app that are a second installation in a team another one stands for. The others are not concerned.
-    pub duplicates: Vec<WorkspaceId>,
-    /// Workspaces of the app of whose bot token Slack was asked in vain, and is asked again.
-    pub unidentified: Vec<WorkspaceId>,
-    /// Workspaces of a shared app whose team is not known and that have no bot token to ask by: none of its events is theirs.
-    pub tokenless: Vec<WorkspaceId>,
+    /// What the connection says of single workspaces of the app, while the others are not concerned: [`Code::DuplicateInstallation`] of
+    /// the second in a team that another one stands for; [`Code::BotTokenUnchecked`] while Slack is asked in vain whose its bot token
+    /// is; [`Code::BotTokenMissing`] where nothing tells it from the others.
+    pub marks: Vec<(WorkspaceId, Code)>,
 }
 
 impl Status {
@@ -360,9 +358,7 @@ impl Status {
             links: Vec::new(),
             warnings: Vec::new(),
             slack_app_id: None,
-            duplicates: Vec::new(),
-            unidentified: Vec::new(),
-            tokenless: Vec::new(),
+            marks: Vec::new(),
         }
     }
 }

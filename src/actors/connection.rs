@@ -181,9 +181,12 @@ impl Connection {
     }
 
     fn publish(&self) {
-        let (duplicates, unidentified) = (self.second_seats.clone(), self.inquiries.open());
-        let tokenless = self.tokenless();
-        self.entry.publish(Status { duplicates, unidentified, tokenless, ..self.machine.status() });
+        let mark = |code: Code| move |workspace: WorkspaceId| (workspace, code);
+        let marks = (self.inquiries.open().map(mark(Code::BotTokenUnchecked)))
+            .chain(self.tokenless().map(mark(Code::BotTokenMissing)))
+            .chain(self.second_seats.iter().copied().map(mark(Code::DuplicateInstallation)))
+            .collect();
+        self.entry.publish(Status { marks, ..self.machine.status() });
     }
 
     fn act(&mut self, action: Action, ctx: &mut Context<Self>) {

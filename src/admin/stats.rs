@@ -160,9 +160,9 @@ mod tests {
         let trouble = Trouble { code: Code::AppUninstalled, since_ms: 1 };
         node.store.change("a", |workspace| workspace.trouble = Some(trouble));
         node.store.change("b", |workspace| workspace.desired = Desired::Disconnected);
-        let duplicates = vec![WorkspaceId(7)];
+        let marks = vec![(WorkspaceId(7), Code::DuplicateInstallation)];
         node.store.change("c", |workspace| workspace.id = WorkspaceId(7));
-        let ready = Status { state: State::Ready, health: Health::Ok, duplicates, ..Status::off(0) };
+        let ready = Status { state: State::Ready, health: Health::Ok, marks, ..Status::off(0) };
         node.statuses.lock().unwrap().insert(AppId(1), ready);
         let stats = ask(&node, TestRequest::get().uri("/api/v1/stats")).await.json();
         let workspaces = &stats["workspaces"];

@@ -61,16 +61,9 @@ impl StateChange {
     /// The same, as it is for one workspace of the app, by what the connection says now of workspaces apart from itself; none where
     /// nothing changes for it.
     pub fn for_workspace(self, standing: &Standing, now: Option<&Status>, now_ms: i64) -> Option<Self> {
-        let only = |marked: fn(&Status) -> &[WorkspaceId]| {
-            let is_marked = now.is_some_and(|now| marked(now).contains(&standing.workspace));
-            is_marked.then_some(standing.workspace).into_iter().collect::<Vec<_>>()
-        };
         let shown = |state, health, reason, standing: &Standing| {
-            let duplicates = only(|now| &now.duplicates);
-            let unidentified = only(|now| &now.unidentified);
-            let tokenless = only(|now| &now.tokenless);
-            let off = Status::off(self.at_ms);
-            let connection = Status { state, health, reason, duplicates, unidentified, tokenless, ..off };
+            let marks = now.map(|now| now.marks.clone()).unwrap_or_default();
+            let connection = Status { state, health, reason, marks, ..Status::off(self.at_ms) };
             Status::of_workspace(Some(connection), standing, now_ms)
         };
         // What goes off by this very wish was on until now.
@@ -226,10 +219,11 @@ mod tests {
             limited_until_ms: None,
             updated_ms: 1,
         };
-        let second = |id| Status { duplicates: vec![WorkspaceId(id)], ..ready.clone() };
+        let marked = |id, code| Status { marks: vec![(WorkspaceId(id), code)], ..ready.clone() };
+        let second = |id| marked(id, Code::DuplicateInstallation);
         assert_eq!(change.for_workspace(&well, Some(&second(4)), 9), Some(change));
         assert_eq!(change.for_workspace(&well, Some(&second(3)), 9), None, "the second of its team");
-        let unidentified = Status { unidentified: vec![WorkspaceId(3)], ..ready.clone() };
+        let unidentified = marked(3, Code::BotTokenUnchecked);
         let unchecked = change.for_workspace(&well, Some(&unidentified), 9).unwrap();
         assert_eq!(
             (unchecked.health, unchecked.reason.map(|reason| reason.code)),

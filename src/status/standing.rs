@@ -42,15 +42,12 @@ impl Status {
         if standing.limited_until_ms.is_some_and(|until_ms| now_ms < until_ms) {
             status.warn(Code::AppRateLimited);
         }
-        if status.unidentified.contains(&standing.workspace) {
-            // Nobody is told that all is well with a workspace whose events may be nobody's.
-            status.warn(Code::BotTokenUnchecked);
-        }
-        if status.tokenless.contains(&standing.workspace) {
-            status.warn(Code::BotTokenMissing);
-        }
-        let is_second = status.duplicates.contains(&standing.workspace);
-        let second = is_second.then_some((Code::DuplicateInstallation, status.since_ms));
+        let marks = status.marks.iter().filter(|(workspace, _)| *workspace == standing.workspace);
+        let marks: Vec<Code> = marks.map(|(_, code)| *code).collect();
+        let is_second = |code: &Code| *code == Code::DuplicateInstallation;
+        // Nobody is told that all is well with a workspace whose events may be nobody's.
+        marks.iter().filter(|code| !is_second(code)).for_each(|code| status.warn(*code));
+        let second = marks.into_iter().find(is_second).map(|code| (code, status.since_ms));
         let trouble = standing.trouble.map(|trouble| (trouble.code, trouble.since_ms));
         for (code, since_ms) in second.into_iter().chain(trouble) {
             if status.state == State::Failed {
@@ -159,7 +156,7 @@ mod tests {
 
     #[test]
     fn one_that_has_none_of_its_apps_events_is_not_well_and_hides_no_other_reason() {
-        let tokenless = |state| Status { tokenless: vec![ME], ..at(state) };
+        let tokenless = |state| Status { marks: vec![(ME, Code::BotTokenMissing)], ..at(state) };
         let shown = seen(tokenless(State::Ready), None, false);
         assert_eq!(shown.gist(), (State::Ready, Health::Degraded, Some(Code::BotTokenMissing)));
         assert_eq!(shown.warnings, [Code::BotTokenMissing]);
@@ -171,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_second_workspace_of_an_installation_has_failed_and_the_first_has_not() {
-        let connection = Status { duplicates: vec![ME], ..at(State::Ready) };
+        let connection = Status { marks: vec![(ME, Code::DuplicateInstallation)], ..at(State::Ready) };
         let shown = seen(connection.clone(), Some(UNINSTALLED), false);
         assert_eq!(shown.gist(), (State::Failed, Health::Down, Some(Code::DuplicateInstallation)));
         assert_eq!(shown.warnings, [Code::AppUninstalled]);

@@ -149,7 +149,9 @@ async fn the_stream_tells_of_a_workspace_that_is_held_back_or_wanted_off_beside_
     let template = Some(Template::AppRateLimited);
     let event = Outgoing { template, team_id: Some(acme.team_id.clone()), ..Outgoing::default() };
     stage.slack.send(&acme.app_id, event).unwrap();
-    let told = until_told(&mut answer, |data| data["health"] == "degraded").await;
+    // Beta, which has no bot token on a shared app, is degraded for that, sooner or later than this.
+    let is_acme = |data: &Value| data["workspace"] == "acme" && data["health"] == "degraded";
+    let told = until_told(&mut answer, is_acme).await;
     assert_eq!(
         (&told["workspace"], &told["state"], &told["reason"]["code"]),
         (&json!("acme"), &json!("ready"), &json!("app_rate_limited"))

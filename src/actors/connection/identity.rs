@@ -57,13 +57,12 @@ impl Connection {
     }
 
     /// Those that nothing tells from the others on the app: it goes on for all of them, and not one event is theirs.
-    pub(super) fn tokenless(&self) -> Vec<WorkspaceId> {
-        if self.app.seats.len() < 2 {
-            return Vec::new();
-        }
-        let is_tokenless =
-            |seat: &&Seat| seat.team_id.is_none() && seat.enterprise_id.is_none() && seat.bot_ms.is_none();
-        self.app.seats.iter().filter(is_tokenless).map(|seat| seat.workspace).collect()
+    pub(super) fn tokenless(&self) -> impl Iterator<Item = WorkspaceId> {
+        let is_shared = self.app.seats.len() > 1;
+        let is_told_apart =
+            |seat: &Seat| seat.team_id.is_some() || seat.enterprise_id.is_some() || seat.bot_ms.is_some();
+        let seats = self.app.seats.iter();
+        seats.filter(move |seat| is_shared && !is_told_apart(seat)).map(|seat| seat.workspace)
     }
 
     /// Asks what is due.

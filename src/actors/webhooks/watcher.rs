@@ -12,7 +12,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
-use self::shown::Marked;
 use super::notice;
 use crate::actors::changes::What;
 use crate::actors::directory::Directory;
@@ -42,8 +41,8 @@ struct Watcher {
     seats: BTreeMap<WorkspaceId, AppId>,
     /// When to look at an app again though nobody says that it has changed: a limit ends.
     looks: BTreeMap<AppId, Duration>,
-    /// The workspaces of each app that its connection marked when it was looked at last; no entry where none.
-    marked: BTreeMap<AppId, Marked>,
+    /// The marks of each app when it was looked at last; no entry where none.
+    marked: BTreeMap<AppId, Vec<(WorkspaceId, Code)>>,
     tells: VecDeque<Tell>,
     notices: VecDeque<NewNotice>,
     remember: Vec<Remember>,

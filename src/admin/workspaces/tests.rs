@@ -511,9 +511,7 @@ fn reconnecting() -> Status {
         links: vec![link],
         warnings: vec![status::Code::PlannedRefresh],
         slack_app_id: Some("A0123".into()),
-        duplicates: Vec::new(),
-        unidentified: Vec::new(),
-        tokenless: Vec::new(),
+        marks: Vec::new(),
     }
 }
 

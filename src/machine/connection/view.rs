@@ -32,9 +32,7 @@ impl Connection {
             links: self.slots.status(),
             warnings,
             slack_app_id: self.settings.slack_app_id.clone(),
-            duplicates: Vec::new(),
-            unidentified: Vec::new(),
-            tokenless: Vec::new(),
+            marks: Vec::new(),
         }
     }
 

@@ -9,24 +9,6 @@ use crate::status::feed::{News, StateChange};
 use crate::status::{Health, Standing, Status};
 use crate::store::Transition;
 
-/// The workspaces of an app of which its connection says something else than of itself.
-#[derive(Default, PartialEq, Eq)]
-pub(super) struct Marked {
-    duplicates: Vec<WorkspaceId>,
-    unidentified: Vec<WorkspaceId>,
-    tokenless: Vec<WorkspaceId>,
-}
-
-impl Marked {
-    fn by(connection: &Status) -> Self {
-        Self {
-            duplicates: connection.duplicates.clone(),
-            unidentified: connection.unidentified.clone(),
-            tokenless: connection.tokenless.clone(),
-        }
-    }
-}
-
 impl Watcher {
     /// Tells what is shown of each of an app's workspaces otherwise than by these rows of before. Where nothing was known the app is new,
     /// and its connection tells of itself, but not of what Slack has said of a workspace meanwhile.
@@ -74,22 +56,16 @@ impl Watcher {
             self.marked.remove(&app);
             return;
         };
-        let now = Marked::by(&connection);
         let known = self.marked.remove(&app).unwrap_or_default();
-        if known != now {
-            let was = Status {
-                duplicates: known.duplicates,
-                unidentified: known.unidentified,
-                tokenless: known.tokenless,
-                ..connection.clone()
-            };
+        if known != connection.marks {
+            let was = Status { marks: known, ..connection.clone() };
             for (id, row) in self.of_app(app) {
                 let is = Status::of_workspace(Some(connection.clone()), row, now_ms);
                 self.tell(app, id, &Status::of_workspace(Some(was.clone()), row, now_ms), &is, now_ms);
             }
         }
-        if now != Marked::default() {
-            self.marked.insert(app, now);
+        if !connection.marks.is_empty() {
+            self.marked.insert(app, connection.marks);
         }
     }
 

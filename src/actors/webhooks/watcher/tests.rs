@@ -67,8 +67,9 @@ async fn a_workspace_that_turns_out_unidentified_is_told_of_once_and_again_when_
     watcher.rows.insert((app, WorkspaceId(2)), standing(2));
     let mut told = Vec::new();
     let feed = watcher.directory.feed();
-    for unidentified in [vec![], vec![WorkspaceId(2)], vec![WorkspaceId(2)], vec![]] {
-        let ready = Status { state: State::Ready, health: Health::Ok, unidentified, ..Status::off(1) };
+    let unidentified = vec![(WorkspaceId(2), Code::BotTokenUnchecked)];
+    for marks in [vec![], unidentified.clone(), unidentified, vec![]] {
+        let ready = Status { state: State::Ready, health: Health::Ok, marks, ..Status::off(1) };
         entry.publish(ready);
         watcher.look(app);
     }
