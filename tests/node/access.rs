@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tautline::simulator::{Outgoing, Template};
 
 use super::harness::{ADMIN_TOKEN, Node, PATIENCE, Stage, eventually};
+use super::uninstall::install;
 
 #[actix::test]
 async fn a_tenants_token_brings_its_workspace_online_and_sees_nothing_else() {
@@ -129,6 +130,8 @@ async fn the_stream_tells_of_one_workspace_what_its_app_s_connection_does_not_no
     // Wanted off and on mends it.
     node.put("acme", &json!({ "desired": "disconnected" })).await;
     until_told(&mut answer, |data| data["state"] == "disconnected").await;
+    // Slack is asked about the bot token then, and takes it from who has installed the app again.
+    install(&stage, &acme, &acme.bot_token);
     node.put("acme", &json!({ "desired": "connected" })).await;
     until_told(&mut answer, |data| data["state"] == "ready").await;
     node.stop().await;

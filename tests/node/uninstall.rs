@@ -203,7 +203,7 @@ fn reinstall(stage: &Stage, customer: &Customer) -> String {
 }
 
 /// Slack takes this bot token from now on.
-fn install(stage: &Stage, customer: &Customer, bot_token: &str) {
+pub(super) fn install(stage: &Stage, customer: &Customer, bot_token: &str) {
     let team =
         Team { team_id: customer.team_id.clone(), bot_token: Some(bot_token.into()), enterprise_id: None };
     let app = NewApp {
