@@ -34,6 +34,10 @@ number_id! {
     WebhookId, i64
 }
 number_id! {
+    /// A handler as the store knows it; routes and figures name it by its text.
+    HandlerId, i64
+}
+number_id! {
     /// One process start that writes to the journal.
     WriterId, i64
 }

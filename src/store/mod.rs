@@ -5,6 +5,7 @@ mod absent;
 mod accounts;
 #[cfg(test)]
 mod conformance;
+mod deliveries;
 mod fault;
 mod inbox;
 mod incidents;
@@ -33,6 +34,10 @@ pub use absent::Absent;
 pub use accounts::{
     ANSWERS_KEPT_MS, Accounts, Action, AnswerKey, ApiToken, AuditEntry, AuditFilter, Caller, Changes, Deed,
     Label, MAX_TOKENS, NewToken, Place as AnswerPlace, Reserved, Role, TokenDigest, TokenId, UNDER_WAY_MS,
+};
+pub use deliveries::{
+    Backlog, Deliveries, DeliveryChange, DeliveryId, DeliveryRow, DeliveryStatus, KnownHandler, Lane, Owed,
+    Wanted,
 };
 pub use incidents::{About, Incident, IncidentFilter};
 pub use key::{generate_key_file, generate_key_text};
@@ -245,7 +250,7 @@ pub trait Inbox: Send + Sync + 'static {
 
 /// The store.
 #[async_trait]
-pub trait Store: Workspaces + Inbox + Accounts + Webhooks {
+pub trait Store: Workspaces + Inbox + Deliveries + Accounts + Webhooks {
     /// The workspaces as this caller sees and changes them: what lies outside of their scope is not there.
     fn on_behalf(self: Arc<Self>, caller: Caller) -> Arc<dyn Workspaces>;
 

@@ -99,6 +99,12 @@ impl<'a> Tx<'a> {
         Ok(Self(held))
     }
 
+    /// Begins a transaction that runs beside others.
+    pub(super) async fn begin(mut held: Held<'a>) -> Result<Self, Fault> {
+        raw_sql("begin").execute(held.db()).await?;
+        Ok(Self(held))
+    }
+
     /// The connection, for statements.
     pub(super) fn db(&mut self) -> &mut PgConnection {
         self.0.db()

@@ -58,6 +58,10 @@ pub(super) const HOLD_POSTING: &str = "select case when exists (select 1 from pg
      and l.database = (select oid from pg_database where datname = current_database())) \
      then true else pg_try_advisory_lock(1413567494, 0) end";
 
+/// The writers that live, as a text, each between commas.
+pub(super) const LIVING: &str = "select coalesce(string_agg(',' || objid || ',', ''), '') from pg_locks where locktype = 'advisory' \
+     and classid = 1413567489 and granted and database = (select oid from pg_database where datname = current_database())";
+
 /// Sessions by which writers live.
 pub(super) const COUNT_WRITERS: &str = "select count(distinct pid) from pg_locks where locktype = 'advisory' and classid = 1413567489 \
      and granted and database = (select oid from pg_database where datname = current_database())";

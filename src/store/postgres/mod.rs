@@ -65,6 +65,23 @@ macro_rules! json_elements {
 }
 use json_elements;
 
+/// The numbers of a JSON array given as a text.
+macro_rules! json_numbers {
+    ($text:literal) => {
+        concat!("(select j.value::bigint from json_array_elements_text(", $text, "::json) as j (value))")
+    };
+}
+use json_numbers;
+
+/// Is a delivery this node's to see to? Its own writer's (`$1`) is, and, where this node sees to what the dead have left, that of every
+/// writer but the living ones (`$2`, between commas; null where another node does).
+macro_rules! ours {
+    () => {
+        "(d.writer = $1 or position(',' || d.writer || ',' in $2) = 0)"
+    };
+}
+use ours;
+
 /// The store in a Postgres database.
 pub(super) struct PostgresStore {
     options: PgConnectOptions,
@@ -75,6 +92,8 @@ pub(super) struct PostgresStore {
     changes: Line,
     /// Whose session holds the lock on posting notices, where this node does.
     posting: Line,
+    /// By which is written what handlers owe: beside the journal, which waits for none of it.
+    owed: Line,
     readers: PgPool,
     /// Days whose partitions are there.
     days: Mutex<BTreeSet<Day>>,
@@ -121,6 +140,21 @@ impl PostgresStore {
     async fn begin(&self) -> Result<Tx<'_>, Fault> {
         let held = self.changes.take(session::writer(&self.options, &self.database)).await?;
         Tx::begin_alone(held).await
+    }
+
+    /// Begins a transaction that writes what is owed.
+    async fn begin_owed(&self) -> Result<Tx<'_>, Fault> {
+        Tx::begin(self.owed.take(session::writer(&self.options, &self.database)).await?).await
+    }
+
+    /// Whose deliveries are this node's: its own writer's and, where it also posts for all, those of whoever lives no more.
+    async fn whose(&self) -> Result<(i64, Option<String>), Fault> {
+        let own = self.station().map_or(0, |station| i64::from(station.writer));
+        if !self.hold_posting().await? {
+            return Ok((own, None));
+        }
+        let living = sqlx::query_scalar(locks::LIVING).fetch_one(&mut *self.reader().await?).await?;
+        Ok((own, Some(living)))
     }
 
     async fn reader(&self) -> Result<PoolConnection<Postgres>, Fault> {
@@ -242,6 +276,7 @@ impl PostgresStore {
     async fn end(&self) {
         self.readers.close().await;
         self.posting.close().await;
+        self.owed.close().await;
         self.changes.close().await;
         self.journal.close().await;
     }

@@ -54,11 +54,23 @@ impl PostgresStore {
         let journal = session::writer(&options, &database).await.map_err(told)?;
         let changes = session::writer(&options, &database).await.map_err(told)?;
         let readers = readers(&options);
-        let (journal, changes, posting) = (Line::new(journal), Line::new(changes), Line::empty());
+        let (journal, changes) = (Line::new(journal), Line::new(changes));
+        let (posting, owed) = (Line::empty(), Line::empty());
         let (days, station) = (Mutex::new(BTreeSet::new()), Mutex::new(None));
         let ahead_to = AtomicI64::new(0);
-        let store =
-            Self { options, database, vault, journal, changes, posting, readers, days, station, ahead_to };
+        let store = Self {
+            options,
+            database,
+            vault,
+            journal,
+            changes,
+            posting,
+            owed,
+            readers,
+            days,
+            station,
+            ahead_to,
+        };
         Ok(Opened { store, notes })
     }
 

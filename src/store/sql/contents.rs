@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use super::Backend;
 use super::behalf::OnBehalf;
 use crate::event::Event;
-use crate::ids::{AppId, Seq, WebhookId, WorkspaceId, WorkspaceName, WriterId};
+use crate::ids::{AppId, HandlerId, Seq, WebhookId, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::{Standing, Trouble};
 use crate::store::{
-    App, Caller, Inbox, Incident, IncidentFilter, KeptNotice, Label, Memory, NewNotice, Notice, Order, Place,
-    Put, Remember, Resealed, Resealing, Settled, Store, StoreError, Taken, Transition, Webhook, WebhookSpec,
-    Webhooks, When, Workspace, WorkspaceSpec, Workspaces, Writer,
+    App, Backlog, Caller, Deliveries, DeliveryChange, DeliveryId, DeliveryRow, Inbox, Incident,
+    IncidentFilter, KeptNotice, KnownHandler, Label, Memory, NewNotice, Notice, Order, Owed, Place, Put,
+    Remember, Resealed, Resealing, Settled, Store, StoreError, Taken, Transition, Wanted, Webhook,
+    WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec, Workspaces, Writer,
 };
 use crate::telemetry::Pool;
 
@@ -292,6 +293,56 @@ impl Webhooks for Backend {
 
     async fn memory(&self) -> Result<Memory, StoreError> {
         self.told(self.read_told()).await
+    }
+}
+
+#[async_trait]
+impl Deliveries for Backend {
+    async fn declare_handlers(&self, names: &[&str], now_ms: i64) -> Result<Vec<KnownHandler>, StoreError> {
+        self.told(self.make_handlers_known(names, now_ms)).await
+    }
+
+    async fn handlers(&self) -> Result<Vec<KnownHandler>, StoreError> {
+        self.told(self.list_handlers()).await
+    }
+
+    async fn pause_handler(&self, name: &str, paused_ms: Option<i64>) -> Result<bool, StoreError> {
+        self.told(self.note_pause(name, paused_ms)).await
+    }
+
+    async fn write_deliveries(
+        &self,
+        writer: WriterId,
+        changes: &[DeliveryChange],
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.told(self.write_owed(writer, changes, now_ms)).await
+    }
+
+    async fn rows_above(&self, after: Seq) -> Result<Vec<DeliveryId>, StoreError> {
+        self.told(self.list_rows_above(after)).await
+    }
+
+    async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError> {
+        self.told(self.list_backlogs()).await
+    }
+
+    async fn read_waiting(&self, wanted: Wanted<'_>) -> Result<Vec<Owed>, StoreError> {
+        self.told(self.list_waiting(wanted)).await
+    }
+
+    async fn read_due(
+        &self,
+        handler: HandlerId,
+        here: &[DeliveryId],
+        limit: u32,
+        now_ms: i64,
+    ) -> Result<Vec<Owed>, StoreError> {
+        self.told(self.list_due(handler, here, limit, now_ms)).await
+    }
+
+    async fn holders(&self, now_ms: i64) -> Result<Vec<DeliveryRow>, StoreError> {
+        self.told(self.list_holders(now_ms)).await
     }
 }
 

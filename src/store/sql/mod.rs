@@ -1,6 +1,7 @@
 //! What every database takes word for word: the statements, the rules around them and the rows they give. Compiled once for each
 //! database, as a part of its module, which says what it is here: [`Backend`] (the store, with `vault`, `reader`, `begin`, `told`
-//! and the journal's statements), [`Connection`], and [`json_rows`] and [`json_elements`], which each spells in its own way.
+//! and the journal's statements), [`Connection`], and [`json_rows`], [`json_elements`], [`json_numbers`] and [`ours`], which each spells in its own
+//! way.
 
 mod accounts;
 mod answers;
@@ -8,9 +9,11 @@ mod apps;
 mod audit;
 mod behalf;
 mod contents;
+mod deliveries;
 mod history;
 mod incidents;
 mod notices;
+mod owed;
 mod reading;
 mod reseal;
 mod rows;
@@ -20,5 +23,5 @@ mod trouble;
 mod webhooks;
 mod workspaces;
 
-use super::{Backend, Connection, json_elements, json_rows};
+use super::{Backend, Connection, json_elements, json_numbers, json_rows, ours};
 pub(super) use reading::EventRow;

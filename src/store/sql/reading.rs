@@ -59,9 +59,13 @@ pub(in crate::store) struct EventRow {
 }
 
 impl EventRow {
+    pub(super) const fn seq(&self) -> i64 {
+        self.seq
+    }
+
     /// The event; none, and a line in the log, when its payload is gone or damaged: it must not stop those behind it. An error where it
     /// only wants another key: passed over it would be lost.
-    fn open(self, vault: &Vault) -> Result<Option<Event>, StoreError> {
+    pub(super) fn open(self, vault: &Vault) -> Result<Option<Event>, StoreError> {
         let lacks_key = self.payload_sealed.as_ref().is_some_and(|sealed| vault.lacks_key(sealed));
         let payload = match self
             .payload_sealed

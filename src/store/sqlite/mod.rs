@@ -54,6 +54,22 @@ macro_rules! json_elements {
 }
 use json_elements;
 
+/// The numbers of a JSON array given as a text.
+macro_rules! json_numbers {
+    ($text:literal) => {
+        concat!("(select value from json_each(", $text, "))")
+    };
+}
+use json_numbers;
+
+/// Is a delivery this node's to see to? A file is one node's.
+macro_rules! ours {
+    () => {
+        "($1 = $1 or $2 is null)"
+    };
+}
+use ours;
+
 /// How long a read may take before it is cut: a forgotten index must not starve whoever waits for a reader.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 /// Steps of SQLite's machine between two looks at the clock; some 100 µs.
@@ -97,6 +113,17 @@ impl SqliteStore {
     /// Begins a transaction that writes.
     async fn begin(&self) -> Result<Tx<'_>, Fault> {
         self.write_side.begin().await
+    }
+
+    /// Begins a transaction that writes what is owed.
+    async fn begin_owed(&self) -> Result<Tx<'_>, Fault> {
+        self.write_side.begin().await
+    }
+
+    /// Whose deliveries are this node's: all.
+    #[expect(clippy::unused_async, reason = "other databases have to be asked")]
+    async fn whose(&self) -> Result<(i64, Option<String>), Fault> {
+        Ok((0, None))
     }
 
     /// There is one node.

@@ -1,0 +1,180 @@
+//! What is owed, on its way in: all changes of a group in one transaction, by a statement for each kind.
+
+use serde_json::{Value, json};
+
+use super::{Backend, Connection, json_elements};
+use crate::ids::{HandlerId, WriterId};
+use crate::store::fault::Fault;
+use crate::store::{DeliveryChange, DeliveryId, DeliveryRow, KnownHandler};
+
+/// Rows given as arrays of their columns.
+macro_rules! insert {
+    ($on_conflict:literal) => {
+        concat!(
+            "insert into deliveries (seq, handler_id, run, writer, app_id, workspace_id, status, attempts, next_at, order_key, \
+             hold_until, last_error, created_at, updated_at) \
+             select cast(e.value->>0 as bigint), cast(e.value->>1 as bigint), cast(e.value->>2 as bigint), cast(e.value->>3 as bigint), \
+             cast(e.value->>4 as bigint), cast(e.value->>5 as bigint), e.value->>6, cast(e.value->>7 as bigint), \
+             cast(e.value->>8 as bigint), cast(e.value->>9 as bigint), cast(e.value->>10 as bigint), e.value->>11, \
+             cast(e.value->>12 as bigint), cast(e.value->>13 as bigint) from ",
+            json_elements!(),
+            " where true on conflict (seq, handler_id, run) do ",
+            $on_conflict
+        )
+    };
+}
+
+/// Deliveries given as arrays of seq, handler and run.
+macro_rules! these {
+    () => {
+        concat!(
+            "(seq, handler_id, run) in (select cast(e.value->>0 as bigint), cast(e.value->>1 as bigint), \
+             cast(e.value->>2 as bigint) from ",
+            json_elements!(),
+            ")"
+        )
+    };
+}
+
+const OWED: &str = insert!("nothing");
+
+/// What has ended meanwhile stays as it ended.
+const TRIED: &str = insert!(
+    "update set writer = excluded.writer, status = excluded.status, attempts = excluded.attempts, next_at = excluded.next_at, \
+     hold_until = excluded.hold_until, last_error = excluded.last_error, updated_at = excluded.updated_at \
+     where deliveries.status in ('waiting', 'retrying')"
+);
+
+/// One that has a history is kept to be seen.
+const DONE: &str = concat!(
+    "update deliveries set status = 'done', attempts = attempts + 1, hold_until = null, updated_at = $2 where (attempts > 0 or run > 1) \
+     and status in ('waiting', 'retrying') and ",
+    these!()
+);
+
+const DONE_AT_ONCE: &str = concat!("delete from deliveries where attempts = 0 and run = 1 and ", these!());
+
+type HandlerRow = (i64, String, Option<i64>);
+
+fn known((id, name, paused_ms): HandlerRow) -> KnownHandler {
+    KnownHandler { id: HandlerId(id), name, paused_ms }
+}
+
+impl Backend {
+    pub(super) async fn make_handlers_known(
+        &self,
+        names: &[&str],
+        now_ms: i64,
+    ) -> Result<Vec<KnownHandler>, Fault> {
+        let mut tx = self.begin().await?;
+        let mut handlers = Vec::with_capacity(names.len());
+        for name in names {
+            sqlx::query(
+                "insert into handlers (name, created_at) values ($1, $2) on conflict (name) do nothing",
+            )
+            .bind(name)
+            .bind(now_ms)
+            .execute(tx.db())
+            .await?;
+            let row: HandlerRow = sqlx::query_as("select id, name, paused_at from handlers where name = $1")
+                .bind(name)
+                .fetch_one(tx.db())
+                .await?;
+            handlers.push(known(row));
+        }
+        tx.commit().await?;
+        Ok(handlers)
+    }
+
+    pub(super) async fn list_handlers(&self) -> Result<Vec<KnownHandler>, Fault> {
+        let rows: Vec<HandlerRow> = sqlx::query_as("select id, name, paused_at from handlers order by name")
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        Ok(rows.into_iter().map(known).collect())
+    }
+
+    pub(super) async fn note_pause(&self, name: &str, paused_ms: Option<i64>) -> Result<bool, Fault> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query("update handlers set paused_at = $2 where name = $1")
+            .bind(name)
+            .bind(paused_ms)
+            .execute(tx.db())
+            .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    pub(super) async fn write_owed(
+        &self,
+        writer: WriterId,
+        changes: &[DeliveryChange],
+        now_ms: i64,
+    ) -> Result<(), Fault> {
+        let mut group = Group::default();
+        for change in changes {
+            match change {
+                DeliveryChange::Owed(row) => group.owed.push(columns(writer, row)),
+                DeliveryChange::Tried(row) => group.tried.push((row.id, columns(writer, row))),
+                DeliveryChange::Done(id) => group.done.push(json!([id.seq.0, id.handler.0, id.run])),
+            }
+        }
+        let mut tx = self.begin_owed().await?;
+        group.write(tx.db(), now_ms).await?;
+        tx.commit().await
+    }
+}
+
+/// Changes by their kind: what is owed comes before what was tried of it, and that before its end.
+#[derive(Default)]
+struct Group {
+    owed: Vec<Value>,
+    tried: Vec<(DeliveryId, Value)>,
+    done: Vec<Value>,
+}
+
+impl Group {
+    async fn write(mut self, db: &mut Connection, now_ms: i64) -> Result<(), Fault> {
+        if !self.owed.is_empty() {
+            sqlx::query(OWED).bind(text(self.owed)).execute(&mut *db).await?;
+        }
+        if !self.tried.is_empty() {
+            // A statement changes no row twice: the last word counts.
+            self.tried.reverse();
+            self.tried.sort_by_key(|(id, _)| *id);
+            self.tried.dedup_by_key(|(id, _)| *id);
+            let rows = self.tried.into_iter().map(|(_, row)| row).collect();
+            sqlx::query(TRIED).bind(text(rows)).execute(&mut *db).await?;
+        }
+        if !self.done.is_empty() {
+            let done = text(self.done);
+            sqlx::query(DONE).bind(&done).bind(now_ms).execute(&mut *db).await?;
+            sqlx::query(DONE_AT_ONCE).bind(&done).execute(db).await?;
+        }
+        Ok(())
+    }
+}
+
+fn text(rows: Vec<Value>) -> String {
+    Value::Array(rows).to_string()
+}
+
+fn columns(writer: WriterId, row: &DeliveryRow) -> Value {
+    // No text of Postgres's holds a NUL.
+    let error = row.last_error.as_ref().map(|error| error.replace('\0', ""));
+    json!([
+        row.id.seq.0,
+        row.id.handler.0,
+        row.id.run,
+        writer.0,
+        row.lane.app.0,
+        row.lane.workspace.map_or(0, |workspace| workspace.0),
+        row.status.as_str(),
+        row.attempts,
+        row.next_ms,
+        row.order_key,
+        row.hold_until_ms,
+        error,
+        row.created_ms,
+        row.updated_ms,
+    ])
+}

@@ -1,0 +1,239 @@
+//! What is owed, on its way out: rows with the events they are about.
+
+use std::collections::HashMap;
+
+use sqlx::FromRow;
+
+use super::rows::unknown;
+use super::{Backend, Connection, EventRow, json_numbers, ours};
+use crate::ids::{AppId, HandlerId, Seq, WorkspaceId};
+use crate::store::fault::Fault;
+use crate::store::inbox::reach;
+use crate::store::{Backlog, DeliveryId, DeliveryRow, DeliveryStatus, Lane, Owed, Wanted};
+
+/// The columns of an [`OwedRow`], and what follows.
+macro_rules! select {
+    ($($rest:expr),+) => {
+        concat!(
+            "select d.seq, d.handler_id, d.run, d.app_id, d.workspace_id, d.status, d.attempts, d.next_at, d.order_key, d.hold_until, \
+             d.last_error, d.created_at, d.updated_at from deliveries d where ",
+            $($rest),+
+        )
+    };
+}
+
+/// Lines are read in their order, and what is held or in memory is passed over.
+const WAITING: &str = select!(
+    ours!(),
+    " and d.handler_id = $3 and d.app_id = $4 and d.workspace_id = $5 and d.status = 'waiting' \
+     and (d.order_key is null or d.order_key not in ",
+    json_numbers!("$6"),
+    ") and d.seq not in ",
+    json_numbers!("$7"),
+    " order by d.seq limit $8"
+);
+
+const DUE: &str = select!(
+    ours!(),
+    " and d.handler_id = $3 and d.status = 'retrying' and d.next_at <= $4 order by d.next_at, d.seq limit $5"
+);
+
+const HOLDERS: &str = select!(ours!(), " and d.status = 'retrying' and d.hold_until > $3 order by d.seq");
+
+const ABOVE: &str = concat!(
+    "select d.seq, d.handler_id, d.run from deliveries d where ",
+    ours!(),
+    " and d.seq > $3 order by d.seq"
+);
+
+/// The next line behind one.
+const NEXT_LANE: &str = "select handler_id, app_id, workspace_id, seq from deliveries where status = 'waiting' \
+     and (handler_id, app_id, workspace_id) > ($1, $2, $3) order by handler_id, app_id, workspace_id, seq limit 1";
+
+const SIZES: &str = concat!(
+    "select seq, bytes from events where seq >= $2 and seq <= $3 and seq in ",
+    json_numbers!("$1"),
+    " order by seq"
+);
+
+/// The bounds are for finding the partitions.
+const EVENTS: &str = concat!(
+    "select e.seq, e.app_id, e.workspace_id, e.kind, e.type, e.slack_id, e.dedupe, e.retry, e.at, p.payload_sealed \
+     from events e left join payloads p on p.seq = e.seq and p.seq >= $2 and p.seq <= $3 \
+     where e.seq >= $2 and e.seq <= $3 and e.seq in ",
+    json_numbers!("$1")
+);
+
+/// A row of deliveries.
+#[derive(FromRow)]
+pub(super) struct OwedRow {
+    seq: i64,
+    handler_id: i64,
+    run: i64,
+    app_id: i64,
+    workspace_id: i64,
+    status: String,
+    attempts: i64,
+    next_at: i64,
+    order_key: Option<i64>,
+    hold_until: Option<i64>,
+    last_error: Option<String>,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl OwedRow {
+    pub(super) fn read(self) -> Result<DeliveryRow, Fault> {
+        let status =
+            DeliveryStatus::of(&self.status).ok_or_else(|| unknown("deliveries.status", &self.status))?;
+        Ok(DeliveryRow {
+            id: id((self.seq, self.handler_id, self.run)),
+            lane: lane(self.app_id, self.workspace_id),
+            status,
+            attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
+            next_ms: self.next_at,
+            order_key: self.order_key,
+            hold_until_ms: self.hold_until,
+            last_error: self.last_error,
+            created_ms: self.created_at,
+            updated_ms: self.updated_at,
+        })
+    }
+}
+
+fn id((seq, handler, run): (i64, i64, i64)) -> DeliveryId {
+    DeliveryId { seq: Seq(seq), handler: HandlerId(handler), run: u32::try_from(run).unwrap_or(u32::MAX) }
+}
+
+fn lane(app: i64, workspace: i64) -> Lane {
+    Lane { app: AppId(app), workspace: Some(WorkspaceId(workspace)).filter(|workspace| workspace.0 != 0) }
+}
+
+impl Backend {
+    pub(super) async fn list_rows_above(&self, after: Seq) -> Result<Vec<DeliveryId>, Fault> {
+        let (own, others) = self.whose().await?;
+        let rows: Vec<(i64, i64, i64)> = sqlx::query_as(ABOVE)
+            .bind(own)
+            .bind(others)
+            .bind(after.0)
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        Ok(rows.into_iter().map(id).collect())
+    }
+
+    /// By leaps from line to line, so that no number of rows makes it long.
+    pub(super) async fn list_backlogs(&self) -> Result<Vec<Backlog>, Fault> {
+        let mut db = self.reader().await?;
+        let (mut backlogs, mut last) = (Vec::new(), (i64::MIN, i64::MIN, i64::MIN));
+        loop {
+            let next: Option<(i64, i64, i64, i64)> = sqlx::query_as(NEXT_LANE)
+                .bind(last.0)
+                .bind(last.1)
+                .bind(last.2)
+                .fetch_optional(&mut *db)
+                .await?;
+            let Some((handler, app, workspace, seq)) = next else { return Ok(backlogs) };
+            backlogs.push(Backlog {
+                handler: HandlerId(handler),
+                lane: lane(app, workspace),
+                oldest: Seq(seq),
+            });
+            last = (handler, app, workspace);
+        }
+    }
+
+    pub(super) async fn list_waiting(&self, wanted: Wanted<'_>) -> Result<Vec<Owed>, Fault> {
+        let (own, others) = self.whose().await?;
+        let mut db = self.reader().await?;
+        let here: Vec<i64> = wanted.here.iter().map(|seq| seq.0).collect();
+        let rows: Vec<OwedRow> = sqlx::query_as(WAITING)
+            .bind(own)
+            .bind(others)
+            .bind(wanted.handler.0)
+            .bind(wanted.lane.app.0)
+            .bind(wanted.lane.workspace.map_or(0, |workspace| workspace.0))
+            .bind(numbers(wanted.held))
+            .bind(numbers(&here))
+            .bind(i64::from(wanted.limit))
+            .fetch_all(&mut *db)
+            .await?;
+        self.with_events(&mut db, rows, wanted.max_bytes).await
+    }
+
+    pub(super) async fn list_due(
+        &self,
+        handler: HandlerId,
+        here: &[DeliveryId],
+        limit: u32,
+        now_ms: i64,
+    ) -> Result<Vec<Owed>, Fault> {
+        let (own, others) = self.whose().await?;
+        let mut db = self.reader().await?;
+        let mut rows: Vec<OwedRow> = sqlx::query_as(DUE)
+            .bind(own)
+            .bind(others)
+            .bind(handler.0)
+            .bind(now_ms)
+            .bind(i64::from(limit).saturating_add(i64::try_from(here.len()).unwrap_or(i64::MAX)))
+            .fetch_all(&mut *db)
+            .await?;
+        rows.retain(|row| !here.contains(&id((row.seq, row.handler_id, row.run))));
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        self.with_events(&mut db, rows, MAX_BYTES).await
+    }
+
+    pub(super) async fn list_holders(&self, now_ms: i64) -> Result<Vec<DeliveryRow>, Fault> {
+        let (own, others) = self.whose().await?;
+        let rows: Vec<OwedRow> = sqlx::query_as(HOLDERS)
+            .bind(own)
+            .bind(others)
+            .bind(now_ms)
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        rows.into_iter().map(OwedRow::read).collect()
+    }
+
+    /// The rows, as many as fit, with their events. One whose event wants another key stops those behind it.
+    async fn with_events(
+        &self,
+        db: &mut Connection,
+        rows: Vec<OwedRow>,
+        max_bytes: usize,
+    ) -> Result<Vec<Owed>, Fault> {
+        let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
+        let bounds = (seqs.iter().copied().min(), seqs.iter().copied().max());
+        let (Some(first), Some(last)) = bounds else { return Ok(Vec::new()) };
+        let sizes: HashMap<i64, i64> = sqlx::query_as(SIZES)
+            .bind(numbers(&seqs))
+            .bind(first)
+            .bind(last)
+            .fetch_all(&mut *db)
+            .await?
+            .into_iter()
+            .collect();
+        let sized: Vec<_> = seqs.iter().map(|seq| (*seq, sizes.get(seq).copied().unwrap_or(0))).collect();
+        let seqs = reach(&sized, max_bytes);
+        let found: Vec<EventRow> =
+            sqlx::query_as(EVENTS).bind(numbers(&seqs)).bind(first).bind(last).fetch_all(db).await?;
+        let mut events: HashMap<i64, _> =
+            found.into_iter().map(|row| (row.seq(), row.open(&self.vault))).collect();
+        let mut owed = Vec::with_capacity(seqs.len());
+        for row in rows.into_iter().take(seqs.len()) {
+            let event = match events.remove(&row.seq) {
+                None => None,
+                Some(Ok(event)) => event,
+                Some(Err(_)) if !owed.is_empty() => break,
+                Some(Err(error)) => return Err(error.into()),
+            };
+            owed.push(Owed { row: row.read()?, event });
+        }
+        Ok(owed)
+    }
+}
+
+/// What is read of those that are due at once.
+const MAX_BYTES: usize = 4 << 20;
+
+fn numbers(numbers: &[i64]) -> String {
+    serde_json::json!(numbers).to_string()
+}
