@@ -61,8 +61,9 @@ async fn an_installation_that_is_registered_is_named_unless_it_is_the_one_that_i
     let node = stage.node().await;
     let acme = stage.customer("acme");
     node.welcome(&[&acme]).await;
-    super::harness::eventually("the team is known", async || {
-        (node.workspace("acme").await["team_id"] != Value::Null).then_some(())
+    super::harness::eventually("team and app are known", async || {
+        let is_app_known = node.get(&format!("/api/v1/apps/{}", acme.app_id)).await.status == 200;
+        (is_app_known && node.workspace("acme").await["team_id"] != Value::Null).then_some(())
     })
     .await;
     let told = check(&node, &acme, &json!({})).await;

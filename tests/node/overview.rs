@@ -17,7 +17,11 @@ async fn apps_and_figures_tell_what_is_connected_and_what_has_come() {
     node.seen.until(&id).await;
     stage.until_settled(&acme).await;
 
-    let app = node.get(&format!("/api/v1/apps/{}", acme.app_id)).await.json();
+    let app = super::harness::eventually("the app's id is known", async || {
+        let found = node.get(&format!("/api/v1/apps/{}", acme.app_id)).await;
+        (found.status == 200).then(|| found.json())
+    })
+    .await;
     let seats: Vec<_> = app["workspaces"].as_array().unwrap().iter().map(|seat| seat["id"].clone()).collect();
     assert_eq!((&app["state"], seats), (&json!("ready"), vec![json!("acme"), json!("acme-emea")]));
     assert_eq!((app["sockets"].as_array().unwrap().len(), &app["counters"]["events"]), (1, &json!(1)));
