@@ -168,6 +168,15 @@ pub struct KnownHandler {
     pub paused_ms: Option<i64>,
 }
 
+/// To whom and of whom nothing is to be delivered now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Paused {
+    /// Handlers to which nothing is given.
+    pub handlers: Vec<HandlerId>,
+    /// Workspaces of which nothing is given to any: paused, or removed just now, so that what is pending is being called off.
+    pub workspaces: Vec<WorkspaceId>,
+}
+
 /// What is owed. Where several nodes share a database each sees what is its own writer's, and one of them what was left by writers that
 /// live no more.
 #[async_trait]
@@ -180,6 +189,9 @@ pub trait Deliveries: Send + Sync + 'static {
 
     /// Nothing is to be given to a handler, or it is again. False when there is no such handler.
     async fn pause_handler(&self, name: &str, paused_ms: Option<i64>) -> Result<bool, StoreError>;
+
+    /// What is paused now. Cheap: asked for once a second.
+    async fn paused(&self) -> Result<Paused, StoreError>;
 
     /// Writes changes down, all or none, in order. The same may be given again when the outcome of the first try is unknown.
     async fn write_deliveries(

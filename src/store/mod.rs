@@ -37,7 +37,7 @@ pub use accounts::{
 };
 pub use deliveries::{
     Backlog, Deliveries, DeliveryChange, DeliveryId, DeliveryRow, DeliveryStatus, KnownHandler, Lane, Owed,
-    Wanted,
+    Paused, Wanted,
 };
 pub use incidents::{About, Incident, IncidentFilter};
 pub use key::{generate_key_file, generate_key_text};

@@ -61,6 +61,8 @@ pub(in crate::store) async fn a_handler_is_known_by_the_same_id_for_ever_and_can
     assert!(!store.pause_handler("nobody", Some(9)).await.unwrap());
     store.close().await;
     let store = ground.open().await;
+    let paused = store.paused().await.unwrap();
+    assert_eq!((paused.handlers, paused.workspaces), (vec![first[1].id], vec![]));
     let known = store.handlers().await.unwrap();
     let shown: Vec<_> = known.iter().map(|one| (one.name.as_str(), one.paused_ms)).collect();
     assert_eq!(shown, [("echo", Some(9)), ("log", None)]);

@@ -12,7 +12,7 @@ use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::{Standing, Trouble};
 use crate::store::{
     App, Backlog, Caller, Deliveries, DeliveryChange, DeliveryId, DeliveryRow, Inbox, Incident,
-    IncidentFilter, KeptNotice, KnownHandler, Label, Memory, NewNotice, Notice, Order, Owed, Place, Put,
+    IncidentFilter, KeptNotice, KnownHandler, Label, Memory, NewNotice, Notice, Order, Owed, Paused, Place, Put,
     Remember, Resealed, Resealing, Settled, Store, StoreError, Taken, Transition, Wanted, Webhook,
     WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec, Workspaces, Writer,
 };
@@ -308,6 +308,10 @@ impl Deliveries for Backend {
 
     async fn pause_handler(&self, name: &str, paused_ms: Option<i64>) -> Result<bool, StoreError> {
         self.told(self.note_pause(name, paused_ms)).await
+    }
+
+    async fn paused(&self) -> Result<Paused, StoreError> {
+        self.told(self.list_paused()).await
     }
 
     async fn write_deliveries(

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Backend, Connection, json_elements};
-use crate::ids::{HandlerId, WriterId};
+use crate::ids::{HandlerId, WorkspaceId, WriterId};
 use crate::store::fault::Fault;
-use crate::store::{DeliveryChange, DeliveryId, DeliveryRow, KnownHandler};
+use crate::store::{DeliveryChange, DeliveryId, DeliveryRow, KnownHandler, Paused};
 
 /// Rows given as arrays of their columns.
 macro_rules! insert {
@@ -102,6 +102,24 @@ impl Backend {
             .await?;
         tx.commit().await?;
         Ok(done.rows_affected() > 0)
+    }
+
+    pub(super) async fn list_paused(&self) -> Result<Paused, Fault> {
+        let mut db = self.reader().await?;
+        let handlers: Vec<i64> =
+            sqlx::query_scalar("select id from handlers where paused_at is not null order by id")
+                .fetch_all(&mut *db)
+                .await?;
+        let workspaces: Vec<i64> = sqlx::query_scalar(
+            "select id from workspaces where delivery = 'paused' and deleted_at is null \
+             union all select workspace_id from removals order by 1",
+        )
+        .fetch_all(&mut *db)
+        .await?;
+        Ok(Paused {
+            handlers: handlers.into_iter().map(HandlerId).collect(),
+            workspaces: workspaces.into_iter().map(WorkspaceId).collect(),
+        })
     }
 
     pub(super) async fn write_owed(

@@ -1,0 +1,15 @@
+-- Nothing of a paused workspace is given to handlers: its events wait. active or paused.
+alter table workspaces add column delivery text not null default 'active';
+create index workspaces_paused on workspaces (id) where delivery = 'paused' and deleted_at is null;
+
+-- Removed workspaces of which something is still to be done: what is pending is called off, and payloads are erased where that was asked for.
+create table removals (
+    workspace_id integer primary key,
+    -- Who took an event up before the removal was known writes down what is owed of it until then.
+    until integer not null,
+    -- The payloads of its events up to purge_to are to be erased, and are up to purged_to. None: they stay.
+    purge_to integer,
+    purged_to integer not null
+) strict;
+
+create index deliveries_retrying on deliveries (workspace_id, seq) where status = 'retrying';
