@@ -1,7 +1,16 @@
 //! Which handlers get an event, and what of it is done. Takes what the journal hands on; what it missed or had no room for
 //! it reads back from the store, which is also how a start after a crash works: nothing depends on the memory.
+//!
+//! One rule: below the mark up to which all is settled every event is done or has a row among what is owed. What is done at once never
+//! gets one.
 
-use std::collections::VecDeque;
+mod beginning;
+mod desk;
+mod ends;
+mod owing;
+mod reading;
+
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,18 +24,22 @@ use super::changes::Changes;
 use super::gulps::Gulps;
 use super::handler::Finished;
 use super::journal::{Committed, Marks};
-use super::lane::Lane;
 use super::lifecycle::{self, Lifecycle};
 use super::names::Names;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::handlers::Plugin;
-use crate::ids::Seq;
+use crate::ids::{Seq, WorkspaceId, WriterId};
+use crate::machine::dice::Dice;
+use crate::machine::lanes::Place;
 use crate::machine::seq::SeqMaker;
 use crate::machine::window::Window;
 use crate::slack::web::Outside;
-use crate::store::{Inbox, StoreError, Workspaces};
+use crate::store::{DeliveryChange, DeliveryId, Lane, Store, Workspaces};
 use crate::telemetry::Metrics;
+use desk::{Desk, InHand};
+use owing::{Owing, Pending};
+use reading::Behind;
 
 /// Events between journal and handlers at most; the rest waits on disk.
 pub(super) const IN_FLIGHT: usize = 4096;
@@ -37,11 +50,11 @@ const IN_FLIGHT_BYTES: usize = 32 << 20;
 /// Groups of the journal's that may wait for the dispatcher; what finds no place is read back.
 const GROUPS: usize = 32;
 
-/// A page read back from the store: events, bytes.
-const PAGE: (u32, usize) = (512, 4 << 20);
-
-/// How often it is checked whether anything was missed or a handler has died.
+/// How often it is checked whether anything was missed or has come due, or a handler has died.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The pause before what was refused by the database is tried again.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Events of which nothing is kept. Their bytes stay in the budget until they are handled.
 pub(super) struct Unkept {
@@ -58,14 +71,16 @@ impl Message for Committed {
 #[rtype(result = "()")]
 pub(super) struct Drain;
 
-/// How many events are not done?
+/// How many deliveries have begun or are not written down, and are not done?
 #[derive(Debug, Message)]
 #[rtype(result = "usize")]
 pub(super) struct Left;
 
 /// What the dispatcher is made of.
 pub(super) struct Parts {
-    pub(super) store: Arc<dyn Inbox>,
+    pub(super) store: Arc<dyn Store>,
+    /// The writer whose events these are; none where nothing is kept.
+    pub(super) writer: Option<WriterId>,
     /// Where handlers find bot tokens.
     pub(super) workspaces: Arc<dyn Workspaces>,
     /// What the journal and the dispatcher tell each other; none where nothing is kept.
@@ -92,10 +107,19 @@ struct Loan {
 
 /// The dispatcher.
 pub(super) struct Dispatcher {
-    store: Arc<dyn Inbox>,
+    store: Arc<dyn Store>,
+    writer: WriterId,
     marks: Option<Arc<Marks>>,
     clock: Clock,
-    lanes: Vec<Lane>,
+    desks: Vec<Desk>,
+    /// Deliveries of which rows tell more than the journal does, from before the start, and the last of their events.
+    ruled: (HashSet<DeliveryId>, Seq),
+    /// Does it know what was owed at the start? Nothing is taken in before.
+    has_begun: bool,
+    paused: HashSet<WorkspaceId>,
+    owing: Owing,
+    dice: Dice,
+    ticks: u32,
     lifecycle: Rc<Lifecycle>,
     /// Events that say something of their installation, not yet taken up, and how many are being.
     notable: Vec<Arc<Event>>,
@@ -109,28 +133,19 @@ pub(super) struct Dispatcher {
     loans: VecDeque<Loan>,
     budget: Arc<Budget>,
     metrics: Arc<Metrics>,
+    names: Arc<Names>,
     inboxes: Option<(mpsc::Receiver<Finished>, mpsc::Receiver<Unkept>)>,
     behind: Behind,
     /// Who waits for the end, once the end has begun.
     drained: Option<Vec<oneshot::Sender<()>>>,
 }
 
-/// Is there more on disk than was handed on?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Behind {
-    No,
-    /// More was on disk at the last tick: either it is still on its way here or it was missed.
-    Perhaps(Seq),
-    Yes,
-    Reading,
-}
-
 impl Dispatcher {
     /// A dispatcher for these handlers.
     pub(super) fn new(parts: Parts) -> Self {
-        let (finished, inbox) = mpsc::channel(IN_FLIGHT * parts.plugins.len().max(1));
-        let lane = |(handler, plugin): (usize, &Arc<Plugin>)| {
-            Lane::new(super::handler::Parts {
+        let (finished, inbox) = mpsc::channel(2 * IN_FLIGHT * parts.plugins.len().max(1));
+        let desk = |(handler, plugin): (usize, &Arc<Plugin>)| {
+            Desk::new(super::handler::Parts {
                 handler,
                 metrics: parts.metrics.handler(&plugin.name),
                 plugin: Arc::clone(plugin),
@@ -139,21 +154,30 @@ impl Dispatcher {
                 finished: finished.clone(),
                 clock: parts.clock,
                 names: Arc::clone(&parts.names),
+                tries_again: parts.marks.is_some(),
             })
         };
         let settled = parts.marks.as_ref().map_or(Seq(0), |marks| Seq(marks.settled.load(Ordering::Acquire)));
+        let seed = u64::try_from(parts.clock.now().wall_ms).unwrap_or_default();
         Self {
-            lanes: parts.plugins.iter().enumerate().map(lane).collect(),
+            desks: parts.plugins.iter().enumerate().map(desk).collect(),
+            ruled: (HashSet::new(), Seq(0)),
+            has_begun: parts.marks.is_none(),
+            paused: HashSet::new(),
+            owing: Owing::default(),
+            dice: Dice::new(seed),
+            ticks: 0,
             lifecycle: Rc::new(Lifecycle::new(
                 parts.workspaces,
                 parts.outside,
                 parts.clock,
                 parts.changes,
-                parts.names,
+                Arc::clone(&parts.names),
             )),
             notable: Vec::new(),
             noting: 0,
             store: parts.store,
+            writer: parts.writer.unwrap_or_default(),
             marks: parts.marks,
             clock: parts.clock,
             window: Window::new(settled),
@@ -162,6 +186,7 @@ impl Dispatcher {
             loans: VecDeque::new(),
             budget: parts.budget,
             metrics: parts.metrics,
+            names: parts.names,
             inboxes: Some((inbox, parts.unkept)),
             behind: Behind::Yes,
             drained: None,
@@ -169,31 +194,62 @@ impl Dispatcher {
     }
 
     fn has_room(&self) -> bool {
-        self.drained.is_none() && self.window.undone() < IN_FLIGHT && self.bytes < IN_FLIGHT_BYTES
+        self.has_begun && self.window.undone() < IN_FLIGHT && self.bytes < IN_FLIGHT_BYTES
     }
 
     /// Takes an event in; one that was here before is left alone.
     fn admit(&mut self, event: &Arc<Event>) {
+        if event.seq <= self.window.last() {
+            return;
+        }
+        let now = self.clock.now();
+        let wanted = (0..self.desks.len()).filter(|at| !self.is_ruled(*at, event.seq)).collect::<Vec<_>>();
         let is_notable = lifecycle::concerns(event);
-        let handlers = u32::try_from(self.lanes.len() + usize::from(is_notable)).unwrap_or(u32::MAX);
-        if self.window.admit(event.seq, handlers) && handlers > 0 {
+        let parties = u32::try_from(wanted.len() + usize::from(is_notable)).unwrap_or(u32::MAX);
+        self.window.admit(event.seq, parties, now.mono);
+        if parties > 0 {
             self.bytes += weight(event);
-            for lane in &mut self.lanes {
-                lane.push(Arc::clone(event));
-            }
-            if is_notable {
-                self.notable.push(Arc::clone(event));
+        }
+        for at in wanted {
+            self.give(at, event, now.wall_ms);
+        }
+        if is_notable {
+            self.notable.push(Arc::clone(event));
+        }
+    }
+
+    /// Is there a row of before the start for it?
+    fn is_ruled(&self, at: usize, seq: Seq) -> bool {
+        seq <= self.ruled.1
+            && self.desks.get(at).is_some_and(|desk| self.ruled.0.contains(&desk.id_of((seq, 1))))
+    }
+
+    /// Gives a handler an event that is new, or leaves it to the store.
+    fn give(&mut self, at: usize, event: &Arc<Event>, now_ms: i64) {
+        let is_draining = self.drained.is_some() && self.marks.is_some();
+        let is_shut = is_draining || event.workspace.is_some_and(|one| self.paused.contains(&one));
+        let Some(desk) = self.desks.get_mut(at) else { return };
+        if self.marks.is_none() {
+            return desk.give(1, InHand::new(Arc::clone(event), None));
+        }
+        let key = desk.plugin().options.order.key(event);
+        match desk.lanes.place(Lane::of(event), key, is_shut || desk.is_paused) {
+            Place::Here => desk.give(1, InHand::new(Arc::clone(event), key)),
+            Place::Behind => {
+                let change = DeliveryChange::Owed(desk.row(event, 1, key, now_ms));
+                let settles = Some((event.seq, weight(event)));
+                self.owing.push(Pending { change, desk: at, settles, waits: true });
             }
         }
     }
 
-    /// One handler is done with an event.
-    fn done(&mut self, event: &Event) {
-        if !self.window.done(event.seq) {
+    /// One party is done with an event, or it is written down what is left to do.
+    fn settle(&mut self, seq: Seq, weight: usize) {
+        if !self.window.done(seq) {
             return;
         }
-        self.bytes = self.bytes.saturating_sub(weight(event));
-        let at = self.loans.partition_point(|loan| loan.last < event.seq);
+        self.bytes = self.bytes.saturating_sub(weight);
+        let at = self.loans.partition_point(|loan| loan.last < seq);
         if let Some(loan) = self.loans.get_mut(at) {
             loan.undone = loan.undone.saturating_sub(1);
             if loan.undone == 0 {
@@ -205,17 +261,17 @@ impl Dispatcher {
         }
     }
 
-    /// Gives handlers what waits for them and says how far everything is done.
+    /// Gives handlers what waits for them, writes down what is to be written, and says how far everything is settled.
     fn go_on(&mut self, ctx: &mut Context<Self>) {
-        for lane in &mut self.lanes {
-            lane.pump();
-        }
+        self.desks.iter_mut().for_each(Desk::pump);
         self.note(ctx);
+        self.write(ctx);
         let settled = self.window.settled_to();
         if let Some(marks) = &self.marks {
             marks.settled.store(settled.0, Ordering::Release);
         }
         self.catch_up(ctx);
+        self.read_lanes(ctx);
         self.end_if_drained();
     }
 
@@ -230,83 +286,28 @@ impl Dispatcher {
             };
             ctx.spawn(noting.into_actor(self).map(|event, act, ctx| {
                 act.noting -= 1;
-                act.done(&event);
+                act.settle(event.seq, weight(&event));
                 act.go_on(ctx);
             }));
         }
     }
 
-    /// Reads a page from the store when there is more on disk than came here and room for it.
-    fn catch_up(&mut self, ctx: &mut Context<Self>) {
-        let Some(marks) = &self.marks else { return };
-        let half_full = self.window.undone() > IN_FLIGHT / 2 || self.bytes > IN_FLIGHT_BYTES / 2;
-        if self.behind != Behind::Yes || self.drained.is_some() || half_full {
-            return;
-        }
-        let committed = Seq(marks.committed.load(Ordering::Acquire));
-        if committed <= self.window.last() {
-            self.behind = Behind::No;
-            return;
-        }
-        self.behind = Behind::Reading;
-        let (store, after) = (Arc::clone(&self.store), self.window.last());
-        let page = async move { store.read_events(after, PAGE.0, PAGE.1).await };
-        ctx.spawn(page.into_actor(self).map(move |page, act, ctx| act.on_page(page, committed, ctx)));
-    }
-
-    fn on_page(&mut self, page: Result<Vec<Event>, StoreError>, committed: Seq, ctx: &mut Context<Self>) {
-        match page {
-            Ok(events) => {
-                self.note_key(None);
-                self.behind = Behind::Yes;
-                if events.is_empty() {
-                    // What was committed up to then cannot be read any more; the store has said so.
-                    self.window.skip_to(committed);
-                }
-                for event in events {
-                    self.admit(&Arc::new(event));
-                }
-                self.go_on(ctx);
-            }
-            Err(error) => {
-                if let StoreError::Sealed { .. } = error {
-                    self.note_key(Some(&error));
-                } else {
-                    tracing::warn!(%error, "events wait on disk: they cannot be read back");
-                }
-                // The tick tries again.
-                self.behind = Behind::Perhaps(self.window.last());
-            }
-        }
-    }
-
-    /// Notes whether the next event on disk wants a key that is not here. The log is told once.
-    fn note_key(&self, missing: Option<&StoreError>) {
-        let Some(marks) = &self.marks else { return };
-        let was_missing = marks.lacks_key.swap(missing.is_some(), Ordering::Relaxed);
-        if let Some(error) = missing.filter(|_| !was_missing) {
-            tracing::error!(
-                %error,
-                "an event is sealed with a key that this node does not have; it waits, and all behind it: start the node with that key as \
-                 other_key"
-            );
-        }
-    }
-
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.metrics.events_waiting.set(i64::try_from(self.window.undone()).unwrap_or(i64::MAX));
-        for lane in &mut self.lanes {
-            lane.revive();
-        }
+        self.desks.iter_mut().for_each(Desk::revive);
         if let Some(marks) = &self.marks {
             let missing = Seq(marks.committed.load(Ordering::Acquire)) > self.window.last();
-            self.behind = match self.behind {
-                Behind::No if missing => Behind::Perhaps(self.window.last()),
-                Behind::Perhaps(_) if !missing => Behind::No,
-                Behind::Perhaps(last) if last == self.window.last() => Behind::Yes,
-                Behind::Perhaps(_) => Behind::Perhaps(self.window.last()),
-                same @ (Behind::No | Behind::Yes | Behind::Reading) => same,
-            };
+            self.behind = self.behind.tick(self.window.last(), missing);
+        }
+        if self.marks.is_some() && self.has_begun {
+            if self.window.last() >= self.ruled.1 {
+                self.ruled.0 = HashSet::new();
+            }
+            self.write_down_what_takes_long();
+            self.let_overdue_go();
+            self.desks.iter_mut().for_each(|desk| desk.lanes.look_at_all());
+            self.read_due(ctx);
+            self.look_around(ctx);
         }
         self.go_on(ctx);
     }
@@ -314,7 +315,8 @@ impl Dispatcher {
     fn end_if_drained(&mut self) {
         // Where nothing is kept, what is still on its way here counts too.
         let idle = self.noting == 0
-            && self.lanes.iter().all(Lane::is_idle)
+            && self.desks.iter().all(Desk::is_idle)
+            && self.owing.is_idle()
             && (self.marks.is_some() || self.budget.taken() == 0);
         if let Some(waiting) = self.drained.as_mut().filter(|_| idle) {
             // The answer is the end of the channel.
@@ -333,6 +335,9 @@ impl Actor for Dispatcher {
             ctx.add_stream(Gulps::of(unkept));
         }
         ctx.run_interval(TICK, Self::tick);
+        if !self.has_begun {
+            self.begin(ctx);
+        }
         self.go_on(ctx);
     }
 }
@@ -362,7 +367,7 @@ impl StreamHandler<Vec<Unkept>> for Dispatcher {
                 event.seq = self.seqs.next(now);
                 self.admit(&Arc::new(event));
             }
-            if !self.lanes.is_empty() {
+            if !self.desks.is_empty() {
                 self.loans.push_back(Loan { last: self.window.last(), undone, share: Some(share) });
             }
         }
@@ -375,11 +380,9 @@ impl StreamHandler<Vec<Unkept>> for Dispatcher {
 
 impl StreamHandler<Vec<Finished>> for Dispatcher {
     fn handle(&mut self, all: Vec<Finished>, ctx: &mut Self::Context) {
-        for Finished { handler, done } in all {
-            for seq in done {
-                if let Some(event) = self.lanes.get_mut(handler).and_then(|lane| lane.done(seq)) {
-                    self.done(&event);
-                }
+        for Finished { handler, ends } in all {
+            for (seq, run, end) in ends {
+                self.on_end(handler, (seq, run), end);
             }
         }
         self.go_on(ctx);
@@ -397,7 +400,8 @@ impl Handler<Left> for Dispatcher {
     type Result = usize;
 
     fn handle(&mut self, _: Left, _: &mut Self::Context) -> usize {
-        self.window.undone()
+        let in_hand = self.desks.iter().map(|desk| desk.in_hand.len()).sum::<usize>();
+        in_hand.max(self.window.undone())
     }
 }
 
@@ -407,13 +411,15 @@ impl Handler<Drain> for Dispatcher {
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) -> Self::Result {
         let (sender, done) = oneshot::channel();
         if self.marks.is_some() {
-            // What no handler has begun stays on disk for the next start.
-            for lane in &mut self.lanes {
-                lane.clear();
-            }
+            // What no handler has begun is written down for the next start.
+            self.desks.iter_mut().for_each(Desk::ask_all_back);
         }
         self.drained.get_or_insert_default().push(sender);
         self.go_on(ctx);
         Box::pin(async move { done.await.unwrap_or_default() })
     }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

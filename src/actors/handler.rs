@@ -1,39 +1,80 @@
-//! One handler, on a thread of its own: its plugin, its limits, and a fence around its panics.
+//! One handler, on a thread of its own: its plugin, its limits, whose turn it is, and a fence around its panics.
 
-use std::collections::VecDeque;
+mod trying;
+mod untold;
+
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use futures_util::future::LocalBoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _, poll};
+use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::names::{Names, say};
+use self::trying::{Running, Tried, begin};
+use self::untold::Untold;
+use super::names::Names;
 use crate::clock::Clock;
 use crate::event::Event;
-use crate::handlers::{Context as HandlerContext, Delivery, Handler as Plug, Outcome, Plugin};
-use crate::ids::{AppId, Seq, WorkspaceId};
+use crate::handlers::{Context as HandlerContext, Plugin};
+use crate::ids::{Seq, WorkspaceId};
+use crate::machine::turns::Turns;
 use crate::slack::web::{Outside, WebApi};
-use crate::store::Workspaces;
+use crate::store::{Lane, Workspaces};
 use crate::telemetry::HandlerMetrics;
 
-/// Deliveries for a handler, in order.
+/// One delivery for a handler.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) event: Arc<Event>,
+    pub(super) run: u32,
+    /// The first is 1.
+    pub(super) attempt: u32,
+    /// What goes one after the other shares it. None for what is tried again or anew: its turn in the order has passed.
+    pub(super) key: Option<i64>,
+}
+
+/// What the dispatcher says to a handler, in this order.
 #[derive(Debug, actix::Message)]
 #[rtype(result = "()")]
-pub(super) struct Work(pub(super) Vec<Arc<Event>>);
+pub(super) enum Word {
+    /// Deliveries.
+    Work(Vec<Item>),
+    /// A key that one which had failed held up may be given again.
+    LetGo(Lane, i64),
+    /// Gives back what it has not begun of these workspaces.
+    GiveBack(Vec<WorkspaceId>),
+    /// Gives back all that it has not begun.
+    GiveAllBack,
+}
+
+/// How a delivery ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Done,
+    /// It is to be tried again: after so long, where the handler knows.
+    Again {
+        after: Option<Duration>,
+        why: Box<str>,
+    },
+    /// Never again.
+    Rejected {
+        why: Box<str>,
+    },
+    /// It was not begun: something before it in its order has failed, or it was asked back.
+    GivenBack,
+}
+
+/// A delivery and its end.
+pub(super) type Told = (Seq, u32, End);
 
 /// All of what a handler finished in one go.
 #[derive(Debug)]
 pub(super) struct Finished {
     /// Which handler, by its place in the dispatcher's list.
     pub(super) handler: usize,
-    /// Their seqs. Retries and dead letters will need the outcomes too.
-    pub(super) done: Vec<Seq>,
+    /// What and how.
+    pub(super) ends: Vec<Told>,
 }
 
 /// What a handler actor is made of.
@@ -43,29 +84,34 @@ pub(super) struct Parts {
     pub(super) plugin: Arc<Plugin>,
     pub(super) outside: Arc<Outside>,
     pub(super) workspaces: Arc<dyn Workspaces>,
-    /// To the dispatcher. Has a place for every event in the window, so it never fills.
+    /// To the dispatcher. Has a place for every event in memory, so it never fills.
     pub(super) finished: mpsc::Sender<Finished>,
     pub(super) clock: Clock,
     pub(super) metrics: HandlerMetrics,
     /// What whom an event is of is called in the log.
     pub(super) names: Arc<Names>,
+    /// Is what failed tried again? Not where nothing is kept; then it holds up nobody.
+    pub(super) tries_again: bool,
 }
 
 /// The actor of one handler.
 pub(super) struct HandlerActor {
     parts: Option<Parts>,
-    work: mpsc::Sender<Vec<Arc<Event>>>,
-    inbox: Option<mpsc::Receiver<Vec<Arc<Event>>>>,
+    words: mpsc::Sender<Word>,
+    inbox: Option<mpsc::Receiver<Word>>,
 }
 
-/// Batches of work that wait in memory; the dispatcher keeps fewer events in flight than this.
-const BATCHES: usize = super::dispatcher::IN_FLIGHT;
+/// Words that wait in memory; the dispatcher keeps fewer events in flight than this.
+const WORDS: usize = super::dispatcher::IN_FLIGHT;
+
+/// How many are begun before it is looked what has come.
+const FRESH: usize = 64;
 
 impl HandlerActor {
     /// The actor of a handler.
     pub(super) fn new(parts: Parts) -> Self {
-        let (work, inbox) = mpsc::channel(BATCHES);
-        Self { parts: Some(parts), work, inbox: Some(inbox) }
+        let (words, inbox) = mpsc::channel(WORDS);
+        Self { parts: Some(parts), words, inbox: Some(inbox) }
     }
 }
 
@@ -73,7 +119,7 @@ impl Actor for HandlerActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(BATCHES);
+        ctx.set_mailbox_capacity(WORDS);
         if let (Some(parts), Some(inbox)) = (self.parts.take(), self.inbox.take()) {
             // The end of the runner is the end of the actor: the dispatcher sees the address close and starts another.
             ctx.spawn(run(parts, inbox).into_actor(self).map(|(), _, ctx| ctx.stop()));
@@ -81,19 +127,17 @@ impl Actor for HandlerActor {
     }
 }
 
-impl Handler<Work> for HandlerActor {
+impl Handler<Word> for HandlerActor {
     type Result = ();
 
-    fn handle(&mut self, Work(events): Work, ctx: &mut Self::Context) {
-        if self.work.try_send(events).is_err() {
+    fn handle(&mut self, word: Word, ctx: &mut Self::Context) {
+        if self.words.try_send(word).is_err() {
             ctx.stop();
         }
     }
 }
 
-type Running<'a> = FuturesUnordered<LocalBoxFuture<'a, Seq>>;
-
-async fn run(parts: Parts, mut inbox: mpsc::Receiver<Vec<Arc<Event>>>) {
+async fn run(parts: Parts, mut inbox: mpsc::Receiver<Word>) {
     let context =
         HandlerContext { slack: WebApi::new(&parts.outside), workspaces: Arc::clone(&parts.workspaces) };
     let Ok(plug) = std::panic::catch_unwind(AssertUnwindSafe(|| parts.plugin.make(&context))) else {
@@ -105,24 +149,33 @@ async fn run(parts: Parts, mut inbox: mpsc::Receiver<Vec<Arc<Event>>>) {
     };
     let concurrency = parts.plugin.options.concurrency;
     let mut running = Running::new();
-    let mut waiting: VecDeque<Arc<Event>> = VecDeque::new();
-    let mut batches = Vec::new();
-    let mut untold = Untold::default();
+    let mut bench = Bench::new(parts.tries_again && parts.plugin.options.hold != Some(Duration::ZERO));
+    let mut words = Vec::new();
     loop {
+        let mut begun = 0;
         while running.len() < concurrency {
-            let Some(event) = waiting.pop_front() else { break };
-            begin(&parts, &*plug, event, &running, &mut untold).await;
+            // Whoever has come meanwhile has a turn too, also where all is done at once.
+            begun += 1;
+            if begun % FRESH == 0 {
+                while let Ok(word) = inbox.try_recv() {
+                    bench.take(word);
+                }
+            }
+            let Some((lane, key, item)) = bench.turns.next() else { break };
+            if let Some(tried) = begin(&parts, &*plug, lane, key, item, &running).await {
+                bench.ended(tried);
+            }
         }
         let goes_on = tokio::select! {
             biased;
-            () = untold.due() => untold.tell(&parts),
-            Some(done) = running.next(), if !running.is_empty() => {
-                untold.add(done);
-                true
-            }
-            read = inbox.recv_many(&mut batches, BATCHES), if waiting.is_empty() => {
-                waiting.extend(batches.drain(..).flatten());
+            () = bench.untold.due() => bench.untold.tell(&parts),
+            read = inbox.recv_many(&mut words, WORDS) => {
+                words.drain(..).for_each(|word| bench.take(word));
                 read > 0
+            }
+            Some(tried) = running.next(), if !running.is_empty() => {
+                bench.ended(tried);
+                true
             }
         };
         if !goes_on {
@@ -131,121 +184,56 @@ async fn run(parts: Parts, mut inbox: mpsc::Receiver<Vec<Arc<Event>>>) {
     }
 }
 
-/// What is done and not told yet. The dispatcher has no use for each event's end at once, and waking its thread costs more than
-/// many an event.
-#[derive(Default)]
-struct Untold {
-    done: Vec<Seq>,
-    due: Option<Pin<Box<Sleep>>>,
+/// What waits for the handler, and what of its work is not told yet.
+struct Bench {
+    turns: Turns<Lane, Item>,
+    untold: Untold,
+    /// Does one that failed hold up its key?
+    holds: bool,
 }
 
-impl Untold {
-    /// Told when so many are done,
-    const TOGETHER: usize = 64;
-    /// or when the first of them has been done for so long.
-    const WITHIN: Duration = Duration::from_millis(5);
-
-    fn add(&mut self, seq: Seq) {
-        if self.done.is_empty() {
-            let at = Instant::now() + Self::WITHIN;
-            let due = self.due.get_or_insert_with(|| Box::pin(sleep_until(at)));
-            due.as_mut().reset(at);
-        }
-        self.done.push(seq);
+impl Bench {
+    fn new(holds: bool) -> Self {
+        Self { turns: Turns::default(), untold: Untold::default(), holds }
     }
 
-    /// Resolves when it is time to tell: never while there is nothing.
-    async fn due(&mut self) {
-        match &mut self.due {
-            Some(due) if !self.done.is_empty() => {
-                if self.done.len() < Self::TOGETHER {
-                    due.await;
+    fn take(&mut self, word: Word) {
+        match word {
+            Word::Work(items) => {
+                for item in items {
+                    if let Err(item) = self.turns.push(Lane::of(&item.event), item.key, item) {
+                        self.give_back(&item);
+                    }
                 }
             }
-            _ => std::future::pending().await,
+            Word::LetGo(lane, key) => self.turns.let_go(lane, key),
+            Word::GiveBack(workspaces) => {
+                let is_theirs = |lane: Lane| lane.workspace.is_some_and(|one| workspaces.contains(&one));
+                self.turns.take_back(|lane, _| is_theirs(lane)).iter().for_each(|item| self.give_back(item));
+            }
+            Word::GiveAllBack => {
+                self.turns.take_back(|_, _| true).iter().for_each(|item| self.give_back(item))
+            }
         }
     }
 
-    /// Tells the dispatcher. False when there is none any more.
-    fn tell(&mut self, parts: &Parts) -> bool {
-        let done = std::mem::take(&mut self.done);
-        parts.finished.try_send(Finished { handler: parts.handler, done }).is_ok()
-    }
-}
-
-/// Starts a delivery. What is done at the first poll is done: no timer and no place among the running for it.
-async fn begin<'a>(
-    parts: &'a Parts,
-    plug: &'a dyn Plug,
-    event: Arc<Event>,
-    running: &Running<'a>,
-    untold: &mut Untold,
-) {
-    let place = (event.app, event.workspace);
-    let judge = Judge { parts, seq: event.seq, place, started: parts.clock.mono() };
-    let delivery = Delivery { event, attempt: 1 };
-    let Ok(handling) = std::panic::catch_unwind(AssertUnwindSafe(|| plug.handle(delivery))) else {
-        untold.add(judge.judge(End::Panicked));
-        return;
-    };
-    let mut handling = AssertUnwindSafe(handling).catch_unwind();
-    if let std::task::Poll::Ready(end) = poll!(&mut handling) {
-        untold.add(judge.judge(end.map_or(End::Panicked, End::Of)));
-        return;
-    }
-    let within = parts.plugin.options.within;
-    running.push(
-        async move {
-            let end = match tokio::time::timeout(within, handling).await {
-                Ok(end) => end.map_or(End::Panicked, End::Of),
-                Err(_) => End::TooSlow(within),
-            };
-            judge.judge(end)
-        }
-        .boxed_local(),
-    );
-}
-
-/// How a handling ended.
-enum End {
-    Of(Outcome),
-    Panicked,
-    TooSlow(Duration),
-}
-
-/// Counts an end, and says it aloud when it is a bad one.
-struct Judge<'a> {
-    parts: &'a Parts,
-    seq: Seq,
-    /// Whose the event is.
-    place: (AppId, Option<WorkspaceId>),
-    started: Duration,
-}
-
-impl Judge<'_> {
-    fn judge(self, end: End) -> Seq {
-        let Self { parts: Parts { plugin, clock, metrics, names, .. }, seq, place, started } = self;
-        let handler = &plugin.name;
-        metrics.seconds.took(clock.mono().saturating_sub(started));
-        match end {
-            End::Of(Outcome::Done) => metrics.done.inc(),
-            End::Of(Outcome::Retry { .. }) => {
-                metrics.retry.inc();
-                say!(warn, names.seat(place.0, place.1), handler, %seq, "the handler could not handle the event");
+    fn ended(&mut self, tried: Tried) {
+        let Tried { lane, key, told } = tried;
+        match key {
+            Some(key) if self.holds && matches!(told.2, End::Again { .. }) => {
+                let behind = self.turns.hold(lane, key);
+                // Those behind it are told behind it: the dispatcher knows why they come back.
+                self.untold.add(told);
+                behind.iter().for_each(|item| self.give_back(item));
             }
-            End::Of(Outcome::Reject { reason }) => {
-                metrics.reject.inc();
-                say!(warn, names.seat(place.0, place.1), handler, %seq, reason, "the handler refuses the event");
-            }
-            End::Panicked => {
-                metrics.panic.inc();
-                say!(error, names.seat(place.0, place.1), handler, %seq, "the handler panicked on the event; it goes on with others");
-            }
-            End::TooSlow(within) => {
-                metrics.timeout.inc();
-                say!(warn, names.seat(place.0, place.1), handler, %seq, seconds = within.as_secs(), "the handler took too long and was stopped");
+            _ => {
+                self.turns.done(lane, key);
+                self.untold.add(told);
             }
         }
-        seq
+    }
+
+    fn give_back(&mut self, item: &Item) {
+        self.untold.add((item.event.seq, item.run, End::GivenBack));
     }
 }

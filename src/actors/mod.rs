@@ -13,7 +13,6 @@ mod gulps;
 mod handler;
 mod intake;
 mod journal;
-mod lane;
 mod ledger;
 mod lifecycle;
 mod link;

@@ -94,7 +94,7 @@ pub struct StopReport {
     pub journal_ended: bool,
     /// Links that were cut before they were done.
     pub links_left: usize,
-    /// Events that handlers had taken in hand or were about to, and are not done with. What is kept on disk the next start handles.
+    /// Deliveries that handlers had begun and were not done with. What is kept on disk the next start handles.
     pub events_left: usize,
 }
 
@@ -131,7 +131,8 @@ impl Node {
         let inner = Arbiter::new();
         let inbox = Arc::clone(&store) as Arc<dyn Inbox>;
         let dispatcher_parts = dispatcher::Parts {
-            store: Arc::clone(&inbox),
+            store: Arc::clone(&store),
+            writer: writer.as_ref().map(|writer| writer.id),
             workspaces: Arc::clone(&store) as Arc<dyn Workspaces>,
             marks: marks.clone(),
             unkept,

@@ -16,7 +16,8 @@ use crate::store::Workspaces;
 
 pub use self::echo::Echo;
 pub use self::log::Log;
-pub use self::registry::{Options, Plugin, Registry, RegistryError};
+pub use self::registry::{Options, Order, Plugin, Registry, RegistryError};
+pub use crate::machine::retry::Retry;
 
 /// One event for one handler.
 #[derive(Clone, Debug)]

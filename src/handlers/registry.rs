@@ -6,6 +6,9 @@ use actix::Recipient;
 use async_trait::async_trait;
 
 use super::{Context, Delivery, Echo, Handler, Log, Outcome};
+use crate::event::Event;
+use crate::machine::retry::Retry;
+use crate::protocol::order::conversation_key;
 
 /// Makes a handler on the thread it will run on, again after a crash.
 type Make = Box<dyn Fn(&Context) -> Box<dyn Handler> + Send + Sync>;
@@ -26,11 +29,47 @@ pub struct Options {
     pub concurrency: usize,
     /// How long one delivery may take.
     pub within: Duration,
+    /// What is handled one after the other.
+    pub order: Order,
+    /// How long a delivery that has failed holds up those behind it in its order, from its first failure; then they pass it, and its next
+    /// tries are out of order. Zero: not at all; none: until it is done or dead.
+    pub hold: Option<Duration>,
+    /// When a delivery that has failed is tried again.
+    pub retry: Retry,
+}
+
+/// What a handler gets one after the other, in the order it came in; all else it gets side by side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing.
+    #[default]
+    None,
+    /// The events of a conversation. Those that name none are in no order.
+    Conversation,
+    /// The events of a workspace.
+    Workspace,
+}
+
+impl Order {
+    /// What all events share that come one after the other within a workspace.
+    pub fn key(self, event: &Event) -> Option<i64> {
+        match self {
+            Self::None => None,
+            Self::Conversation => conversation_key(event.kind, &event.payload),
+            Self::Workspace => Some(0),
+        }
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { concurrency: 64, within: Duration::from_secs(30) }
+        Self {
+            concurrency: 64,
+            within: Duration::from_secs(30),
+            order: Order::None,
+            hold: Some(Duration::from_mins(1)),
+            retry: Retry::default(),
+        }
     }
 }
 
@@ -43,6 +82,9 @@ pub enum RegistryError {
     /// It could never handle anything.
     #[error("the handler '{0}' may handle nothing at once: its concurrency is 0")]
     Idle(String),
+    /// It would never be given anything.
+    #[error("the handler '{0}' may try nothing: its retry.attempts is 0")]
+    Hopeless(String),
     /// Nobody knows the name.
     #[error("there is no handler named '{name}'; known: {known}")]
     Unknown {
@@ -72,6 +114,9 @@ impl Registry {
         }
         if options.concurrency == 0 {
             return Err(RegistryError::Idle(name.into()));
+        }
+        if options.retry.attempts == 0 {
+            return Err(RegistryError::Hopeless(name.into()));
         }
         let make: Make = Box::new(move |context| Box::new(make(context)));
         self.plugins.push(Plugin { name: name.into(), options, make });

@@ -9,14 +9,17 @@ pub mod connection;
 pub mod dice;
 pub mod inquiries;
 pub mod intensity;
+pub mod lanes;
 pub mod link;
 pub mod notice;
 pub mod pace;
 pub mod quiet;
+pub mod retry;
 
 #[cfg(test)]
 mod fleet;
 pub mod seq;
 #[cfg(test)]
 mod together;
+pub mod turns;
 pub mod window;

@@ -10,6 +10,7 @@ pub mod envelope;
 pub mod frame;
 pub mod hello;
 pub mod lifecycle;
+pub mod order;
 mod peek;
 pub mod routing;
 mod scan;

@@ -56,6 +56,7 @@ pub struct Metrics {
     received: [(Kind, IntCounter); 4],
     handler_seconds: Histograms,
     handler_outcomes: IntCounterVec,
+    handler_dead: IntCounterVec,
     gauges: Gauges,
     reconnects: IntCounterVec,
     opens: IntCounterVec,
@@ -98,6 +99,8 @@ pub struct HandlerMetrics {
     pub panic: IntCounter,
     /// It took longer than it may.
     pub timeout: IntCounter,
+    /// A delivery was given up.
+    pub dead: IntCounter,
 }
 
 impl Metrics {
@@ -143,6 +146,7 @@ impl Metrics {
                 )?,
             )?,
             handler_outcomes: counters(&names::HANDLER_OUTCOMES, &["handler", "outcome"])?,
+            handler_dead: counters(&names::HANDLER_DEAD, &["handler"])?,
             gauges: Gauges::registered(&registry)?,
             hello_seconds: alone(&names::HELLO)?,
             pong_seconds: alone(&names::PONG)?,
@@ -188,6 +192,7 @@ impl Metrics {
             reject: outcome("reject"),
             panic: outcome("panic"),
             timeout: outcome("timeout"),
+            dead: self.handler_dead.with_label_values(&[name]),
         }
     }
 

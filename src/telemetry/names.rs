@@ -45,6 +45,7 @@ metrics! {
     TO_ACK_SECONDS "tautline_receive_to_ack_seconds" TO_ACK, "From reading an envelope to writing its ack.";
     HANDLER_SECONDS "tautline_handler_seconds" SECONDS, "How long a handler took, by handler.";
     HANDLER_OUTCOMES "tautline_handler_outcomes_total" &[], "What became of deliveries, by handler and outcome.";
+    HANDLER_DEAD "tautline_handler_dead_total" &[], "Deliveries that were given up, by handler.";
     EVENTS_WAITING "tautline_events_waiting" &[], "Events in memory that handlers are not done with yet; what has no room waits on disk.";
     IN_MEMORY "tautline_envelopes_in_memory_bytes" &[], "What envelopes weigh that wait for the disk or, where nothing is kept, for handlers.";
     CONNECTIONS "tautline_connections" &[], "Connections, by state.";

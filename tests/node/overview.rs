@@ -17,7 +17,7 @@ async fn apps_and_figures_tell_what_is_connected_and_what_has_come() {
     node.seen.until(&id).await;
     stage.until_settled(&acme).await;
 
-    let app = super::harness::eventually("the app's id is known", async || {
+    let app = eventually("the app's id is known", async || {
         let found = node.get(&format!("/api/v1/apps/{}", acme.app_id)).await;
         (found.status == 200).then(|| found.json())
     })

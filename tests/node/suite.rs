@@ -16,6 +16,7 @@ mod faults;
 mod metrics;
 mod onboarding;
 mod overview;
+mod owed;
 mod refresh;
 mod shared;
 mod steering;

@@ -12,8 +12,8 @@ use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::{Standing, Trouble};
 use crate::store::{
     App, Backlog, Caller, Deliveries, DeliveryChange, DeliveryId, DeliveryRow, Inbox, Incident,
-    IncidentFilter, KeptNotice, KnownHandler, Label, Memory, NewNotice, Notice, Order, Owed, Paused, Place, Put,
-    Remember, Resealed, Resealing, Settled, Store, StoreError, Taken, Transition, Wanted, Webhook,
+    IncidentFilter, KeptNotice, KnownHandler, Label, Memory, NewNotice, Notice, Order, Owed, Paused, Place,
+    Put, Remember, Resealed, Resealing, Settled, Store, StoreError, Taken, Transition, Wanted, Webhook,
     WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec, Workspaces, Writer,
 };
 use crate::telemetry::Pool;

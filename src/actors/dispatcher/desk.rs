@@ -1,0 +1,275 @@
+//! One handler, as the dispatcher sees it: what it has in hand, where the rest of its deliveries waits, and its actor.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use super::{IN_FLIGHT, IN_FLIGHT_BYTES, weight};
+use crate::actors::handler::{HandlerActor, Item, Parts, Word};
+use crate::event::Event;
+use crate::ids::{HandlerId, Seq, WorkspaceId};
+use crate::machine::lanes::{Bounds, Lanes, Room};
+use crate::store::{DeliveryId, DeliveryRow, DeliveryStatus, Lane};
+
+/// Deliveries sent to a handler at once.
+const BATCH: usize = 256;
+
+/// How much of a lane is in memory at most.
+const BOUNDS: Bounds = Bounds { plenty: 1024, little: 64 };
+
+/// A delivery among those of one handler: seq and run.
+pub(super) type Key = (Seq, u32);
+
+/// Has a delivery in memory its row?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Row {
+    None,
+    OnItsWay,
+    There,
+}
+
+/// A delivery that the handler has or is about to get.
+#[derive(Debug)]
+pub(super) struct InHand {
+    pub(super) event: Arc<Event>,
+    /// What goes one after the other shares it.
+    pub(super) key: Option<i64>,
+    /// Failed tries so far.
+    pub(super) attempts: u32,
+    /// It is tried again or anew: it has waited for its time, not for its turn.
+    pub(super) is_late: bool,
+    pub(super) row: Row,
+}
+
+impl InHand {
+    /// One that is new.
+    pub(super) const fn new(event: Arc<Event>, key: Option<i64>) -> Self {
+        Self { event, key, attempts: 0, is_late: false, row: Row::None }
+    }
+}
+
+/// One handler.
+pub(super) struct Desk {
+    /// As the store knows it.
+    pub(super) id: HandlerId,
+    pub(super) lanes: Lanes<Lane, Key>,
+    pub(super) in_hand: HashMap<Key, InHand>,
+    /// Given back while their rows were on their way.
+    pub(super) put_back: HashSet<Key>,
+    /// Ended, while the store does not know it yet: what is read of it is stale.
+    pub(super) ending: HashMap<Key, Lane>,
+    pub(super) is_paused: bool,
+    /// Of a lane that is being read, what has ended since that began.
+    pub(super) reading: Option<HashSet<Key>>,
+    /// The same of what is due.
+    pub(super) reading_due: Option<HashSet<Key>>,
+    bytes: usize,
+    outbox: VecDeque<Item>,
+    parts: Parts,
+    arbiter: Arbiter,
+    /// None between a handler's death and its next life.
+    actor: Option<Addr<HandlerActor>>,
+}
+
+impl Desk {
+    /// The desk of a handler, which starts on a thread of its own: whatever it does there, no connection and no other handler waits
+    /// for it.
+    pub(super) fn new(parts: Parts) -> Self {
+        let arbiter = Arbiter::new();
+        let actor = Some(start(&parts, &arbiter));
+        Self {
+            id: HandlerId(0),
+            lanes: Lanes::new(BOUNDS),
+            in_hand: HashMap::new(),
+            put_back: HashSet::new(),
+            ending: HashMap::new(),
+            is_paused: false,
+            reading: None,
+            reading_due: None,
+            bytes: 0,
+            outbox: VecDeque::new(),
+            parts,
+            arbiter,
+            actor,
+        }
+    }
+
+    /// Its name and limits.
+    pub(super) fn plugin(&self) -> &crate::handlers::Plugin {
+        &self.parts.plugin
+    }
+
+    /// What is counted of it.
+    pub(super) const fn metrics(&self) -> &crate::telemetry::HandlerMetrics {
+        &self.parts.metrics
+    }
+
+    /// The id of one of its deliveries.
+    pub(super) const fn id_of(&self, (seq, run): Key) -> DeliveryId {
+        DeliveryId { seq, handler: self.id, run }
+    }
+
+    /// A delivery for the handler.
+    pub(super) fn give(&mut self, run: u32, hand: InHand) {
+        let InHand { event, key, attempts, is_late, .. } = &hand;
+        let key = key.filter(|_| !is_late);
+        self.outbox.push_back(Item {
+            event: Arc::clone(event),
+            run,
+            attempt: attempts.saturating_add(1),
+            key,
+        });
+        self.bytes += weight(event);
+        self.in_hand.insert((event.seq, run), hand);
+        self.mind_room();
+    }
+
+    /// The handler has no more to do with it; none when it did not have it.
+    pub(super) fn take(&mut self, key: Key) -> Option<InHand> {
+        let hand = self.in_hand.remove(&key)?;
+        self.bytes = self.bytes.saturating_sub(weight(&hand.event));
+        self.mind_room();
+        Some(hand)
+    }
+
+    /// How much room is left.
+    pub(super) fn room(&self) -> usize {
+        if self.bytes >= IN_FLIGHT_BYTES { 0 } else { IN_FLIGHT.saturating_sub(self.in_hand.len()) }
+    }
+
+    fn mind_room(&mut self) {
+        let (room, bytes) = (self.room(), IN_FLIGHT_BYTES.saturating_sub(self.bytes));
+        self.lanes.set_room(if room == 0 {
+            Room::None
+        } else if room < IN_FLIGHT / 2 || bytes < IN_FLIGHT_BYTES / 2 {
+            Room::Little
+        } else {
+            Room::Plenty
+        });
+    }
+
+    /// Sends the handler what there is for it.
+    pub(super) fn pump(&mut self) {
+        while !self.outbox.is_empty() {
+            let Some(actor) = &self.actor else { return };
+            let items: Vec<_> = self.outbox.drain(..BATCH.min(self.outbox.len())).collect();
+            if actor.try_send(Word::Work(items)).is_err() {
+                self.died();
+            }
+        }
+    }
+
+    /// A key that was held up may go on.
+    pub(super) fn let_go(&mut self, lane: Lane, key: i64) {
+        self.say(Word::LetGo(lane, key));
+    }
+
+    /// Asks for what is not begun of these workspaces.
+    pub(super) fn ask_back(&mut self, workspaces: Vec<WorkspaceId>) {
+        self.pump();
+        self.say(Word::GiveBack(workspaces));
+    }
+
+    /// Asks for all that is not begun.
+    pub(super) fn ask_all_back(&mut self) {
+        self.pump();
+        self.say(Word::GiveAllBack);
+    }
+
+    fn say(&mut self, word: Word) {
+        if self.actor.as_ref().is_some_and(|actor| actor.try_send(word).is_err()) {
+            self.died();
+        }
+    }
+
+    /// Does the handler have nothing?
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_hand.is_empty() && self.outbox.is_empty()
+    }
+
+    /// The deliveries of a lane of which the store does not know the newest.
+    pub(super) fn here(&self, lane: Lane) -> Vec<Seq> {
+        let in_hand =
+            self.in_hand.iter().filter(|(_, hand)| Lane::of(&hand.event) == lane).map(|(key, _)| key);
+        let ending = self.ending.iter().filter(|(_, of)| **of == lane).map(|(key, _)| key);
+        in_hand.chain(ending).map(|(seq, _)| *seq).collect()
+    }
+
+    /// How many in memory have waited for their time.
+    pub(super) fn late(&self) -> usize {
+        self.in_hand.values().filter(|hand| hand.is_late).count()
+    }
+
+    /// The deliveries that may be due by the store's word while it does not know the newest.
+    pub(super) fn late_or_ending(&self) -> Vec<DeliveryId> {
+        let late = self.in_hand.iter().filter(|(_, hand)| hand.is_late).map(|(key, _)| key);
+        late.chain(self.ending.keys()).map(|key| self.id_of(*key)).collect()
+    }
+
+    /// Is what was read of a delivery older than what is known here?
+    pub(super) fn is_stale(&self, key: Key, since: &HashSet<Key>) -> bool {
+        self.in_hand.contains_key(&key) || self.ending.contains_key(&key) || since.contains(&key)
+    }
+
+    /// The store knows how a delivery stands.
+    pub(super) fn is_known(&mut self, key: Key) {
+        self.ending.remove(&key);
+        for since in [&mut self.reading, &mut self.reading_due].into_iter().flatten() {
+            since.insert(key);
+        }
+    }
+
+    /// Starts a dead handler again; it gets what it had in hand, in its order.
+    pub(super) fn revive(&mut self) {
+        match &self.actor {
+            Some(actor) if actor.connected() => {}
+            Some(_) => self.died(),
+            None => self.actor = Some(start(&self.parts, &self.arbiter)),
+        }
+    }
+
+    fn died(&mut self) {
+        tracing::error!(
+            handler = self.parts.plugin.name,
+            "the handler's actor has ended; it is started again"
+        );
+        self.actor = None;
+        self.outbox.clear();
+        let mut had: Vec<_> = self.in_hand.iter().collect();
+        had.sort_by_key(|(key, _)| **key);
+        self.outbox.extend(had.into_iter().map(|((_, run), hand)| Item {
+            event: Arc::clone(&hand.event),
+            run: *run,
+            attempt: hand.attempts.saturating_add(1),
+            key: hand.key.filter(|_| !hand.is_late),
+        }));
+    }
+
+    /// The row of a delivery that waits.
+    pub(super) fn row(&self, event: &Event, run: u32, key: Option<i64>, now_ms: i64) -> DeliveryRow {
+        DeliveryRow {
+            id: self.id_of((event.seq, run)),
+            lane: Lane::of(event),
+            status: DeliveryStatus::Waiting,
+            attempts: 0,
+            next_ms: now_ms,
+            order_key: key,
+            hold_until_ms: None,
+            last_error: None,
+            created_ms: now_ms,
+            updated_ms: now_ms,
+        }
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.arbiter.stop();
+    }
+}
+
+fn start(parts: &Parts, arbiter: &Arbiter) -> Addr<HandlerActor> {
+    let parts = parts.clone();
+    HandlerActor::start_in_arbiter(&arbiter.handle(), |_| HandlerActor::new(parts))
+}

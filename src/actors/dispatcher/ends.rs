@@ -1,0 +1,197 @@
+//! What becomes of deliveries: done, tried again, given up, or written down to wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::desk::{InHand, Key, Row};
+use super::owing::Pending;
+use super::{Dispatcher, PAUSE, millis, weight};
+use crate::actors::handler::End;
+use crate::actors::names::say;
+use crate::store::{DeliveryChange, DeliveryRow, DeliveryStatus, Lane};
+
+/// What is not done after so long gets its row, so that what was settled before it is not repeated after a crash.
+const GRACE: Duration = Duration::from_secs(1);
+
+impl Dispatcher {
+    /// A handler has ended a delivery.
+    pub(super) fn on_end(&mut self, at: usize, key: Key, end: End) {
+        let is_kept = self.marks.is_some();
+        let Some((desk, hand)) = self.desks.get_mut(at).and_then(|desk| {
+            let hand = desk.take(key)?;
+            Some((desk, hand))
+        }) else {
+            return;
+        };
+        let (lane, weight) = (Lane::of(&hand.event), weight(&hand.event));
+        match end {
+            _ if !is_kept => self.settle(key.0, weight),
+            End::Done => {
+                if let Some(order) = hand.key
+                    && desk.lanes.let_go(lane, order, key)
+                {
+                    desk.let_go(lane, order);
+                }
+                desk.lanes.leave(lane);
+                if hand.row == Row::None {
+                    self.settle(key.0, weight);
+                } else {
+                    let change = DeliveryChange::Done(desk.id_of(key));
+                    desk.ending.insert(key, lane);
+                    self.owing.push(Pending { change, desk: at, settles: None, waits: false });
+                }
+            }
+            End::GivenBack if hand.is_late => desk.lanes.leave(lane),
+            End::GivenBack => {
+                desk.lanes.put_back(lane, hand.key, hand.row == Row::There);
+                match hand.row {
+                    Row::There => {}
+                    Row::OnItsWay => drop(desk.put_back.insert(key)),
+                    Row::None => {
+                        let now_ms = self.clock.now().wall_ms;
+                        let change = DeliveryChange::Owed(desk.row(&hand.event, key.1, hand.key, now_ms));
+                        let settles = Some((key.0, weight));
+                        self.owing.push(Pending { change, desk: at, settles, waits: true });
+                    }
+                }
+            }
+            End::Again { after, why } => self.fail(at, key, &hand, Some(after), why),
+            End::Rejected { why } => self.fail(at, key, &hand, None, why),
+        }
+    }
+
+    /// A try has failed: another follows when its time has come (`again`, at the handler's own wish if it has one), or it is given up.
+    fn fail(&mut self, at: usize, key: Key, hand: &InHand, again: Option<Option<Duration>>, why: Box<str>) {
+        let now_ms = self.clock.now().wall_ms;
+        let Some(desk) = self.desks.get_mut(at) else { return };
+        let (lane, options) = (Lane::of(&hand.event), desk.plugin().options);
+        let attempts = hand.attempts.saturating_add(1);
+        let wait = again.and_then(|after| options.retry.wait(attempts, after, &mut self.dice));
+        let mut row = DeliveryRow {
+            attempts,
+            status: DeliveryStatus::Dead,
+            last_error: Some(why.into()),
+            ..desk.row(&hand.event, key.1, hand.key, now_ms)
+        };
+        match wait {
+            Some(wait) => {
+                row.status = DeliveryStatus::Retrying;
+                row.next_ms = now_ms.saturating_add(millis(wait));
+                if let Some(order) = hand.key.filter(|_| options.hold != Some(Duration::ZERO)) {
+                    // What fails again has held up the others for as long as it may.
+                    let until_ms = options.hold.map_or(i64::MAX, |hold| now_ms.saturating_add(millis(hold)));
+                    if hand.is_late {
+                        row.hold_until_ms = desk.lanes.held_until(lane, order, key);
+                    } else {
+                        desk.lanes.hold(lane, order, key, until_ms);
+                        row.hold_until_ms = Some(until_ms);
+                    }
+                }
+            }
+            None => {
+                desk.metrics().dead.inc();
+                let handler = &desk.plugin().name;
+                let who = self.names.seat(lane.app, lane.workspace);
+                say!(error, who, handler, seq = %key.0, attempts, "the delivery is given up; it can be replayed");
+                if let Some(order) = hand.key {
+                    // Whether the handler holds it up or not.
+                    desk.lanes.let_go(lane, order, key);
+                    desk.let_go(lane, order);
+                }
+            }
+        }
+        desk.lanes.leave(lane);
+        desk.ending.insert(key, lane);
+        let settles = (hand.row == Row::None).then(|| (key.0, weight(&hand.event)));
+        self.owing.push(Pending { change: DeliveryChange::Tried(row), desk: at, settles, waits: false });
+    }
+
+    /// Notes what has become of a delivery that is in the store alone.
+    pub(super) fn note_tried(&mut self, at: usize, row: DeliveryRow) {
+        if let Some(desk) = self.desks.get_mut(at) {
+            desk.ending.insert((row.id.seq, row.id.run), row.lane);
+        }
+        self.owing.push(Pending {
+            change: DeliveryChange::Tried(row),
+            desk: at,
+            settles: None,
+            waits: false,
+        });
+    }
+
+    /// What is not done after a second gets its row: below the mark nothing may be undone without one.
+    pub(super) fn write_down_what_takes_long(&mut self) {
+        let now = self.clock.now();
+        let Some(then) = now.mono.checked_sub(GRACE) else { return };
+        for seq in self.window.undone_since(then) {
+            for (at, desk) in self.desks.iter_mut().enumerate() {
+                let Some(hand) = desk.in_hand.get_mut(&(seq, 1)).filter(|hand| hand.row == Row::None) else {
+                    continue;
+                };
+                hand.row = Row::OnItsWay;
+                let (event, key) = (Arc::clone(&hand.event), hand.key);
+                let change = DeliveryChange::Owed(desk.row(&event, 1, key, now.wall_ms));
+                let settles = Some((seq, weight(&event)));
+                self.owing.push(Pending { change, desk: at, settles, waits: false });
+            }
+        }
+    }
+
+    /// What was held up for long enough passes what has failed.
+    pub(super) fn let_overdue_go(&mut self) {
+        let now_ms = self.clock.now().wall_ms;
+        for desk in &mut self.desks {
+            for (lane, key, id) in desk.lanes.overdue(now_ms) {
+                desk.lanes.let_go(lane, key, id);
+                desk.let_go(lane, key);
+            }
+        }
+    }
+
+    pub(super) fn write(&mut self, ctx: &mut Context<Self>) {
+        if let Some(group) = self.owing.begin() {
+            self.write_group(group, ctx);
+        }
+    }
+
+    fn write_group(&self, group: Vec<Pending>, ctx: &mut Context<Self>) {
+        let (store, writer, now_ms) = (Arc::clone(&self.store), self.writer, self.clock.now().wall_ms);
+        let changes: Vec<_> = group.iter().map(|pending| pending.change.clone()).collect();
+        let writing = async move { store.write_deliveries(writer, &changes, now_ms).await };
+        ctx.spawn(writing.into_actor(self).map(|written, act, ctx| match written {
+            Ok(()) => act.on_written(group, ctx),
+            Err(error) => {
+                if act.owing.refused() {
+                    tracing::error!(%error, "what is owed cannot be written down; it is tried again");
+                }
+                ctx.run_later(PAUSE, |act, ctx| act.write_group(group, ctx));
+            }
+        }));
+    }
+
+    fn on_written(&mut self, group: Vec<Pending>, ctx: &mut Context<Self>) {
+        if self.owing.written() {
+            tracing::info!("what is owed is written down again");
+        }
+        for Pending { change, desk, settles, waits } in group {
+            if let Some((seq, weight)) = settles {
+                self.settle(seq, weight);
+            }
+            let Some(desk) = self.desks.get_mut(desk) else { continue };
+            let id = change.id();
+            let key = (id.seq, id.run);
+            if let DeliveryChange::Owed(row) = change {
+                if waits || desk.put_back.remove(&key) {
+                    desk.lanes.written(row.lane);
+                } else if let Some(hand) = desk.in_hand.get_mut(&key) {
+                    hand.row = Row::There;
+                }
+            } else {
+                desk.is_known(key);
+            }
+        }
+        self.go_on(ctx);
+    }
+}

@@ -1,0 +1,49 @@
+//! What a handler is done with and has not told. The dispatcher has no use for each event's end at once, and waking its thread costs
+//! more than many an event.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{Finished, Parts, Told};
+
+#[derive(Default)]
+pub(super) struct Untold {
+    ends: Vec<Told>,
+    due: Option<Pin<Box<Sleep>>>,
+}
+
+impl Untold {
+    /// Told when so many are done,
+    const TOGETHER: usize = 64;
+    /// or when the first of them has been done for so long.
+    const WITHIN: Duration = Duration::from_millis(5);
+
+    pub(super) fn add(&mut self, told: Told) {
+        if self.ends.is_empty() {
+            let at = Instant::now() + Self::WITHIN;
+            let due = self.due.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            due.as_mut().reset(at);
+        }
+        self.ends.push(told);
+    }
+
+    /// Resolves when it is time to tell: never while there is nothing.
+    pub(super) async fn due(&mut self) {
+        match &mut self.due {
+            Some(due) if !self.ends.is_empty() => {
+                if self.ends.len() < Self::TOGETHER {
+                    due.await;
+                }
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Tells the dispatcher. False when there is none any more.
+    pub(super) fn tell(&mut self, parts: &Parts) -> bool {
+        let ends = std::mem::take(&mut self.ends);
+        parts.finished.try_send(Finished { handler: parts.handler, ends }).is_ok()
+    }
+}

@@ -1,0 +1,204 @@
+//! Whose turn it is at one handler: lanes are served in turn, and what shares a key in a lane goes one after the other.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::Hash;
+
+/// What waits for a handler, lane by lane.
+#[derive(Debug)]
+pub struct Turns<L, T> {
+    lanes: HashMap<L, VecDeque<(Option<i64>, T)>>,
+    /// The lanes in which something waits, the next one first.
+    order: VecDeque<L>,
+    /// Keys of which one is being handled.
+    busy: HashSet<(L, i64)>,
+    /// Keys of which one has failed: nothing of theirs is given until they are let go.
+    held: HashSet<(L, i64)>,
+    len: usize,
+}
+
+impl<L, T> Default for Turns<L, T> {
+    fn default() -> Self {
+        Self {
+            lanes: HashMap::new(),
+            order: VecDeque::new(),
+            busy: HashSet::new(),
+            held: HashSet::new(),
+            len: 0,
+        }
+    }
+}
+
+impl<L: Copy + Eq + Hash, T> Turns<L, T> {
+    /// How many wait.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Does nothing wait?
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Takes in what shall be given in its lane's turn, and not beside another of its key. It comes back where its key is held.
+    pub fn push(&mut self, lane: L, key: Option<i64>, item: T) -> Result<(), T> {
+        if key.is_some_and(|key| self.held.contains(&(lane, key))) {
+            return Err(item);
+        }
+        self.len += 1;
+        let waiting = self.lanes.entry(lane).or_default();
+        if waiting.is_empty() {
+            self.order.push_back(lane);
+        }
+        waiting.push_back((key, item));
+        Ok(())
+    }
+
+    /// The next one, of the next lane that has one whose key is free. Its key is busy until [`Turns::done`] or [`Turns::hold`].
+    pub fn next(&mut self) -> Option<(L, Option<i64>, T)> {
+        for _ in 0..self.order.len() {
+            let lane = self.order.pop_front()?;
+            let Some(waiting) = self.lanes.get_mut(&lane) else { continue };
+            let is_free =
+                |(key, _): &(Option<i64>, T)| key.is_none_or(|key| !self.busy.contains(&(lane, key)));
+            let found = waiting.iter().position(is_free).and_then(|at| waiting.remove(at));
+            if waiting.is_empty() {
+                self.lanes.remove(&lane);
+            } else {
+                self.order.push_back(lane);
+            }
+            if let Some((key, item)) = found {
+                self.len -= 1;
+                self.busy.extend(key.map(|key| (lane, key)));
+                return Some((lane, key, item));
+            }
+        }
+        None
+    }
+
+    /// What had this key is done with; the next of the key may be given.
+    pub fn done(&mut self, lane: L, key: Option<i64>) {
+        if let Some(key) = key {
+            self.busy.remove(&(lane, key));
+        }
+    }
+
+    /// What had this key has failed: all that wait behind it come back, and none is given until it is [let go](Turns::let_go).
+    pub fn hold(&mut self, lane: L, key: i64) -> Vec<T> {
+        self.busy.remove(&(lane, key));
+        self.held.insert((lane, key));
+        self.take_back(|at, of| at == lane && of == Some(key))
+    }
+
+    /// A held key may be given again.
+    pub fn let_go(&mut self, lane: L, key: i64) {
+        self.held.remove(&(lane, key));
+    }
+
+    /// All that waits in such lanes under such keys comes back.
+    pub fn take_back(&mut self, is_it: impl Fn(L, Option<i64>) -> bool) -> Vec<T> {
+        let mut back = Vec::new();
+        for (lane, waiting) in &mut self.lanes {
+            for (key, item) in std::mem::take(waiting) {
+                if is_it(*lane, key) { back.push(item) } else { waiting.push_back((key, item)) }
+            }
+        }
+        self.len -= back.len();
+        self.lanes.retain(|_, waiting| !waiting.is_empty());
+        let lanes = &self.lanes;
+        self.order.retain(|lane| lanes.contains_key(lane));
+        back
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all(turns: &mut Turns<u8, u32>) -> Vec<u32> {
+        std::iter::from_fn(|| turns.next()).map(|(_, _, item)| item).collect()
+    }
+
+    #[test]
+    fn a_lane_with_much_waits_for_one_with_little() {
+        let mut turns = Turns::default();
+        for item in 0..5 {
+            turns.push(1, None, item).unwrap();
+        }
+        turns.push(2, None, 100).unwrap();
+        turns.push(3, None, 200).unwrap();
+        assert_eq!(all(&mut turns), [0, 100, 200, 1, 2, 3, 4]);
+        assert!(turns.is_empty());
+    }
+
+    #[test]
+    fn what_shares_a_key_goes_one_after_the_other_and_others_pass_it() {
+        let mut turns = Turns::default();
+        turns.push(1, Some(7), 0).unwrap();
+        turns.push(1, Some(7), 1).unwrap();
+        turns.push(1, Some(8), 2).unwrap();
+        turns.push(1, None, 3).unwrap();
+        turns.push(2, Some(7), 4).unwrap();
+        assert_eq!(all(&mut turns), [0, 4, 2, 3], "the key of another lane is another key");
+        assert_eq!(turns.len(), 1);
+        turns.done(1, Some(7));
+        assert_eq!(all(&mut turns), [1]);
+    }
+
+    #[test]
+    fn behind_one_that_failed_nothing_of_its_key_is_given_until_it_is_let_go() {
+        let mut turns = Turns::default();
+        for (key, item) in [(7, 0), (7, 1), (8, 2), (7, 3)] {
+            turns.push(1, Some(key), item).unwrap();
+        }
+        assert_eq!(turns.next(), Some((1, Some(7), 0)));
+        assert_eq!(turns.hold(1, 7), [1, 3]);
+        assert_eq!(turns.push(1, Some(7), 4), Err(4));
+        assert_eq!(turns.push(1, None, 5), Ok(()), "who comes by itself is not held");
+        assert_eq!(all(&mut turns), [2, 5]);
+        turns.let_go(1, 7);
+        turns.push(1, Some(7), 6).unwrap();
+        assert_eq!(all(&mut turns), [6]);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_given_and_what_is_left_keeps_its_turn() {
+        let mut turns = Turns::default();
+        for (lane, item) in [(1, 0), (2, 1), (1, 2), (3, 3)] {
+            turns.push(lane, None, item).unwrap();
+        }
+        assert_eq!(turns.take_back(|lane, _| lane == 1), [0, 2]);
+        assert_eq!(all(&mut turns), [1, 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn all_is_given_once_and_each_key_in_its_order(pushes in proptest::collection::vec((0_u8..4, proptest::option::of(0_i64..3)), 0..60)) {
+            let mut turns = Turns::default();
+            for (number, (lane, key)) in pushes.iter().enumerate() {
+                prop_assert_eq!(turns.push(*lane, *key, number), Ok(()));
+            }
+            let (mut given, mut last) = (HashSet::new(), HashMap::new());
+            let mut running = VecDeque::new();
+            loop {
+                match turns.next() {
+                    Some((lane, key, number)) => {
+                        prop_assert!(given.insert(number));
+                        if let Some(key) = key {
+                            prop_assert!(!running.contains(&(lane, Some(key))));
+                            prop_assert!(last.insert((lane, key), number).is_none_or(|before| before < number));
+                        }
+                        running.push_back((lane, key));
+                    }
+                    None => match running.pop_front() {
+                        Some((lane, key)) => turns.done(lane, key),
+                        None => break,
+                    },
+                }
+            }
+            prop_assert_eq!(given.len(), pushes.len());
+            prop_assert!(turns.is_empty() && turns.lanes.is_empty() && turns.order.is_empty() && turns.busy.is_empty());
+        }
+    }
+}
