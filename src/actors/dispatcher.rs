@@ -81,8 +81,6 @@ pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     /// The writer whose events these are; none where nothing is kept.
     pub(super) writer: Option<WriterId>,
-    /// Where handlers find bot tokens.
-    pub(super) workspaces: Arc<dyn Workspaces>,
     /// What the journal and the dispatcher tell each other; none where nothing is kept.
     pub(super) marks: Option<Arc<Marks>>,
     /// Events of which nothing is kept.
@@ -144,13 +142,14 @@ impl Dispatcher {
     /// A dispatcher for these handlers.
     pub(super) fn new(parts: Parts) -> Self {
         let (finished, inbox) = mpsc::channel(2 * IN_FLIGHT * parts.plugins.len().max(1));
+        let workspaces = Arc::clone(&parts.store) as Arc<dyn Workspaces>;
         let desk = |(handler, plugin): (usize, &Arc<Plugin>)| {
             Desk::new(super::handler::Parts {
                 handler,
                 metrics: parts.metrics.handler(&plugin.name),
                 plugin: Arc::clone(plugin),
                 outside: Arc::clone(&parts.outside),
-                workspaces: Arc::clone(&parts.workspaces),
+                workspaces: Arc::clone(&workspaces),
                 finished: finished.clone(),
                 clock: parts.clock,
                 names: Arc::clone(&parts.names),
@@ -168,7 +167,7 @@ impl Dispatcher {
             dice: Dice::new(seed),
             ticks: 0,
             lifecycle: Rc::new(Lifecycle::new(
-                parts.workspaces,
+                Arc::clone(&workspaces),
                 parts.outside,
                 parts.clock,
                 parts.changes,

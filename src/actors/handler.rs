@@ -161,7 +161,7 @@ async fn run(parts: Parts, mut inbox: mpsc::Receiver<Word>) {
                     bench.take(word);
                 }
             }
-            let Some((lane, key, item)) = bench.turns.next() else { break };
+            let Some((lane, key, item)) = bench.turns.give() else { break };
             if let Some(tried) = begin(&parts, &*plug, lane, key, item, &running).await {
                 bench.ended(tried);
             }
@@ -209,10 +209,12 @@ impl Bench {
             Word::LetGo(lane, key) => self.turns.let_go(lane, key),
             Word::GiveBack(workspaces) => {
                 let is_theirs = |lane: Lane| lane.workspace.is_some_and(|one| workspaces.contains(&one));
-                self.turns.take_back(|lane, _| is_theirs(lane)).iter().for_each(|item| self.give_back(item));
+                let back = self.turns.take_back(|lane, _| is_theirs(lane));
+                self.give_each_back(&back);
             }
             Word::GiveAllBack => {
-                self.turns.take_back(|_, _| true).iter().for_each(|item| self.give_back(item))
+                let back = self.turns.take_back(|_, _| true);
+                self.give_each_back(&back);
             }
         }
     }
@@ -224,12 +226,18 @@ impl Bench {
                 let behind = self.turns.hold(lane, key);
                 // Those behind it are told behind it: the dispatcher knows why they come back.
                 self.untold.add(told);
-                behind.iter().for_each(|item| self.give_back(item));
+                self.give_each_back(&behind);
             }
             _ => {
                 self.turns.done(lane, key);
                 self.untold.add(told);
             }
+        }
+    }
+
+    fn give_each_back(&mut self, items: &[Item]) {
+        for item in items {
+            self.give_back(item);
         }
     }
 

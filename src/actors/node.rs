@@ -133,7 +133,6 @@ impl Node {
         let dispatcher_parts = dispatcher::Parts {
             store: Arc::clone(&store),
             writer: writer.as_ref().map(|writer| writer.id),
-            workspaces: Arc::clone(&store) as Arc<dyn Workspaces>,
             marks: marks.clone(),
             unkept,
             plugins: handlers.into_plugins().into_iter().map(Arc::new).collect(),

@@ -42,6 +42,17 @@ struct Holder<I> {
     is_waited_for: bool,
 }
 
+/// How far the reading of a lane is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    No,
+    Queued,
+    /// Has something been sent to the store since it began, or was on its way there?
+    UnderWay {
+        has_grown: bool,
+    },
+}
+
 #[derive(Debug)]
 struct State<I> {
     here: usize,
@@ -49,30 +60,31 @@ struct State<I> {
     is_behind: bool,
     /// Sent to the store, and not known to be there yet.
     unwritten: usize,
-    is_queued: bool,
-    is_read: bool,
-    /// Has something been sent to the store since the reading began?
-    has_grown: bool,
+    reading: Reading,
     held: HashMap<i64, Holder<I>>,
 }
 
 impl<I> Default for State<I> {
     fn default() -> Self {
-        Self {
-            here: 0,
-            is_behind: false,
-            unwritten: 0,
-            is_queued: false,
-            is_read: false,
-            has_grown: false,
-            held: HashMap::new(),
-        }
+        Self { here: 0, is_behind: false, unwritten: 0, reading: Reading::No, held: HashMap::new() }
     }
 }
 
 impl<I> State<I> {
+    /// Something waits in the store.
+    const fn grow(&mut self) {
+        self.is_behind = true;
+        if let Reading::UnderWay { has_grown } = &mut self.reading {
+            *has_grown = true;
+        }
+    }
+
     fn is_idle(&self) -> bool {
-        self.here == 0 && !self.is_behind && self.unwritten == 0 && !self.is_read && self.held.is_empty()
+        self.here == 0
+            && !self.is_behind
+            && self.unwritten == 0
+            && self.reading == Reading::No
+            && self.held.is_empty()
     }
 }
 
@@ -80,7 +92,7 @@ impl<I> State<I> {
 #[derive(Debug)]
 pub struct Lanes<L, I> {
     bounds: Bounds,
-    lanes: HashMap<L, State<I>>,
+    states: HashMap<L, State<I>>,
     /// Lanes to be read, in turn.
     to_read: VecDeque<L>,
     here: usize,
@@ -90,7 +102,7 @@ pub struct Lanes<L, I> {
 impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
     /// No lanes yet.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, lanes: HashMap::new(), to_read: VecDeque::new(), here: 0, room: Room::Plenty }
+        Self { bounds, states: HashMap::new(), to_read: VecDeque::new(), here: 0, room: Room::Plenty }
     }
 
     /// How many are in memory.
@@ -114,13 +126,12 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
     /// Where something of this lane and key goes that has just come. Nothing of a lane that is shut goes on.
     pub fn place(&mut self, lane: L, key: Option<i64>, is_shut: bool) -> Place {
         let most = self.most();
-        let state = self.lanes.entry(lane).or_default();
+        let state = self.states.entry(lane).or_default();
         let holder = key.and_then(|key| state.held.get_mut(&key));
         if let Some(holder) = holder {
             holder.is_waited_for = true;
         } else if state.is_behind || is_shut || state.here >= most {
-            state.is_behind = true;
-            state.has_grown = true;
+            state.grow();
         } else {
             state.here += 1;
             self.here += 1;
@@ -132,13 +143,13 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
 
     /// Something of this lane is in memory beside its order: it has waited for its time.
     pub fn enter(&mut self, lane: L) {
-        self.lanes.entry(lane).or_default().here += 1;
+        self.states.entry(lane).or_default().here += 1;
         self.here += 1;
     }
 
     /// Something of this lane is in memory no more.
     pub fn leave(&mut self, lane: L) {
-        if let Some(state) = self.lanes.get_mut(&lane) {
+        if let Some(state) = self.states.get_mut(&lane) {
             self.here -= usize::from(state.here > 0);
             state.here = state.here.saturating_sub(1);
         }
@@ -147,10 +158,11 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
 
     /// Something in memory goes back to the store without having been tried: it waits there, and what comes later behind it.
     pub fn put_back(&mut self, lane: L, key: Option<i64>, is_written: bool) {
-        let state = self.lanes.entry(lane).or_default();
-        match key.and_then(|key| state.held.get_mut(&key)) {
-            Some(holder) => holder.is_waited_for = true,
-            None => (state.is_behind, state.has_grown) = (true, true),
+        let state = self.states.entry(lane).or_default();
+        if let Some(holder) = key.and_then(|key| state.held.get_mut(&key)) {
+            holder.is_waited_for = true;
+        } else {
+            state.grow();
         }
         state.unwritten += usize::from(!is_written);
         self.leave(lane);
@@ -158,7 +170,7 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
 
     /// What was sent to the store is there.
     pub fn written(&mut self, lane: L) {
-        if let Some(state) = self.lanes.get_mut(&lane) {
+        if let Some(state) = self.states.get_mut(&lane) {
             state.unwritten = state.unwritten.saturating_sub(1);
         }
         self.look_at(lane);
@@ -166,8 +178,7 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
 
     /// Something waits in the store.
     pub fn found(&mut self, lane: L) {
-        let state = self.lanes.entry(lane).or_default();
-        (state.is_behind, state.has_grown) = (true, true);
+        self.states.entry(lane).or_default().grow();
         self.look_at(lane);
     }
 
@@ -179,13 +190,11 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
             return None;
         }
         while let Some(lane) = self.to_read.pop_front() {
-            let Some(state) = self.lanes.get_mut(&lane) else { continue };
-            state.is_queued = false;
+            let Some(state) = self.states.get_mut(&lane) else { continue };
+            state.reading = Reading::No;
             let room = most.saturating_sub(state.here);
-            if state.is_behind && !state.is_read && room > 0 && !is_shut(lane) {
-                state.is_read = true;
-                // What is on its way to the store may be missed.
-                state.has_grown = state.unwritten > 0;
+            if state.is_behind && room > 0 && !is_shut(lane) {
+                state.reading = Reading::UnderWay { has_grown: state.unwritten > 0 };
                 return Some((lane, room));
             }
         }
@@ -194,11 +203,12 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
 
     /// So many were read back and are in memory. Fewer than there was room for: nothing more waits, but for what came meanwhile.
     pub fn end_read(&mut self, lane: L, read: usize, is_all: bool) {
-        let Some(state) = self.lanes.get_mut(&lane) else { return };
-        state.is_read = false;
+        let Some(state) = self.states.get_mut(&lane) else { return };
+        let has_grown = state.reading == Reading::UnderWay { has_grown: true };
+        state.reading = Reading::No;
         state.here += read;
         self.here += read;
-        state.is_behind = !is_all || state.has_grown;
+        state.is_behind = !is_all || has_grown;
         // Where all is still on its way to the store, its arrival is the time to look again.
         if read > 0 || state.unwritten == 0 {
             self.look_at(lane);
@@ -207,37 +217,37 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
 
     /// The store could not be read; again when somebody [looks](Lanes::look_at_all).
     pub fn fail_read(&mut self, lane: L) {
-        if let Some(state) = self.lanes.get_mut(&lane) {
-            state.is_read = false;
+        if let Some(state) = self.states.get_mut(&lane) {
+            state.reading = Reading::No;
         }
     }
 
     /// The keys of a lane that are held.
     pub fn held(&self, lane: L) -> Vec<i64> {
-        self.lanes.get(&lane).map(|state| state.held.keys().copied().collect()).unwrap_or_default()
+        self.states.get(&lane).map(|state| state.held.keys().copied().collect()).unwrap_or_default()
     }
 
     /// This one has failed: what shares its key waits for it until then.
     pub fn hold(&mut self, lane: L, key: i64, id: I, until_ms: i64) {
-        let held = &mut self.lanes.entry(lane).or_default().held;
+        let held = &mut self.states.entry(lane).or_default().held;
         let is_waited_for = held.get(&key).is_some_and(|holder| holder.is_waited_for);
         held.insert(key, Holder { id, until_ms, is_waited_for });
     }
 
     /// Until when this one holds up its key, if it does.
     pub fn held_until(&self, lane: L, key: i64, id: I) -> Option<i64> {
-        let holder = self.lanes.get(&lane)?.held.get(&key)?;
+        let holder = self.states.get(&lane)?.held.get(&key)?;
         (holder.id == id).then_some(holder.until_ms)
     }
 
     /// This one holds up its key no more, if it did.
     pub fn let_go(&mut self, lane: L, key: i64, id: I) -> bool {
-        let Some(state) = self.lanes.get_mut(&lane) else { return false };
+        let Some(state) = self.states.get_mut(&lane) else { return false };
         if state.held.get(&key).is_none_or(|holder| holder.id != id) {
             return false;
         }
         if state.held.remove(&key).is_some_and(|holder| holder.is_waited_for) {
-            (state.is_behind, state.has_grown) = (true, true);
+            state.grow();
         }
         self.look_at(lane);
         true
@@ -245,7 +255,7 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
 
     /// Those whose time to hold up others is over at this time.
     pub fn overdue(&self, now_ms: i64) -> Vec<(L, i64, I)> {
-        let holders = self.lanes.iter().flat_map(|(lane, state)| {
+        let holders = self.states.iter().flat_map(|(lane, state)| {
             state.held.iter().map(move |(key, holder)| (*lane, *key, holder.id, holder.until_ms))
         });
         holders
@@ -256,7 +266,7 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
 
     /// Looks whether a lane wants to be read, all of them in turn.
     pub fn look_at_all(&mut self) {
-        let lanes: Vec<L> = self.lanes.keys().copied().collect();
+        let lanes: Vec<L> = self.states.keys().copied().collect();
         for lane in lanes {
             self.look_at(lane);
         }
@@ -265,14 +275,14 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
     /// Half of its memory is to be free before a lane is read: a read costs the same for one as for many.
     fn look_at(&mut self, lane: L) {
         let most = self.most();
-        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        let Some(state) = self.states.get_mut(&lane) else { return };
         let has_room = state.here <= most / 2;
-        let wants = state.is_behind && has_room && !state.is_read && !state.is_queued;
+        let wants = state.is_behind && has_room && state.reading == Reading::No;
         if wants {
-            state.is_queued = true;
+            state.reading = Reading::Queued;
             self.to_read.push_back(lane);
         } else if state.is_idle() {
-            self.lanes.remove(&lane);
+            self.states.remove(&lane);
         }
     }
 }
@@ -412,6 +422,6 @@ mod tests {
         lanes.found(3);
         lanes.begin_read(open);
         lanes.end_read(3, 0, true);
-        assert!(lanes.lanes.is_empty(), "{:?}", lanes.lanes);
+        assert!(lanes.states.is_empty(), "{:?}", lanes.states);
     }
 }

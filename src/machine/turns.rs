@@ -54,7 +54,7 @@ impl<L: Copy + Eq + Hash, T> Turns<L, T> {
     }
 
     /// The next one, of the next lane that has one whose key is free. Its key is busy until [`Turns::done`] or [`Turns::hold`].
-    pub fn next(&mut self) -> Option<(L, Option<i64>, T)> {
+    pub fn give(&mut self) -> Option<(L, Option<i64>, T)> {
         for _ in 0..self.order.len() {
             let lane = self.order.pop_front()?;
             let Some(waiting) = self.lanes.get_mut(&lane) else { continue };
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn all(turns: &mut Turns<u8, u32>) -> Vec<u32> {
-        std::iter::from_fn(|| turns.next()).map(|(_, _, item)| item).collect()
+        std::iter::from_fn(|| turns.give()).map(|(_, _, item)| item).collect()
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
         for (key, item) in [(7, 0), (7, 1), (8, 2), (7, 3)] {
             turns.push(1, Some(key), item).unwrap();
         }
-        assert_eq!(turns.next(), Some((1, Some(7), 0)));
+        assert_eq!(turns.give(), Some((1, Some(7), 0)));
         assert_eq!(turns.hold(1, 7), [1, 3]);
         assert_eq!(turns.push(1, Some(7), 4), Err(4));
         assert_eq!(turns.push(1, None, 5), Ok(()), "who comes by itself is not held");
@@ -182,7 +182,7 @@ mod tests {
             let (mut given, mut last) = (HashSet::new(), HashMap::new());
             let mut running = VecDeque::new();
             loop {
-                match turns.next() {
+                match turns.give() {
                     Some((lane, key, number)) => {
                         prop_assert!(given.insert(number));
                         if let Some(key) = key {

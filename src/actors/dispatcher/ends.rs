@@ -57,49 +57,47 @@ impl Dispatcher {
                     }
                 }
             }
-            End::Again { after, why } => self.fail(at, key, &hand, Some(after), why),
+            End::Again { after, why } => {
+                let failed = hand.attempts.saturating_add(1);
+                let wait = desk.plugin().options.retry.wait(failed, after, &mut self.dice);
+                self.fail(at, key, &hand, wait, why);
+            }
             End::Rejected { why } => self.fail(at, key, &hand, None, why),
         }
     }
 
-    /// A try has failed: another follows when its time has come (`again`, at the handler's own wish if it has one), or it is given up.
-    fn fail(&mut self, at: usize, key: Key, hand: &InHand, again: Option<Option<Duration>>, why: Box<str>) {
+    /// A try has failed: another follows after so long, or it is given up.
+    fn fail(&mut self, at: usize, key: Key, hand: &InHand, wait: Option<Duration>, why: Box<str>) {
         let now_ms = self.clock.now().wall_ms;
         let Some(desk) = self.desks.get_mut(at) else { return };
         let (lane, options) = (Lane::of(&hand.event), desk.plugin().options);
         let attempts = hand.attempts.saturating_add(1);
-        let wait = again.and_then(|after| options.retry.wait(attempts, after, &mut self.dice));
         let mut row = DeliveryRow {
             attempts,
             status: DeliveryStatus::Dead,
             last_error: Some(why.into()),
             ..desk.row(&hand.event, key.1, hand.key, now_ms)
         };
-        match wait {
-            Some(wait) => {
-                row.status = DeliveryStatus::Retrying;
-                row.next_ms = now_ms.saturating_add(millis(wait));
-                if let Some(order) = hand.key.filter(|_| options.hold != Some(Duration::ZERO)) {
-                    // What fails again has held up the others for as long as it may.
+        if let Some(wait) = wait {
+            row.status = DeliveryStatus::Retrying;
+            row.next_ms = now_ms.saturating_add(millis(wait));
+            row.hold_until_ms = hand.key.filter(|_| options.hold != Some(Duration::ZERO)).and_then(|order| {
+                if !hand.is_late {
                     let until_ms = options.hold.map_or(i64::MAX, |hold| now_ms.saturating_add(millis(hold)));
-                    if hand.is_late {
-                        row.hold_until_ms = desk.lanes.held_until(lane, order, key);
-                    } else {
-                        desk.lanes.hold(lane, order, key, until_ms);
-                        row.hold_until_ms = Some(until_ms);
-                    }
+                    desk.lanes.hold(lane, order, key, until_ms);
                 }
-            }
-            None => {
-                desk.metrics().dead.inc();
-                let handler = &desk.plugin().name;
-                let who = self.names.seat(lane.app, lane.workspace);
-                say!(error, who, handler, seq = %key.0, attempts, "the delivery is given up; it can be replayed");
-                if let Some(order) = hand.key {
-                    // Whether the handler holds it up or not.
-                    desk.lanes.let_go(lane, order, key);
-                    desk.let_go(lane, order);
-                }
+                desk.lanes.held_until(lane, order, key)
+            });
+        } else {
+            desk.metrics().dead.inc();
+            let handler = &desk.plugin().name;
+            let who = self.names.seat(lane.app, lane.workspace);
+            say!(error, who, handler, seq = %key.0, attempts, "the delivery is given up; it can be replayed");
+            // A first try holds up its key at the handler until somebody says otherwise.
+            if let Some(order) = hand.key
+                && (desk.lanes.let_go(lane, order, key) || !hand.is_late)
+            {
+                desk.let_go(lane, order);
             }
         }
         desk.lanes.leave(lane);

@@ -211,8 +211,8 @@ impl Backend {
             .await?
             .into_iter()
             .collect();
-        let sized: Vec<_> = seqs.iter().map(|seq| (*seq, sizes.get(seq).copied().unwrap_or(0))).collect();
-        let seqs = reach(&sized, max_bytes);
+        let lengths: Vec<_> = seqs.iter().map(|seq| (*seq, sizes.get(seq).copied().unwrap_or(0))).collect();
+        let seqs = reach(&lengths, max_bytes);
         let found: Vec<EventRow> =
             sqlx::query_as(EVENTS).bind(numbers(&seqs)).bind(first).bind(last).fetch_all(db).await?;
         let mut events: HashMap<i64, _> =
