@@ -246,6 +246,8 @@ codes! {
     OperatorDisconnect "disconnect" Operator Operator "Somebody asked to be disconnected." "Connect when it is wanted again.";
     NewToken "new_token" Operator Operator "A new token was put in place." "Nothing.";
     Shutdown "shutdown" Operator Operator "This node is stopping." "Nothing.";
+    Paused "paused" Operator Operator "Somebody paused the workspace: its events are kept, and none is given to handlers." "Resume it when they are to be handled.";
+    Resumed "resumed" Operator Operator "Somebody resumed the workspace: what waited is handled first." "Nothing.";
     // What Slack says of one workspace; its app's connection may be well.
     AppUninstalled "app_uninstalled" Slack Customer "The app was removed from the workspace." "Install the app again in the workspace and put its new bot token in place.";
     BotTokenRevoked "bot_token_revoked" Slack Customer "The workspace's bot token was revoked, or Slack refuses it." "Install the app again in the workspace and put its new bot token in place.";

@@ -18,7 +18,7 @@ use tautline::ids::WorkspaceName;
 use tautline::machine::pace::Limits;
 use tautline::secret::AppToken;
 use tautline::status::State;
-use tautline::store::{Desired, Secret, WorkspaceSpec};
+use tautline::store::{self, Desired, Secret, WorkspaceSpec};
 use tautline::telemetry::Metrics;
 use tokio::sync::oneshot;
 
@@ -35,6 +35,7 @@ pub(crate) async fn register(slack: &str, workspaces: usize, folder: &Path) {
         let spec = WorkspaceSpec {
             title: None,
             desired: Desired::Connected,
+            delivery: store::Delivery::Active,
             links: 1,
             labels: Vec::new(),
             app_token: Secret::Set(token),

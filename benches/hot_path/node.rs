@@ -19,7 +19,7 @@ use tautline::handlers::{self, Delivery, Handler, Outcome, Registry};
 use tautline::ids::WorkspaceName;
 use tautline::machine::pace::Limits;
 use tautline::secret::AppToken;
-use tautline::store::{Desired, Secret, WorkspaceSpec, generate_key_text};
+use tautline::store::{self, Desired, Secret, WorkspaceSpec, generate_key_text};
 use tautline::telemetry::Metrics;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -149,6 +149,7 @@ async fn run_node(
         let spec = WorkspaceSpec {
             title: None,
             desired: Desired::Connected,
+            delivery: store::Delivery::Active,
             links: 1,
             labels: Vec::new(),
             app_token: Secret::Set(AppToken::parse(&format!("xapp-1-A{number:06}-1-bench")).unwrap()),

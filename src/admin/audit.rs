@@ -118,7 +118,8 @@ mod tests {
             "id": "aud_1", "at": "2026-11-22T20:00:00.000Z", "actor": "admin", "role": "admin", "token": null,
             "action": "workspace.create", "workspace": "acme", "target": null,
             "changes": {
-                "desired": {"from": null, "to": "connected"}, "links": {"from": null, "to": 3},
+                "desired": {"from": null, "to": "connected"}, "delivery": {"from": null, "to": "active"},
+                "links": {"from": null, "to": 3},
                 "labels": {"from": null, "to": {}}, "app": {"from": null, "to": 1},
                 "app_token": {"from": null, "to": "cdef"},
             },

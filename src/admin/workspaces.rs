@@ -46,6 +46,8 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     let connect = resource("/workspaces/{id}/connect").route(post().to(verbs::connect));
     let disconnect = resource("/workspaces/{id}/disconnect").route(post().to(verbs::disconnect));
     let reconnect = resource("/workspaces/{id}/reconnect").route(post().to(verbs::reconnect));
+    let pause = resource("/workspaces/{id}/pause").route(post().to(verbs::pause));
+    let resume = resource("/workspaces/{id}/resume").route(post().to(verbs::resume));
     let timeline = resource("/workspaces/{id}/timeline")
         .route(get().to(timeline::read))
         .default_service(wrong_method(&[Method::GET]));
@@ -59,7 +61,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route(post().to(import::import))
         .default_service(wrong_method(&[Method::POST]));
     config.service(actions).service(check).service(import).service(all).service(one).service(timeline);
-    for verb in [connect, disconnect, reconnect] {
+    for verb in [connect, disconnect, reconnect, pause, resume] {
         config.service(verb.default_service(wrong_method(&[Method::POST])));
     }
 }

@@ -12,7 +12,8 @@ use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::web::Outside;
 use crate::store::{
-    self, Caller, Desired, OpenOptions, Secret, Store, StoreError, When, WorkspaceSpec, Workspaces, Writer,
+    self, Caller, Delivery, Desired, OpenOptions, Secret, Store, StoreError, When, WorkspaceSpec, Workspaces,
+    Writer,
 };
 
 /// The workspace that `SLACK_APP_TOKEN` registers.
@@ -137,6 +138,7 @@ async fn register_default(
     let spec = WorkspaceSpec {
         title: before.as_ref().and_then(|before| before.title.clone()),
         desired: Desired::Connected,
+        delivery: before.as_ref().map_or(Delivery::Active, |before| before.delivery),
         links: before.as_ref().map_or(links, |before| before.links),
         labels: before.map(|before| before.labels).unwrap_or_default(),
         app_token: Secret::Set(app_token.clone()),

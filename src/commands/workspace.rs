@@ -51,6 +51,10 @@ enum Command {
     Disconnect(Steer),
     /// Replaces its sockets by fresh ones; or those of all that the filters mean
     Reconnect(Steer),
+    /// Keeps its events and gives none to handlers; or those of all that the filters mean
+    Pause(Steer),
+    /// Gives its events to handlers again, those that waited first; or those of all that the filters mean
+    Resume(Steer),
     /// Removes it and erases its tokens
     Remove(One),
 }
@@ -102,6 +106,8 @@ impl Workspace {
             Command::Connect(steer) => steer.run(Verb::Connect),
             Command::Disconnect(steer) => steer.run(Verb::Disconnect),
             Command::Reconnect(steer) => steer.run(Verb::Reconnect),
+            Command::Pause(steer) => steer.run(Verb::Pause),
+            Command::Resume(steer) => steer.run(Verb::Resume),
             Command::Remove(One { id, node }) => node.run(async |node| node.delete(&path(&id)?).await),
         }
     }
@@ -169,6 +175,7 @@ fn show(node: &Asked, shown: &Value) {
         ("id", "/id"),
         ("name", "/name"),
         ("desired", "/desired"),
+        ("delivery", "/delivery"),
         ("state", "/state"),
         ("health", "/health"),
         ("since", "/since"),

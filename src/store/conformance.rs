@@ -16,7 +16,7 @@ use crate::config::KeySource;
 use crate::event::{DedupeKey, Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
-use crate::store::{Change, Desired, OpenOptions, Put, Secret, Store, When, WorkspaceSpec};
+use crate::store::{Change, Delivery, Desired, OpenOptions, Put, Secret, Store, When, WorkspaceSpec};
 
 /// A place where a store lives and can be opened again after it was closed.
 pub(in crate::store) trait Ground {
@@ -103,6 +103,7 @@ macro_rules! conformance {
             deliveries: a_key_that_is_held_holds_up_its_own_alone;
             deliveries: an_owed_event_that_is_gone_is_told_and_one_that_wants_a_key_waits;
             deliveries: what_is_owed_is_there_after_reopening;
+            deliveries: a_workspace_is_paused_until_it_is_resumed_and_its_history_tells;
             accounts: a_token_is_found_by_its_digest_until_it_is_revoked;
             accounts: a_living_tokens_name_is_taken_and_a_revoked_ones_is_free;
             accounts: no_more_tokens_live_than_are_allowed;
@@ -162,6 +163,7 @@ fn no_token() -> WorkspaceSpec {
     WorkspaceSpec {
         title: None,
         desired: Desired::Connected,
+        delivery: Delivery::Active,
         links: 1,
         labels: vec![],
         app_token: Secret::Keep,

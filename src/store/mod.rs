@@ -44,8 +44,8 @@ pub use key::{generate_key_file, generate_key_text};
 pub use open::{OpenOptions, Opened, exists, kind, open, open_beside, shown};
 pub use reseal::{Resealed, Resealing};
 pub use types::{
-    App, By, Change, Desired, Order, Place, Put, Seat, Secret, Taken, TokenHint, Transition, When, Workspace,
-    WorkspaceSpec, Writer,
+    App, By, Change, Delivery, Desired, Order, Place, Put, Seat, Secret, Taken, TokenHint, Transition, When,
+    Workspace, WorkspaceSpec, Writer,
 };
 pub use webhooks::{
     KeptNotice, LastPost, MAX_WEBHOOKS, Memory, NewNotice, Notice, Posts, Remember, Settled, Webhook,

@@ -25,6 +25,30 @@ impl Desired {
     }
 }
 
+/// Is what comes of a workspace given to handlers?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// As it comes.
+    #[default]
+    Active,
+    /// Not until it is resumed: it is kept, and waits.
+    Paused,
+}
+
+impl Delivery {
+    /// Both.
+    pub const ALL: &[Self] = &[Self::Active, Self::Paused];
+
+    /// Its name in the API and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+        }
+    }
+}
+
 /// A workspace as stored. Tokens are not in it: they are read only by whom they serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
@@ -44,6 +68,8 @@ pub struct Workspace {
     pub enterprise_id: Option<String>,
     /// Wanted on or off.
     pub desired: Desired,
+    /// Is what comes of it given to handlers?
+    pub delivery: Delivery,
     /// Sockets wanted for its app, 1 to 9.
     pub links: u8,
     /// Labels, sorted by key.
@@ -92,6 +118,8 @@ pub struct WorkspaceSpec {
     pub title: Option<String>,
     /// Wanted on or off.
     pub desired: Desired,
+    /// Is what comes of it given to handlers?
+    pub delivery: Delivery,
     /// Sockets wanted, 1 to 9.
     pub links: u8,
     /// Labels, any order.

@@ -46,6 +46,16 @@ fn workspaces_are_steered_from_the_command_line() {
     assert_eq!(&told[0], &audit["data"][0]);
     assert_eq!(told.as_array().unwrap().len(), 2, "{told}");
 
+    let paused = json_of(asking(&site, &node, &["workspace", "pause", "acme", "--wait", "--json"]));
+    assert_eq!((&paused["delivery"], &paused["state"]), (&json!("paused"), &json!("ready")));
+    let timeline = ended(asking(&site, &node, &["workspace", "timeline", "acme", "--limit", "1"]));
+    assert!(timeline.output.stdout[1].contains("Somebody paused the workspace"), "{timeline:?}");
+    let all =
+        json_of(asking(&site, &node, &["workspace", "resume", "--delivery", "paused", "--wait", "--json"]));
+    assert_eq!((&all["kind"], &all["done"]), (&json!("workspaces.resume"), &json!(1)), "{all}");
+    let shown = json_of(asking(&site, &node, &["workspace", "show", "acme", "--json"]));
+    assert_eq!(shown["delivery"], "active");
+
     assert_eq!(ended(asking(&site, &node, &["workspace", "remove", "acme"])).code, Some(0));
     let gone = ended(asking(&site, &node, &["workspace", "show", "acme"]));
     assert_eq!(gone.code, Some(3), "{gone:?}");

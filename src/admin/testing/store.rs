@@ -10,8 +10,8 @@ use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::status::{Standing, Trouble};
 use crate::store::{
-    App as StoredApp, Change, Desired, Order, Place, Put, Seat, Secret, StoreError, TokenHint, Transition,
-    When, Workspace, WorkspaceSpec, Workspaces,
+    App as StoredApp, Change, Delivery, Desired, Order, Place, Put, Seat, Secret, StoreError, TokenHint,
+    Transition, When, Workspace, WorkspaceSpec, Workspaces,
 };
 
 /// Workspaces in memory, and an app for each app token.
@@ -52,6 +52,7 @@ impl FakeStore {
         let spec = WorkspaceSpec {
             title: None,
             desired: Desired::Connected,
+            delivery: Delivery::Active,
             links: 1,
             labels: Vec::new(),
             app_token: Secret::Set(AppToken::parse(token).unwrap()),
@@ -88,6 +89,7 @@ impl FakeStore {
             team_id: None,
             enterprise_id: None,
             desired: spec.desired,
+            delivery: spec.delivery,
             links: spec.links,
             labels: spec.labels.clone(),
             app_token: hinted(

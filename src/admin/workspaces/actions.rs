@@ -46,6 +46,8 @@ pub(super) async fn act(
         Verb::Connect => "workspaces.connect",
         Verb::Disconnect => "workspaces.disconnect",
         Verb::Reconnect => "workspaces.reconnect",
+        Verb::Pause => "workspaces.pause",
+        Verb::Resume => "workspaces.resume",
     };
     let job = jobs.begin(kind, names.len(), node.now_ms())?;
     let work = work(Arc::clone(&job), node.clone(), asked.verb, names);
@@ -104,7 +106,7 @@ impl Asked {
             }
         }
         if verb.is_none() && !fields.has_errors() {
-            fields.wrong("action", "one of connect, disconnect, reconnect".to_owned());
+            fields.wrong("action", format!("one of {}", Verb::names()));
         }
         if conditions.is_none() && !fields.has_errors() {
             fields.wrong("filter", "say whom: {} means every workspace".to_owned());
@@ -117,7 +119,7 @@ impl Asked {
 
 fn verb(value: &Value) -> Result<Verb, String> {
     let found = Verb::ALL.iter().copied().find(|verb| value.as_str() == Some(verb.as_str()));
-    found.ok_or_else(|| "one of connect, disconnect, reconnect".to_owned())
+    found.ok_or_else(|| format!("one of {}", Verb::names()))
 }
 
 fn flag(value: &Value) -> Result<bool, String> {

@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 use super::super::body::{Fields, is_text, text};
 use super::super::problem::Problem;
 use crate::secret::{AppToken, BotToken};
-use crate::store::{Desired, WorkspaceSpec};
+use crate::store::{Delivery, Desired, WorkspaceSpec};
 
 /// What they are called.
-pub(super) const KNOWN: &str = "name, app_token, bot_token, labels, links, desired";
+pub(super) const KNOWN: &str = "name, app_token, bot_token, labels, links, desired, delivery";
 const MAX_NAME: usize = 255;
 pub(super) const MAX_LABELS: usize = 32;
 const MAX_LABEL_KEY: usize = 63;
@@ -21,6 +21,7 @@ pub(super) fn spec(map: Map<String, Value>, default_links: u8) -> Result<Workspa
     let spec = WorkspaceSpec {
         title: fields.take("name", title).flatten(),
         desired: fields.take("desired", desired).unwrap_or(Desired::Connected),
+        delivery: fields.take("delivery", delivery).unwrap_or_default(),
         links: fields.take("links", links).unwrap_or(default_links),
         labels: fields.take("labels", labels).unwrap_or_default(),
         app_token: fields.secret("app_token", AppToken::parse),
@@ -40,6 +41,11 @@ pub(super) fn desired(value: &Value) -> Result<Desired, String> {
         Some("disconnected") => Ok(Desired::Disconnected),
         _ => Err("must be 'connected' or 'disconnected'".to_owned()),
     }
+}
+
+pub(super) fn delivery(value: &Value) -> Result<Delivery, String> {
+    let found = Delivery::ALL.iter().copied().find(|delivery| value.as_str() == Some(delivery.as_str()));
+    found.ok_or_else(|| "must be 'active' or 'paused'".to_owned())
 }
 
 /// A number is a number however it is written: 2.0 is 2.

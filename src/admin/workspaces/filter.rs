@@ -3,19 +3,20 @@
 use super::super::query::Taken;
 use super::body::{label_key, label_value};
 use crate::status::{Code, Health, State, Status};
-use crate::store::Workspace;
+use crate::store::{Delivery, Workspace};
 
 /// The parameters, for messages.
-pub(in crate::admin) const KNOWN: &str = "state, health, warning, label, app_id, team_id, q";
+pub(in crate::admin) const KNOWN: &str = "state, health, delivery, warning, label, app_id, team_id, q";
 /// Conditions of one kind: far more than anybody types.
 const MOST: usize = 16;
 const LONGEST_WORD: usize = 255;
 
-/// What a workspace must be like. Of several states, healths or warnings any will do; every label must be there.
+/// What a workspace must be like. Of several states, healths, deliveries or warnings any will do; every label must be there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::admin) struct Filter {
     states: Vec<State>,
     healths: Vec<Health>,
+    deliveries: Vec<Delivery>,
     warnings: Vec<Code>,
     labels: Vec<(String, Option<String>)>,
     app_ids: Vec<String>,
@@ -34,6 +35,7 @@ impl Filter {
         let taken = match key {
             "state" => one_of(State::ALL, State::as_str, value).map(|state| self.states.push(state)),
             "health" => one_of(Health::ALL, Health::as_str, value).map(|health| self.healths.push(health)),
+            "delivery" => one_of(Delivery::ALL, Delivery::as_str, value).map(|one| self.deliveries.push(one)),
             "warning" => known_code(value).map(|code| self.warnings.push(code)),
             "label" => label(value).map(|label| self.labels.push(label)),
             "app_id" => slack_id(value).map(|id| self.app_ids.push(id)),
@@ -43,6 +45,7 @@ impl Filter {
         let most = [
             self.states.len(),
             self.healths.len(),
+            self.deliveries.len(),
             self.warnings.len(),
             self.labels.len(),
             self.app_ids.len(),
@@ -74,6 +77,7 @@ impl Filter {
         };
         any(&self.states, &status.state)
             && any(&self.healths, &status.health)
+            && any(&self.deliveries, &workspace.delivery)
             && (self.warnings.is_empty() || self.warnings.iter().any(|code| status.warnings.contains(code)))
             && self.labels.iter().all(|wanted| has_label(workspace, wanted))
             && is_of(&self.app_ids, &[app_id])

@@ -6,7 +6,7 @@ use super::super::body::{Fields, text};
 use super::super::problem::Problem;
 use super::body::{self, KNOWN, MAX_LABEL_VALUE, MAX_LABELS, label_key};
 use crate::secret::{AppToken, BotToken};
-use crate::store::{Desired, Secret, Workspace, WorkspaceSpec};
+use crate::store::{Delivery, Desired, Secret, Workspace, WorkspaceSpec};
 
 /// What is to be other than it is.
 #[derive(Debug, Default)]
@@ -14,6 +14,7 @@ pub(super) struct Patch {
     /// The name on a screen, kept, removed or set as a secret is.
     title: Secret<String>,
     desired: Option<Desired>,
+    delivery: Option<Delivery>,
     links: Option<u8>,
     labels: Labels,
     app_token: Secret<AppToken>,
@@ -34,14 +35,23 @@ impl Patch {
         Self { desired: Some(desired), ..Self::default() }
     }
 
+    /// Nothing but whether its events are given to handlers.
+    pub(super) fn delivery(delivery: Delivery) -> Self {
+        Self { delivery: Some(delivery), ..Self::default() }
+    }
+
     /// From the fields of a body.
     pub(super) fn parse(map: Map<String, Value>, default_links: u8) -> Result<Self, Problem> {
         let is_null = |field: &str| map.get(field).is_some_and(Value::is_null);
         let (links_go, labels_go, wish_goes) = (is_null("links"), is_null("labels"), is_null("desired"));
+        let delivery_goes = is_null("delivery");
         let names = map.contains_key("name");
         let mut fields = Fields::new(map);
         if wish_goes {
             fields.wrong("desired", "cannot be removed: 'connected' or 'disconnected'".to_owned());
+        }
+        if delivery_goes {
+            fields.wrong("delivery", "cannot be removed: 'active' or 'paused'".to_owned());
         }
         let patch = Self {
             title: match fields.take("name", body::title).flatten() {
@@ -50,6 +60,7 @@ impl Patch {
                 None => Secret::Keep,
             },
             desired: fields.take("desired", body::desired),
+            delivery: fields.take("delivery", body::delivery),
             links: fields.take("links", body::links).or_else(|| links_go.then_some(default_links)),
             labels: Labels { cleared: labels_go, changes: fields.take("labels", labels).unwrap_or_default() },
             app_token: fields.secret("app_token", AppToken::parse),
@@ -75,6 +86,7 @@ impl Patch {
                 Secret::Set(title) => Some(title.clone()),
             },
             desired: self.desired.unwrap_or(workspace.desired),
+            delivery: self.delivery.unwrap_or(workspace.delivery),
             links: self.links.unwrap_or(workspace.links),
             labels,
             app_token: self.app_token.clone(),

@@ -37,7 +37,7 @@ async fn a_workspace_that_does_not_run_shows_all_that_is_stored_and_no_secret() 
     let at = "2026-11-22T20:00:00.000Z";
     let shown = json!({
         "id": "acme", "name": "Acme Inc", "app_id": null, "team_id": null, "enterprise_id": null,
-        "labels": {"tenant": "42"}, "desired": "connected", "links": 2,
+        "labels": {"tenant": "42"}, "desired": "connected", "delivery": "active", "links": 2,
         "health": "down", "state": "disconnected", "since": at, "reason": null, "attempt": 0, "next_attempt_at": null,
         "sockets": [], "warnings": [], "counters": {"events": 0, "duplicates": 0, "acks": 0, "reconnects": 0},
         "last_event_at": null,

@@ -1,4 +1,4 @@
-//! `POST …/connect`, `/disconnect`, `/reconnect`.
+//! `POST …/connect`, `/disconnect`, `/reconnect`, `/pause`, `/resume`.
 
 use std::fmt;
 
@@ -8,13 +8,14 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::super::Steering;
 use super::super::access::Access;
 use super::super::problem::{Code, Problem};
+use super::super::query;
 use super::super::wait::{self, Goal};
 use super::changes::{self, Changed};
 use super::patch::Patch;
 use super::{parse_name, unknown};
 use crate::ids::WorkspaceName;
 use crate::status::Command;
-use crate::store::{Desired, StoreError, When, Workspace};
+use crate::store::{Delivery, Desired, StoreError, When, Workspace};
 
 /// What is done to a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,24 +26,38 @@ pub(in crate::admin) enum Verb {
     Disconnect,
     /// Fresh links.
     Reconnect,
+    /// Its events are kept and wait.
+    Pause,
+    /// They are given to handlers again, those that waited first.
+    Resume,
 }
 
 impl Verb {
-    pub(in crate::admin) const ALL: &[Self] = &[Self::Connect, Self::Disconnect, Self::Reconnect];
+    pub(in crate::admin) const ALL: &[Self] =
+        &[Self::Connect, Self::Disconnect, Self::Reconnect, Self::Pause, Self::Resume];
 
     pub(in crate::admin) const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Disconnect => "disconnect",
             Self::Reconnect => "reconnect",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
         }
     }
 
-    const fn goal(self) -> Goal {
+    /// The names of all, for messages.
+    pub(in crate::admin) fn names() -> String {
+        Self::ALL.iter().map(|verb| verb.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What the connection is to come to; none where it has no part in it.
+    const fn goal(self) -> Option<Goal> {
         match self {
-            Self::Connect => Goal::Online,
-            Self::Disconnect => Goal::Offline,
-            Self::Reconnect => Goal::Fresh,
+            Self::Connect => Some(Goal::Online),
+            Self::Disconnect => Some(Goal::Offline),
+            Self::Reconnect => Some(Goal::Fresh),
+            Self::Pause | Self::Resume => None,
         }
     }
 
@@ -51,10 +66,12 @@ impl Verb {
         self,
         node: &Access,
         name: &WorkspaceName,
-    ) -> Result<(Workspace, Steering), Problem> {
-        let (desired, command) = match self {
-            Self::Connect => (Desired::Connected, Command::Connect),
-            Self::Disconnect => (Desired::Disconnected, Command::Apply),
+    ) -> Result<(Workspace, Option<Steering>), Problem> {
+        let (patch, command) = match self {
+            Self::Connect => (Patch::wish(Desired::Connected), Some(Command::Connect)),
+            Self::Disconnect => (Patch::wish(Desired::Disconnected), Some(Command::Apply)),
+            Self::Pause => (Patch::delivery(Delivery::Paused), None),
+            Self::Resume => (Patch::delivery(Delivery::Active), None),
             Self::Reconnect => {
                 let found = node.store().workspace(name).await?.ok_or_else(|| unknown(name))?;
                 if found.desired == Desired::Disconnected {
@@ -64,15 +81,15 @@ impl Verb {
                 }
                 let found = forgiven(node, found).await?;
                 let steering = node.steer(found.app, Command::Reconnect);
-                return Ok((found, steering));
+                return Ok((found, Some(steering)));
             }
         };
-        let Changed { put } = changes::apply(node, name, &Patch::wish(desired), When::Always).await?;
+        let Changed { put } = changes::apply(node, name, &patch, When::Always).await?;
         let workspace = match self {
             Self::Connect => forgiven(node, put.workspace).await?,
-            Self::Disconnect | Self::Reconnect => put.workspace,
+            Self::Disconnect | Self::Reconnect | Self::Pause | Self::Resume => put.workspace,
         };
-        let steering = node.steer(workspace.app, command);
+        let steering = command.map(|command| node.steer(workspace.app, command));
         Ok((workspace, steering))
     }
 }
@@ -116,9 +133,28 @@ pub(super) async fn reconnect(
     answer(Verb::Reconnect, &id, &request, &node).await
 }
 
+pub(super) async fn pause(
+    id: Path<String>,
+    request: HttpRequest,
+    node: Access,
+) -> Result<HttpResponse, Problem> {
+    answer(Verb::Pause, &id, &request, &node).await
+}
+
+pub(super) async fn resume(
+    id: Path<String>,
+    request: HttpRequest,
+    node: Access,
+) -> Result<HttpResponse, Problem> {
+    answer(Verb::Resume, &id, &request, &node).await
+}
+
 async fn answer(verb: Verb, id: &str, request: &HttpRequest, node: &Access) -> Result<HttpResponse, Problem> {
     let name = parse_name(id)?;
-    let wait = wait::parse(request)?;
+    let (goal, wait) = match verb.goal() {
+        Some(goal) => (goal, wait::parse(request)?),
+        None => (Goal::Online, query::none(request).map(|()| None)?),
+    };
     let (workspace, steering) = verb.act(node, &name).await?;
-    changes::settled(node, &workspace, false, verb.goal(), wait.map(|wait| (wait, steering))).await
+    changes::settled(node, &workspace, false, goal, wait.zip(steering)).await
 }

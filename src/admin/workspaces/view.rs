@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::Counters;
 use crate::moment::rfc3339;
 use crate::status::{Code, Health, LinkState, LinkStatus, Reason, State, Status};
-use crate::store::{Desired, TokenHint, Workspace};
+use crate::store::{Delivery, Desired, TokenHint, Workspace};
 
 #[derive(Serialize)]
 pub(super) struct WorkspaceOut<'a> {
@@ -18,6 +18,7 @@ pub(super) struct WorkspaceOut<'a> {
     enterprise_id: Option<&'a str>,
     labels: BTreeMap<&'a str, &'a str>,
     desired: Desired,
+    delivery: Delivery,
     links: u8,
     health: Health,
     state: State,
@@ -75,6 +76,7 @@ impl<'a> WorkspaceOut<'a> {
             enterprise_id: workspace.enterprise_id.as_deref(),
             labels: workspace.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
             desired: workspace.desired,
+            delivery: workspace.delivery,
             links: workspace.links,
             health: status.health,
             state: status.state,

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Map, Value};
 
-/// Of several states, healths, warnings, apps or teams any will do; every label and every word must be there.
+/// Of several states, healths, deliveries, warnings, apps or teams any will do; every label and every word must be there.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct Filter {
     /// In this state: ready, failed, …; may be given more than once, as all of these
@@ -12,6 +12,9 @@ pub(super) struct Filter {
     /// ok, degraded, down or off
     #[arg(long, value_name = "HEALTH")]
     health: Vec<String>,
+    /// active, or paused
+    #[arg(long, value_name = "DELIVERY")]
+    delivery: Vec<String>,
     /// With this warning
     #[arg(long, value_name = "CODE")]
     warning: Vec<String>,
@@ -46,10 +49,11 @@ impl Filter {
         self.given().into_iter().all(|(_, values)| values.is_empty())
     }
 
-    fn given(&self) -> [(&'static str, &[String]); 7] {
+    fn given(&self) -> [(&'static str, &[String]); 8] {
         [
             ("state", &self.state),
             ("health", &self.health),
+            ("delivery", &self.delivery),
             ("warning", &self.warning),
             ("label", &self.label),
             ("app_id", &self.app),

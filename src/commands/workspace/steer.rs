@@ -1,4 +1,4 @@
-//! `tautline workspace connect | disconnect | reconnect`: one workspace by its id, or all that the filters mean, as a job of the node's.
+//! `tautline workspace connect | disconnect | reconnect | pause | resume`: one workspace by its id, or all that the filters mean, as a job of the node's.
 
 use std::time::Duration;
 
@@ -34,13 +34,15 @@ pub(super) struct Steer {
     node: NodeArgs,
 }
 
-const MANY: [&str; 8] = ["all", "state", "health", "warning", "label", "app", "team", "q"];
+const MANY: [&str; 9] = ["all", "state", "health", "delivery", "warning", "label", "app", "team", "q"];
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Verb {
     Connect,
     Disconnect,
     Reconnect,
+    Pause,
+    Resume,
 }
 
 impl Verb {
@@ -49,6 +51,16 @@ impl Verb {
             Self::Connect => "connect",
             Self::Disconnect => "disconnect",
             Self::Reconnect => "reconnect",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+
+    /// Does a connection have to do it, so that there is something to wait for?
+    const fn takes_time(self) -> bool {
+        match self {
+            Self::Connect | Self::Disconnect | Self::Reconnect => true,
+            Self::Pause | Self::Resume => false,
         }
     }
 }
@@ -60,7 +72,10 @@ impl Steer {
         }
         let Self { id, all: _, filter, dry_run, wait, node } = self;
         match id {
-            Some(id) => node.run(async |node| one(node, verb, &id, wait).await),
+            Some(id) => {
+                let wait = wait.filter(|_| verb.takes_time());
+                node.run(async |node| one(node, verb, &id, wait).await)
+            }
             None => node.run(async |node| many(node, verb, &filter, dry_run, wait).await),
         }
     }

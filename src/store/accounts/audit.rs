@@ -121,6 +121,7 @@ type Reading = fn(&Workspace) -> Value;
 const SHOWN: &[(&str, Reading)] = &[
     ("name", |workspace| json!(workspace.title)),
     ("desired", |workspace| json!(workspace.desired.as_str())),
+    ("delivery", |workspace| json!(workspace.delivery.as_str())),
     ("links", |workspace| json!(workspace.links)),
     ("labels", |workspace| workspace.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect()),
     ("app", |workspace| json!(workspace.app)),

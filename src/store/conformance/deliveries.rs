@@ -1,9 +1,11 @@
 //! Promises about what handlers owe.
 
-use super::{Ground, event, writer};
+use super::{Ground, event, put, spec, writer};
 use crate::ids::{AppId, HandlerId, Seq, WorkspaceId};
+use crate::status::Code;
 use crate::store::{
-    DeliveryChange, DeliveryId, DeliveryRow, DeliveryStatus, Lane, Owed, Store, StoreError, Wanted,
+    Change, Delivery, DeliveryChange, DeliveryId, DeliveryRow, DeliveryStatus, Lane, Owed, Store, StoreError,
+    Wanted, WorkspaceSpec,
 };
 
 use DeliveryChange::{Done, Owed as Owe, Tried};
@@ -170,4 +172,24 @@ pub(in crate::store) async fn what_is_owed_is_there_after_reopening(ground: &imp
     store.close().await;
     let closed = store.write_deliveries(first, &[Done(row(1, log).id)], 8).await;
     assert!(matches!(closed, Err(StoreError::Unavailable(_))), "{closed:?}");
+}
+
+pub(in crate::store) async fn a_workspace_is_paused_until_it_is_resumed_and_its_history_tells(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let off = WorkspaceSpec { delivery: Delivery::Paused, ..spec("xapp-acme") };
+    let acme = put(&*store, "acme", &off, 5).await.workspace;
+    put(&*store, "other", &spec("xapp-other"), 5).await;
+    assert_eq!(acme.delivery, Delivery::Paused);
+    assert_eq!(store.paused().await.unwrap().workspaces, [acme.id]);
+    assert_eq!(put(&*store, "acme", &off, 6).await.change, Change::Unchanged);
+    let on = put(&*store, "acme", &spec("xapp-acme"), 7).await;
+    assert_eq!((on.change, on.workspace.delivery), (Change::Updated, Delivery::Active));
+    assert_eq!(store.paused().await.unwrap().workspaces, []);
+    let lines = store.history(acme.app, None, 10).await.unwrap();
+    let lines: Vec<_> = lines.into_iter().map(|(_, line)| (line.at_ms, line.workspace, line.code)).collect();
+    let of = Some(acme.id);
+    assert_eq!(lines, [(7, of, Some(Code::Resumed)), (5, of, Some(Code::Paused))]);
+    store.close().await;
 }

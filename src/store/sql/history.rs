@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::rows::TransitionRow;
-use super::{Backend, json_elements};
-use crate::ids::AppId;
-use crate::status::Code;
+use super::{Backend, Connection, json_elements};
+use crate::ids::{AppId, WorkspaceId};
+use crate::status::{Code, State};
 use crate::store::Transition;
 use crate::store::fault::Fault;
 
@@ -41,6 +41,31 @@ const DROP: &str = concat!(
     ") as a) delete from transitions where (app_id, n) in \
      (select t.app_id, t.n from newest join transitions t on t.app_id = newest.app_id and t.n <= newest.n - $2)"
 );
+
+/// What was done to a workspace and changes nothing in the state of its connection: a line that stays in it.
+const STAYS: &str = "insert into transitions (app_id, n, at, from_state, to_state, code, generation, workspace_id) \
+     select $1, l.n + 1, $2, l.state, l.state, $3, null, $4 from (select \
+     coalesce((select max(n) from transitions where app_id = $1), 0) as n, coalesce((select to_state from transitions \
+     where app_id = $1 and (workspace_id is null or workspace_id = $4) order by n desc limit 1), $5) as state) as l";
+
+/// Adds a line about a workspace to the history, in the transaction of what it tells.
+pub(super) async fn add_to_history(
+    db: &mut Connection,
+    app: AppId,
+    workspace: WorkspaceId,
+    code: Code,
+    now_ms: i64,
+) -> Result<(), Fault> {
+    sqlx::query(STAYS)
+        .bind(app.0)
+        .bind(now_ms)
+        .bind(code.as_str())
+        .bind(workspace.0)
+        .bind(State::Disconnected.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
 
 impl Backend {
     pub(super) async fn add_history(&self, transitions: &[Transition]) -> Result<(), Fault> {

@@ -7,13 +7,13 @@ use crate::secret::AppToken;
 use crate::status::{Code, Standing, State, Trouble};
 use crate::store::fault::Fault;
 use crate::store::vault::{Place, Vault};
-use crate::store::{App, Desired, Seat, StoreError, TokenHint, Transition, Workspace};
+use crate::store::{App, Delivery, Desired, Seat, StoreError, TokenHint, Transition, Workspace};
 
 /// Selects [`WorkspaceRow`]s of living workspaces; one statement, so one moment.
 macro_rules! select_workspaces {
     ($($rest:literal),+ $(,)?) => {
         concat!(
-            "select w.id, w.name, w.title, w.app_id, w.team_id, w.enterprise_id, w.desired, w.links, w.bot_hint, w.bot_at, ",
+            "select w.id, w.name, w.title, w.app_id, w.team_id, w.enterprise_id, w.desired, w.delivery, w.links, w.bot_hint, w.bot_at, ",
             "w.version, w.trouble, w.trouble_at, w.limited_until, w.created_at, w.updated_at, ",
             "coalesce(a.slack_app_id, a.named_app_id) as slack_app_id, a.token_hint, a.token_at, ",
             "(select ",
@@ -54,6 +54,7 @@ pub(super) struct WorkspaceRow {
     team_id: Option<String>,
     enterprise_id: Option<String>,
     desired: String,
+    delivery: String,
     links: i16,
     bot_hint: Option<String>,
     bot_at: Option<i64>,
@@ -80,6 +81,7 @@ impl WorkspaceRow {
             team_id: self.team_id,
             enterprise_id: self.enterprise_id,
             desired: desired(&self.desired)?,
+            delivery: delivery(&self.delivery)?,
             links: u8::try_from(self.links)
                 .map_err(|_| unknown("workspaces.links", &self.links.to_string()))?,
             labels: json("workspace_labels", &self.labels)?,
@@ -227,6 +229,11 @@ pub(super) fn desired(text: &str) -> Result<Desired, Fault> {
     let known =
         [Desired::Connected, Desired::Disconnected].into_iter().find(|desired| desired.as_str() == text);
     known.ok_or_else(|| unknown("workspaces.desired", text))
+}
+
+fn delivery(text: &str) -> Result<Delivery, Fault> {
+    let known = Delivery::ALL.iter().copied().find(|delivery| delivery.as_str() == text);
+    known.ok_or_else(|| unknown("workspaces.delivery", text))
 }
 
 fn state(text: &str) -> Result<State, Fault> {

@@ -2,18 +2,19 @@
 
 use super::apps::touch;
 use super::audit;
+use super::history::add_to_history;
 use super::rows::{StandingRow, WorkspaceRow, bot_place, select_workspaces};
 use super::seating::{retire_if_empty, seat};
 use super::trouble::forgive;
 use super::{Backend, Connection, json_rows};
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::BotToken;
-use crate::status::Standing;
+use crate::status::{Code, Standing};
 use crate::store::fault::Fault;
 use crate::store::vault::Vault;
 use crate::store::{
-    Action, By, Caller, Change, Changes, Deed, Desired, Label, Order, Place, Put, Secret, StoreError, When,
-    Workspace, WorkspaceSpec,
+    Action, By, Caller, Change, Changes, Deed, Delivery, Desired, Label, Order, Place, Put, Secret,
+    StoreError, When, Workspace, WorkspaceSpec,
 };
 
 /// One page of workspaces: where it begins, and in which order.
@@ -113,6 +114,7 @@ impl Backend {
                 && seating.app == before.app
                 && spec.title == before.title
                 && spec.desired == before.desired
+                && spec.delivery == before.delivery
                 && spec.links == before.links
                 && labels == before.labels;
             if same {
@@ -139,6 +141,13 @@ impl Backend {
             if goes_on || has_new_bot || seating.app != before.app {
                 forgive(tx.db(), id, now_ms).await?;
             }
+        }
+        if before.as_ref().map_or(Delivery::Active, |before| before.delivery) != spec.delivery {
+            let code = match spec.delivery {
+                Delivery::Active => Code::Resumed,
+                Delivery::Paused => Code::Paused,
+            };
+            add_to_history(tx.db(), seating.app, id, code, now_ms).await?;
         }
         touch(tx.db(), [seating.app, before.as_ref().map_or(seating.app, |before| before.app)]).await?;
         let workspace = find(tx.db(), name).await?.ok_or(sqlx::Error::RowNotFound)?;
@@ -238,8 +247,8 @@ async fn insert(
     now_ms: i64,
 ) -> Result<WorkspaceId, Fault> {
     let id = sqlx::query_scalar(
-        "insert into workspaces (name, title, app_id, desired, links, created_at, updated_at) \
-         values ($1, $2, $3, $4, $5, $6, $6) returning id",
+        "insert into workspaces (name, title, app_id, desired, links, created_at, updated_at, delivery) \
+         values ($1, $2, $3, $4, $5, $6, $6, $7) returning id",
     )
     .bind(name.as_str())
     .bind(spec.title.as_deref())
@@ -247,6 +256,7 @@ async fn insert(
     .bind(spec.desired.as_str())
     .bind(i16::from(spec.links))
     .bind(now_ms)
+    .bind(spec.delivery.as_str())
     .fetch_one(db)
     .await?;
     Ok(WorkspaceId(id))
@@ -261,7 +271,7 @@ async fn update(
 ) -> Result<(), Fault> {
     sqlx::query(
         "update workspaces set title = $2, app_id = $3, desired = $4, links = $5, updated_at = $6, \
-         version = version + 1 where id = $1",
+         delivery = $7, version = version + 1 where id = $1",
     )
     .bind(before.id.0)
     .bind(spec.title.as_deref())
@@ -269,6 +279,7 @@ async fn update(
     .bind(spec.desired.as_str())
     .bind(i16::from(spec.links))
     .bind(now_ms)
+    .bind(spec.delivery.as_str())
     .execute(db)
     .await
     .map_err(|error| {

@@ -16,8 +16,8 @@ use crate::ids::{AppId, Seq, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::store::conformance::{Ground, conformance};
 use crate::store::{
-    Desired, Inbox as _, OpenOptions, Opened, Order, Secret, Store, StoreError, Taken, When, WorkspaceSpec,
-    Workspaces as _, generate_key_text,
+    Delivery, Desired, Inbox as _, OpenOptions, Opened, Order, Secret, Store, StoreError, Taken, When,
+    WorkspaceSpec, Workspaces as _, generate_key_text,
 };
 
 conformance!(Disk::new());
@@ -484,6 +484,7 @@ fn spec(app_token: &str, bot_token: &str) -> WorkspaceSpec {
     WorkspaceSpec {
         title: None,
         desired: Desired::Connected,
+        delivery: Delivery::Active,
         links: 1,
         labels: vec![],
         app_token: Secret::Set(AppToken::parse(app_token).unwrap()),

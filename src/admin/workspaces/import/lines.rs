@@ -7,7 +7,7 @@ use super::super::super::problem::{Code, Problem};
 use super::super::{body, parse_name};
 use crate::ids::WorkspaceName;
 
-const COLUMNS: &str = "id, name, app_token, bot_token, links, desired, label.<key>";
+const COLUMNS: &str = "id, name, app_token, bot_token, links, desired, delivery, label.<key>";
 
 /// One workspace as it was sent.
 pub(super) struct Line {
@@ -53,7 +53,10 @@ pub(super) fn csv(bytes: &[u8]) -> Result<Vec<Line>, Problem> {
     let names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
     for (at, name) in (1..).zip(&names) {
         let known = name.strip_prefix("label.").map_or_else(
-            || ["id", "name", "app_token", "bot_token", "links", "desired"].contains(&name.as_str()),
+            || {
+                ["id", "name", "app_token", "bot_token", "links", "desired", "delivery"]
+                    .contains(&name.as_str())
+            },
             |key| body::label_key(key).is_ok(),
         );
         if !known || names.iter().filter(|other| *other == name).count() > 1 {

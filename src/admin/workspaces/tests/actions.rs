@@ -42,6 +42,7 @@ async fn an_action_without_a_whom_or_a_what_is_refused_and_nothing_is_done() {
         (json!({"action": "connect", "filter": {"state": 7}}), vec!["filter"]),
         (json!({"action": "connect", "filter": {"state": []}}), vec!["filter"]),
         (json!({"action": "connect", "filter": {"state": "fine"}}), vec!["filter.state"]),
+        (json!({"action": "pause", "filter": {"delivery": "off"}}), vec!["filter.delivery"]),
         (json!({"action": "connect", "filter": {"q": vec!["w"; 17]}}), vec!["filter.q"]),
         (json!({"action": "connect", "filter": {"limit": "7"}}), vec!["filter.limit"]),
         (json!({"action": "connect", "filter": {}, "dry_run": "yes"}), vec!["dry_run"]),

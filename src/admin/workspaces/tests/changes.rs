@@ -36,6 +36,7 @@ async fn a_patch_changes_what_it_names_and_null_removes() {
         (json!({"name": "Acme"}), "name", json!("Acme")),
         (json!({"name": null}), "name", Value::Null),
         (json!({"desired": "disconnected"}), "desired", json!("disconnected")),
+        (json!({"delivery": "paused"}), "delivery", json!("paused")),
         (json!({"labels": {"plan": "gold"}}), "labels", json!({"plan": "gold", "tenant": "42"})),
         (json!({"labels": {"tenant": null}}), "labels", json!({"plan": "gold"})),
         (json!({"labels": null}), "labels", json!({})),
@@ -167,9 +168,37 @@ async fn the_verbs_store_the_wish_and_tell_the_connection_even_where_the_wish_is
 }
 
 #[actix_web::test]
+async fn a_pause_is_stored_and_is_nothing_to_the_connection_and_a_put_without_it_resumes() {
+    let node = FakeNode::new();
+    put(&node, ACME, &full()).await;
+    for (verb, delivery) in [("pause", "paused"), ("pause", "paused"), ("resume", "active")] {
+        let answer = act(&node, verb, "").await;
+        assert_eq!((answer.status, &answer.json()["delivery"]), (StatusCode::OK, &json!(delivery)));
+        assert_eq!(get(&node, ACME).await.json()["delivery"], delivery);
+        assert!(!answer.header(ETAG.as_str()).is_empty());
+    }
+    assert_eq!(*node.steered.lock().unwrap(), []);
+    assert_eq!(
+        code(&act(&node, "pause", "?wait=1s").await),
+        "invalid_request",
+        "there is nothing to wait for"
+    );
+    let mut paused = full();
+    paused["delivery"] = json!("paused");
+    assert_eq!(put(&node, ACME, &paused).await.json()["delivery"], "paused");
+    assert_eq!(put(&node, ACME, &full()).await.json()["delivery"], "active");
+    for wrong in [json!("off"), json!(1)] {
+        paused["delivery"] = wrong;
+        assert_eq!(fields(&put(&node, ACME, &paused).await), ["delivery"]);
+    }
+    let null = send(&node, TestRequest::patch(), ACME, &json!({"delivery": null})).await;
+    assert_eq!(fields(&null), ["delivery"]);
+}
+
+#[actix_web::test]
 async fn what_is_wanted_off_cannot_be_reconnected_and_what_is_not_there_cannot_be_anything() {
     let node = FakeNode::new();
-    for verb in ["connect", "disconnect", "reconnect"] {
+    for verb in ["connect", "disconnect", "reconnect", "pause", "resume"] {
         assert_eq!(code(&act(&node, verb, "").await), "not_found");
     }
     put(&node, ACME, &json!({"app_token": APP_TOKEN, "desired": "disconnected"})).await;

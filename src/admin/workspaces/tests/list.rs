@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::store::Delivery;
 
 #[actix_web::test]
 async fn a_list_goes_on_where_its_cursor_says_and_misses_nobody() {
@@ -47,6 +48,7 @@ async fn a_list_shows_those_that_every_kind_of_condition_admits() {
         });
         put(&node, &format!("/api/v1/workspaces/{id}"), &body).await;
     }
+    node.store.change("globex", |row| row.delivery = Delivery::Paused);
     node.statuses.lock().unwrap().insert(AppId(1), reconnecting());
     for (query, ids) in [
         ("", &["acme", "globex", "initech"][..]),
@@ -54,6 +56,8 @@ async fn a_list_shows_those_that_every_kind_of_condition_admits() {
         ("state=reconnecting&state=disconnected&label=tenant:42", &["acme", "globex"]),
         ("health=down", &["acme", "globex", "initech"]),
         ("health=ok", &[]),
+        ("delivery=paused", &["globex"]),
+        ("delivery=paused&delivery=active", &["acme", "globex", "initech"]),
         ("warning=planned_refresh", &["acme"]),
         ("warning=silent", &[]),
         ("label=tenant:42", &["acme", "globex"]),
