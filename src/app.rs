@@ -31,7 +31,7 @@ use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::{TlsError, client_config};
 use crate::slack::web::Outside;
-use crate::store::{self, Caller, OpenOptions, StoreError, When, WorkspaceSpec};
+use crate::store::{self, Caller, Keep, OpenOptions, StoreError, When, WorkspaceSpec};
 use crate::telemetry::Metrics;
 use beginning::Beginning;
 use inside::Inside;
@@ -76,7 +76,7 @@ pub struct Options {
     /// Where metrics are counted and read.
     pub metrics: Arc<Metrics>,
     /// How long events are kept once they are handled, two days at least; none for ever.
-    pub keep: Option<Duration>,
+    pub keep: Keep,
     /// May webhooks lie in a private network, and be spoken to in the clear?
     pub webhooks_allow_private: bool,
 }

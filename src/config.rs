@@ -117,6 +117,10 @@ pub struct Settings {
     pub opens_at_once: u32,
     /// Days that events are kept once they are handled, 2 to 3650; none for ever.
     pub retention_days: Option<u32>,
+    /// Days that their payloads are kept, 1 to `retention_days`; none where they are kept as long as their events.
+    pub payload_retention_days: Option<u32>,
+    /// Bytes of payload that are kept at most; none for any.
+    pub retention_max_bytes: Option<u64>,
     /// May webhooks lie in a private network, and be spoken to in the clear?
     pub webhooks_allow_private: bool,
     /// A filter of `tracing-subscriber`.
@@ -136,6 +140,13 @@ impl Settings {
         }
         let journal = layers.need("journal", parse::SWITCH, parse::switch)?;
         let ack = layers.need("ack", parse::ACK, parse::ack)?;
+        let retention_days =
+            Some(layers.need("retention_days", parse::DAYS, parse::days)?).filter(|days| *days > 0);
+        let payload_retention_days =
+            layers.take("payload_retention_days", parse::PAYLOAD_DAYS, parse::payload_days)?;
+        if retention_days.is_some_and(|most| payload_retention_days.is_some_and(|days| days > most)) {
+            return Err(layers.wrong("payload_retention_days", parse::BEFORE_EVENTS));
+        }
         Ok(Self {
             database_url: database_url(&layers)?,
             listen,
@@ -152,8 +163,9 @@ impl Settings {
             links: layers.need("links", parse::LINKS, parse::links)?,
             opens_per_second: layers.need("opens_per_second", parse::PER_SECOND, parse::up_to(10_000))?,
             opens_at_once: layers.need("opens_at_once", parse::AT_ONCE, parse::up_to(1_000))?,
-            retention_days: Some(layers.need("retention_days", parse::DAYS, parse::days)?)
-                .filter(|days| *days > 0),
+            retention_days,
+            payload_retention_days,
+            retention_max_bytes: layers.take("retention_max_bytes", parse::BYTES, parse::bytes)?,
             webhooks_allow_private: layers.need("webhooks_allow_private", parse::SWITCH, parse::switch)?,
             log: layers.need("log", parse::FILTER, parse::filter)?,
             log_format: layers.need("log_format", parse::LOG_FORMAT, parse::log_format)?,

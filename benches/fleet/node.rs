@@ -18,7 +18,7 @@ use tautline::ids::WorkspaceName;
 use tautline::machine::pace::Limits;
 use tautline::secret::AppToken;
 use tautline::status::State;
-use tautline::store::{self, Desired, Secret, WorkspaceSpec};
+use tautline::store::{self, Desired, Keep, Secret, WorkspaceSpec};
 use tautline::telemetry::Metrics;
 use tokio::sync::oneshot;
 
@@ -77,7 +77,7 @@ async fn start(slack: &str, opens: Limits, folder: &Path) -> App {
     let mut handlers = Registry::default();
     handlers.register("nothing", handlers::Options::default(), |_| Nothing).unwrap();
     let options = Options {
-        keep: None,
+        keep: Keep::default(),
         webhooks_allow_private: false,
         database: format!("sqlite://{}", folder.join("node.db").display()),
         key: KeySource::Beside,

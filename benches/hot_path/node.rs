@@ -19,7 +19,7 @@ use tautline::handlers::{self, Delivery, Handler, Outcome, Registry};
 use tautline::ids::WorkspaceName;
 use tautline::machine::pace::Limits;
 use tautline::secret::AppToken;
-use tautline::store::{self, Desired, Secret, WorkspaceSpec, generate_key_text};
+use tautline::store::{self, Desired, Keep, Secret, WorkspaceSpec, generate_key_text};
 use tautline::telemetry::Metrics;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -139,7 +139,7 @@ async fn run_node(
         opens: Limits { per_second: 10_000, at_once: 64 },
         threads: std::thread::available_parallelism().unwrap().get().min(4),
         workspace: None,
-        keep: None,
+        keep: Keep::default(),
         webhooks_allow_private: true,
         metrics: Arc::new(Metrics::new().unwrap()),
     })

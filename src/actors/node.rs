@@ -27,7 +27,7 @@ use crate::ids::{AppId, Generations};
 use crate::machine::pace::Limits;
 use crate::slack::web::Outside;
 use crate::status::Command;
-use crate::store::{Inbox, Store, Workspaces, Writer};
+use crate::store::{Inbox, Keep, Retention, Store, Workspaces, Writer};
 use crate::telemetry::{Metrics, Opens};
 
 /// Bytes of envelopes that may wait in memory, all links together, and what is kept for those that Slack does not send twice.
@@ -64,7 +64,7 @@ pub struct NodeParts {
     /// How notices are posted.
     pub poster: Poster,
     /// How long events are kept; none for ever.
-    pub keep: Option<Duration>,
+    pub keep: Keep,
 }
 
 /// A running node.
@@ -165,9 +165,8 @@ impl Node {
 
         let (history, lines) = mpsc::channel(4096);
         inner.spawn(keep_history(Arc::clone(&store) as Arc<dyn Workspaces>, lines));
-        if let Some(keep) = keep {
-            inner.spawn(retention::run(Arc::clone(&inbox), keep, clock, Arc::clone(&metrics)));
-        }
+        let old = Arc::clone(&store) as Arc<dyn Retention>;
+        inner.spawn(retention::let_go(old, keep, clock, Arc::clone(&metrics)));
         let pacer = Pacer::new(clock, opens);
         inner.spawn(Arc::clone(&pacer).keep_time());
         let telling = Telling::start(webhooks::Parts {

@@ -27,6 +27,7 @@ use self::view::{WorkspaceOut, seen};
 use super::access::Access;
 use super::body::{JSON, MERGE_PATCH, object};
 use super::problem::{Code, Problem, wrong_method};
+use super::query::{Taken, flag};
 use super::{Node, query, wait};
 use crate::ids::WorkspaceName;
 use crate::store::{Secret, When, Workspace, WorkspaceSpec};
@@ -136,11 +137,19 @@ async fn amend(
 
 async fn remove(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
     let name = parse_name(&id)?;
-    query::none(&request)?;
+    let mut purge = false;
+    query::read(&request, "purge", |key, value| match key {
+        "purge" => Taken::of(flag(value), &mut purge),
+        _ => Taken::Unknown,
+    })?;
     let when = etag::when(&request)?;
     let store = node.store();
     let before = store.workspace(&name).await?;
-    let removed = store.remove_workspace(&name, when, node.now_ms()).await;
+    let removed = if purge {
+        store.purge_workspace(&name, when, node.now_ms()).await
+    } else {
+        store.remove_workspace(&name, when, node.now_ms()).await
+    };
     let removed = in_doubt(&node, before.as_ref(), removed)?.ok_or_else(|| unknown(&name))?;
     node.app_changed(removed.app);
     Ok(HttpResponse::NoContent().finish())

@@ -12,8 +12,8 @@ use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::web::Outside;
 use crate::store::{
-    self, Caller, Delivery, Desired, OpenOptions, Secret, Store, StoreError, When, WorkspaceSpec, Workspaces,
-    Writer,
+    self, Caller, Delivery, Desired, Keep, OpenOptions, Secret, Store, StoreError, When, WorkspaceSpec,
+    Workspaces, Writer,
 };
 
 /// The workspace that `SLACK_APP_TOKEN` registers.
@@ -30,7 +30,7 @@ pub(super) struct Beginning {
     pub(super) handlers: Registry,
     pub(super) opens: Limits,
     pub(super) threads: usize,
-    pub(super) keep: Option<Duration>,
+    pub(super) keep: Keep,
     pub(super) outside: Outside,
     pub(super) inside: Arc<Inside>,
 }
@@ -74,7 +74,7 @@ impl Beginning {
             metrics: Arc::clone(&self.inside.metrics),
             poster: self.inside.poster.clone(),
             // Where nothing is kept nothing is known of who has handled what.
-            keep: self.keep.filter(|_| self.ack != Ack::Unkept),
+            keep: if self.ack == Ack::Unkept { Keep::default() } else { self.keep },
         });
         if self.inside.running.set(Running::of(&node, store)).is_err() {
             tracing::error!("the node was started twice");

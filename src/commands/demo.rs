@@ -19,7 +19,7 @@ use crate::ids::WorkspaceName;
 use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::simulator::{self, Act, Handle, Load, NewApp, Simulator, Team, Which};
-use crate::store::{Delivery, Desired, Secret, WorkspaceSpec};
+use crate::store::{Delivery, Desired, Keep, Secret, WorkspaceSpec};
 use crate::telemetry::{Metrics, start_log};
 
 /// The customers of the demo.
@@ -100,7 +100,7 @@ impl Demo {
             opens: Limits::default(),
             threads: threads(),
             workspace: None,
-            keep: None,
+            keep: Keep::default(),
             webhooks_allow_private: true,
             metrics: Arc::new(Metrics::new().map_err(Failure::setup)?),
         })

@@ -12,6 +12,7 @@ use crate::app::Options;
 use crate::config::{self, Settings, Sources};
 use crate::handlers::Registry;
 use crate::machine::pace::Limits;
+use crate::store::Keep;
 use crate::telemetry::Metrics;
 
 /// Where settings come from.
@@ -77,7 +78,15 @@ pub(super) fn options(settings: &Settings, admin_token: &str) -> Result<Options,
         threads: threads(),
         workspace: settings.slack_app_token.clone().map(|app| (app, settings.slack_bot_token.clone())),
         metrics: Arc::new(Metrics::new().map_err(Failure::setup)?),
-        keep: settings.retention_days.map(|days| Duration::from_hours(24 * u64::from(days))),
+        keep: Keep {
+            events: settings.retention_days.map(days),
+            payloads: settings.payload_retention_days.map(days),
+            payload_bytes: settings.retention_max_bytes,
+        },
         webhooks_allow_private: settings.webhooks_allow_private,
     })
+}
+
+fn days(days: u32) -> Duration {
+    Duration::from_hours(24 * u64::from(days))
 }

@@ -56,13 +56,24 @@ enum Command {
     /// Gives its events to handlers again, those that waited first; or those of all that the filters mean
     Resume(Steer),
     /// Removes it and erases its tokens
-    Remove(One),
+    Remove(Remove),
 }
 
 #[derive(Debug, Args)]
 struct One {
     /// Its id
     id: String,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+#[derive(Debug, Args)]
+struct Remove {
+    /// Its id
+    id: String,
+    /// Erases the payloads of its events too, in the background; what else is known of them stays as long as that of others
+    #[arg(long)]
+    purge: bool,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -108,7 +119,10 @@ impl Workspace {
             Command::Reconnect(steer) => steer.run(Verb::Reconnect),
             Command::Pause(steer) => steer.run(Verb::Pause),
             Command::Resume(steer) => steer.run(Verb::Resume),
-            Command::Remove(One { id, node }) => node.run(async |node| node.delete(&path(&id)?).await),
+            Command::Remove(Remove { id, purge, node }) => node.run(async |node| {
+                let query = if purge { "?purge=true" } else { "" };
+                node.delete(&format!("{}{query}", path(&id)?)).await
+            }),
         }
     }
 }

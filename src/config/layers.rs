@@ -31,6 +31,8 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("opens_per_second", &["TAUTLINE_OPENS_PER_SECOND"]),
     ("opens_at_once", &["TAUTLINE_OPENS_AT_ONCE"]),
     ("retention_days", &["TAUTLINE_RETENTION_DAYS"]),
+    ("payload_retention_days", &["TAUTLINE_PAYLOAD_RETENTION_DAYS"]),
+    ("retention_max_bytes", &["TAUTLINE_RETENTION_MAX_BYTES"]),
     ("webhooks_allow_private", &["TAUTLINE_WEBHOOKS_ALLOW_PRIVATE"]),
     ("log", &["TAUTLINE_LOG"]),
     ("log_format", &["TAUTLINE_LOG_FORMAT"]),

@@ -20,6 +20,10 @@ pub(super) const LINKS: &str = "must be a number from 1 to 9";
 pub(super) const PER_SECOND: &str = "must be a number from 1 to 10000";
 pub(super) const AT_ONCE: &str = "must be a number from 1 to 1000";
 pub(super) const DAYS: &str = "must be a number of days from 2 to 3650, or off";
+pub(super) const PAYLOAD_DAYS: &str = "must be a number of days from 1 to 3650";
+pub(super) const BEFORE_EVENTS: &str =
+    "is more than retention_days: no payload is kept longer than its event; leave it out, or take less";
+pub(super) const BYTES: &str = "must be a number of bytes of 1000000 at least, like 500MB, 50GB or 64GiB";
 pub(super) const FILTER: &str = "must be a filter like info or info,tautline::actors=debug";
 pub(super) const NAMES: &str = "must be names of handlers, each once: letters, digits, '_' and '-' (in a variable with commas between them)";
 pub(super) const API_URL: &str =
@@ -78,6 +82,28 @@ pub(super) fn days(text: &str) -> Option<u32> {
         "off" | "false" => Some(0),
         days => days.parse().ok().filter(|days| (2..=3650).contains(days)),
     }
+}
+
+pub(super) fn payload_days(text: &str) -> Option<u32> {
+    text.trim().parse().ok().filter(|days| (1..=3650).contains(days))
+}
+
+/// A number, and what it is a number of: bytes where nothing is said.
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    const UNITS: [(&str, u64); 8] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+    ];
+    let text = text.trim();
+    let unit = UNITS.iter().find_map(|(name, bytes)| Some((text.strip_suffix(name)?, *bytes)));
+    let (number, unit) = unit.unwrap_or((text, 1));
+    number.trim_end().parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes >= 1_000_000)
 }
 
 pub(super) fn filter(text: &str) -> Option<String> {

@@ -53,6 +53,37 @@ fn events_are_kept_for_days_or_for_ever() {
 }
 
 #[test]
+fn payloads_are_kept_no_longer_than_their_events_and_only_so_many_bytes_of_them() {
+    let payloads = |days, of| {
+        let given = [("TAUTLINE_RETENTION_DAYS", of), ("TAUTLINE_PAYLOAD_RETENTION_DAYS", days)];
+        load(&given, None, &[]).map(|settings| settings.payload_retention_days)
+    };
+    assert_eq!(payloads("", "30").unwrap(), None);
+    assert_eq!((payloads("1", "2").unwrap(), payloads("2", "2").unwrap()), (Some(1), Some(2)));
+    assert_eq!(payloads("3650", "off").unwrap(), Some(3650), "events are kept for ever");
+    assert!(payloads("3", "2").unwrap_err().to_string().contains("more than retention_days"));
+    assert!(payloads("0", "2").unwrap_err().to_string().contains("from 1 to 3650"));
+
+    let bytes = |text| {
+        load(&[("TAUTLINE_RETENTION_MAX_BYTES", text)], None, &[])
+            .map(|settings| settings.retention_max_bytes)
+    };
+    assert_eq!(bytes("").unwrap(), None);
+    for (text, number) in [
+        ("1000000", 1_000_000),
+        ("500MB", 500_000_000),
+        ("50 GB", 50_000_000_000),
+        ("64GiB", 64 << 30),
+        ("2TiB", 2 << 40),
+    ] {
+        assert_eq!(bytes(text).unwrap(), Some(number), "{text}");
+    }
+    for wrong in ["999999", "1KB", "-5GB", "many", "5 XB", "99999999999TB"] {
+        assert!(bytes(wrong).unwrap_err().to_string().contains("a number of bytes"), "{wrong}");
+    }
+}
+
+#[test]
 fn an_empty_variable_is_as_if_it_were_not_there() {
     let env = [("TAUTLINE_DATABASE_URL", ""), ("DATABASE_URL", "sqlite:b.db"), ("SLACK_APP_TOKEN", "")];
     let settings = load(&env, None, &[]).unwrap();
@@ -90,6 +121,8 @@ fn every_setting_can_be_given_in_the_file() {
         links = 9
         opens_per_second = 1000
         opens_at_once = 1
+        payload_retention_days = 7
+        retention_max_bytes = "50GB"
         log = "debug"
         log_format = "json"
     "#;
@@ -102,6 +135,8 @@ fn every_setting_can_be_given_in_the_file() {
     assert_eq!((settings.opens_per_second, settings.opens_at_once), (1000, 1));
     assert!(matches!(&settings.key, KeySource::File(path) if path == Path::new("/run/key")));
     assert_eq!(settings.slack_app_token.unwrap().slack_app_id(), Some("A1"));
+    assert_eq!(settings.payload_retention_days, Some(7));
+    assert_eq!(settings.retention_max_bytes, Some(50_000_000_000));
     assert_eq!(settings.log_format, LogFormat::Json);
 }
 

@@ -57,6 +57,15 @@ impl Workspaces for Absent {
         away()
     }
 
+    async fn purge_workspace(
+        &self,
+        _: &WorkspaceName,
+        _: When,
+        _: i64,
+    ) -> Result<Option<Workspace>, StoreError> {
+        away()
+    }
+
     async fn bot_token(&self, _: WorkspaceId) -> Result<Option<BotToken>, StoreError> {
         away()
     }

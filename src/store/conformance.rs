@@ -7,6 +7,7 @@ pub(in crate::store) mod audit;
 pub(in crate::store) mod deliveries;
 pub(in crate::store) mod events;
 pub(in crate::store) mod keys;
+pub(in crate::store) mod retention;
 pub(in crate::store) mod webhooks;
 pub(in crate::store) mod workspaces;
 
@@ -104,6 +105,14 @@ macro_rules! conformance {
             deliveries: an_owed_event_that_is_gone_is_told_and_one_that_wants_a_key_waits;
             deliveries: what_is_owed_is_there_after_reopening;
             deliveries: a_workspace_is_paused_until_it_is_resumed_and_its_history_tells;
+            retention: payloads_go_before_their_events_and_never_what_is_still_owed;
+            retention: old_events_go_with_what_became_of_their_deliveries_and_never_what_is_still_owed;
+            retention: the_oldest_payloads_go_while_there_are_too_many_bytes_of_them;
+            retention: what_was_put_aside_goes_by_its_age;
+            retention: what_is_owed_of_a_removed_workspace_is_called_off_also_what_comes_late;
+            retention: what_waits_in_a_line_that_a_removed_workspace_has_left_is_called_off_too;
+            retention: who_is_purged_has_no_payload_left_and_others_keep_theirs;
+            retention: a_purge_that_broke_off_goes_on_where_it_was;
             accounts: a_token_is_found_by_its_digest_until_it_is_revoked;
             accounts: a_living_tokens_name_is_taken_and_a_revoked_ones_is_free;
             accounts: no_more_tokens_live_than_are_allowed;

@@ -14,6 +14,7 @@ mod key_check;
 mod open;
 mod postgres;
 mod reseal;
+mod retention;
 mod sqlite;
 mod types;
 mod vault;
@@ -43,6 +44,7 @@ pub use incidents::{About, Incident, IncidentFilter};
 pub use key::{generate_key_file, generate_key_text};
 pub use open::{OpenOptions, Opened, exists, kind, open, open_beside, shown};
 pub use reseal::{Resealed, Resealing};
+pub use retention::{Cleared, Keep, LATE, Retention, Step};
 pub use types::{
     App, By, Change, Delivery, Desired, Order, Place, Put, Seat, Secret, Taken, TokenHint, Transition, When,
     Workspace, WorkspaceSpec, Writer,
@@ -121,9 +123,18 @@ pub trait Workspaces: Send + Sync + 'static {
         now_ms: i64,
     ) -> Result<Put, StoreError>;
 
-    /// Removes a workspace and erases its tokens, and the app's when it was the last on it. None when there is none, whatever
+    /// Removes a workspace and erases its tokens, and the app's when it was the last on it; what handlers still owe of it is called off
+    /// ([`Retention::clear_removed`]). None when there is none, whatever
     /// `when` says.
     async fn remove_workspace(
+        &self,
+        name: &WorkspaceName,
+        when: When,
+        now_ms: i64,
+    ) -> Result<Option<Workspace>, StoreError>;
+
+    /// As [`remove_workspace`](Self::remove_workspace), and the payloads of its events are to be erased: [`Retention::clear_removed`] does it.
+    async fn purge_workspace(
         &self,
         name: &WorkspaceName,
         when: When,
@@ -239,18 +250,13 @@ pub trait Inbox: Send + Sync + 'static {
     /// kept for as long as what was seen of them.
     async fn forget_seen(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError>;
 
-    /// Deletes what came in before `before_ms`, with its payloads, as far as every writer has settled it and its keys are forgotten: the
-    /// oldest first, in SQLite `limit` at most, in Postgres whole days, none of them younger than [`REMEMBER`] by the server's clock. How
-    /// many events went; fewer than `limit`: that was all for now. No writer waits for it.
-    async fn delete_events(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError>;
-
     /// What the database wants done before it is needed: to be asked for once a second. Also tells whether it answers.
     async fn keep_house(&self, now_ms: i64) -> Result<(), StoreError>;
 }
 
 /// The store.
 #[async_trait]
-pub trait Store: Workspaces + Inbox + Deliveries + Accounts + Webhooks {
+pub trait Store: Workspaces + Inbox + Deliveries + Retention + Accounts + Webhooks {
     /// The workspaces as this caller sees and changes them: what lies outside of their scope is not there.
     fn on_behalf(self: Arc<Self>, caller: Caller) -> Arc<dyn Workspaces>;
 

@@ -33,6 +33,8 @@ pub struct Metrics {
     pub quarantined: IntCounter,
     /// Events deleted for their age.
     pub expired: IntCounter,
+    /// Payloads deleted before their events.
+    pub erased: IntCounter,
     /// Events in one commit.
     pub group_size: Histogram,
     /// Seconds of one commit.
@@ -134,6 +136,7 @@ impl Metrics {
             shed_bytes: counter(&names::SHED_BYTES)?,
             quarantined: counter(&names::QUARANTINED)?,
             expired: counter(&names::EXPIRED)?,
+            erased: counter(&names::ERASED)?,
             group_size: alone(&names::GROUP_SIZE)?,
             commit_seconds: alone(&names::COMMIT)?,
             receive_to_ack_seconds: alone(&names::TO_ACK_SECONDS)?,

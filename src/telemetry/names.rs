@@ -40,6 +40,7 @@ metrics! {
     SHED_BYTES "tautline_shed_bytes_total" &[], "What those envelopes weighed.";
     QUARANTINED "tautline_quarantined_total" &[], "Events that no database would take, put aside and acked.";
     EXPIRED "tautline_expired_total" &[], "Events deleted because they were older than retention_days.";
+    ERASED "tautline_erased_total" &[], "Payloads deleted before their events: by age, by size, or with their workspace.";
     GROUP_SIZE "tautline_journal_group_size" EVENTS, "Events in one commit.";
     COMMIT "tautline_journal_commit_seconds" SECONDS, "How long one commit took.";
     TO_ACK_SECONDS "tautline_receive_to_ack_seconds" TO_ACK, "From reading an envelope to writing its ack.";

@@ -56,7 +56,9 @@ fn workspaces_are_steered_from_the_command_line() {
     let shown = json_of(asking(&site, &node, &["workspace", "show", "acme", "--json"]));
     assert_eq!(shown["delivery"], "active");
 
-    assert_eq!(ended(asking(&site, &node, &["workspace", "remove", "acme"])).code, Some(0));
+    assert_eq!(ended(asking(&site, &node, &["workspace", "remove", "acme", "--purge"])).code, Some(0));
+    let (_, audit) = node.ask("GET", "/api/v1/audit?workspace=acme&limit=1", None);
+    assert_eq!(audit["data"][0]["changes"]["purge"], json!({"from": false, "to": true}));
     let gone = ended(asking(&site, &node, &["workspace", "show", "acme"]));
     assert_eq!(gone.code, Some(3), "{gone:?}");
     assert!(gone.output.stderr[0].contains("no workspace 'acme'"), "{gone:?}");

@@ -10,6 +10,7 @@ use tautline::config::Ack;
 use tautline::config::KeySource;
 use tautline::handlers::Registry;
 use tautline::simulator::{Counts, Load, Outcome, Record};
+use tautline::store::Keep;
 use tautline::telemetry::Metrics;
 
 use super::process::{ADMIN_TOKEN, PATIENCE, Site, ask};
@@ -91,7 +92,7 @@ fn options(site: &Site) -> Options {
         opens: tautline::machine::pace::Limits::default(),
         threads: 1,
         workspace: None,
-        keep: None,
+        keep: Keep::default(),
         webhooks_allow_private: true,
         metrics: Arc::new(Metrics::new().unwrap()),
     }

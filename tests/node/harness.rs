@@ -17,6 +17,7 @@ use tautline::handlers::{Delivery, Handler, Options as Limits, Outcome, Registry
 use tautline::ids::AppId;
 use tautline::simulator::{self, AppRecord, Handle, NewApp, Outcome as Fate, Record, Rules, Simulator, Team};
 use tautline::status::{Code, State, Status};
+use tautline::store::Keep;
 use tautline::telemetry::Metrics;
 use tokio::sync::watch;
 
@@ -130,7 +131,7 @@ impl Stage {
             opens: tautline::machine::pace::Limits::default(),
             threads: 2,
             workspace: None,
-            keep: None,
+            keep: Keep::default(),
             webhooks_allow_private: true,
             metrics: Arc::new(Metrics::new().expect("metrics")),
         };

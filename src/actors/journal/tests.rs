@@ -327,10 +327,6 @@ impl Inbox for Faulty {
         Ok(0)
     }
 
-    async fn delete_events(&self, _: i64, _: u32) -> Result<u64, StoreError> {
-        Ok(0)
-    }
-
     async fn keep_house(&self, _: i64) -> Result<(), StoreError> {
         self.kept.notify_one();
         if self.faults.lock().unwrap().away { Err(StoreError::Unavailable("not now".into())) } else { Ok(()) }

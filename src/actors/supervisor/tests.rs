@@ -296,6 +296,14 @@ impl Workspaces for Apps {
     ) -> Result<Option<Workspace>, StoreError> {
         unasked()
     }
+    async fn purge_workspace(
+        &self,
+        _: &WorkspaceName,
+        _: When,
+        _: i64,
+    ) -> Result<Option<Workspace>, StoreError> {
+        unasked()
+    }
     async fn bot_token(&self, _: WorkspaceId) -> Result<Option<BotToken>, StoreError> {
         unasked()
     }

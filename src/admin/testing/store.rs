@@ -228,6 +228,15 @@ impl Workspaces for FakeStore {
         Ok(rows.remove(name))
     }
 
+    async fn purge_workspace(
+        &self,
+        name: &WorkspaceName,
+        when: When,
+        now_ms: i64,
+    ) -> Result<Option<Workspace>, StoreError> {
+        self.remove_workspace(name, when, now_ms).await
+    }
+
     async fn apps_after(&self, after: AppId, limit: u32) -> Result<Vec<StoredApp>, StoreError> {
         self.check()?;
         let mut apps: BTreeMap<AppId, StoredApp> = BTreeMap::new();

@@ -17,8 +17,8 @@ use crate::machine::seq::first_at;
 use crate::secret::{AppToken, BotToken};
 use crate::store::conformance::{Ground, conformance};
 use crate::store::{
-    Delivery, Desired, Inbox as _, OpenOptions, Opened, Secret, Store, StoreError, Taken, When,
-    WorkspaceSpec, Workspaces as _, generate_key_text,
+    Delivery, Desired, Inbox as _, OpenOptions, Opened, Retention as _, Secret, Step, Store, StoreError,
+    Taken, When, WorkspaceSpec, Workspaces as _, generate_key_text,
 };
 
 conformance!(Place::new().await);
@@ -253,6 +253,10 @@ async fn a_partition_that_somebody_took_away_is_made_anew() {
     store.close().await;
 }
 
+const fn gone(gone: u64) -> Step {
+    Step { gone, is_all: true }
+}
+
 #[tokio::test]
 async fn old_days_go_as_a_whole_while_who_reads_them_is_waited_for_and_the_writer_does_not_wait() {
     let place = Place::new().await;
@@ -283,7 +287,7 @@ async fn old_days_go_as_a_whole_while_who_reads_them_is_waited_for_and_the_write
     assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("another session")), "{error}");
 
     reader.execute("rollback").await.unwrap();
-    assert_eq!(store.delete_events(OLD_MS + 2 * day_ms, 1).await, Ok(2), "it goes on where it was");
+    assert_eq!(store.delete_events(OLD_MS + 2 * day_ms, 1).await, Ok(gone(2)), "it goes on where it was");
     assert_eq!(place.days().await, ["20200915", "20200916"]);
     let left = "select count(*) from pg_tables where schemaname = 'tautline' and tablename ~ '_[0-9]{8}$'";
     let left: i64 = sqlx::query_scalar(left).fetch_one(&mut place.connect().await).await.unwrap();
@@ -301,9 +305,9 @@ async fn an_old_day_with_something_undone_stays_until_it_is_done_and_an_idle_nod
     two.append(busy, &[Arc::clone(&last)], Seq(0)).await.unwrap();
     assert_eq!(two.forget_seen(OLD_MS, 100).await.unwrap(), 1);
     let later = OLD_MS + 10 * 86_400_000;
-    assert_eq!(one.delete_events(later, 1).await, Ok(0), "the other has not handled it");
+    assert_eq!(one.delete_events(later, 1).await, Ok(gone(0)), "the other has not handled it");
     two.settle(busy, last.seq).await.unwrap();
-    assert_eq!(one.delete_events(later, 1).await, Ok(1), "nothing came to this one");
+    assert_eq!(one.delete_events(later, 1).await, Ok(gone(1)), "nothing came to this one");
     one.settle(idle, Seq(0)).await.unwrap();
     one.close().await;
     two.close().await;
@@ -319,8 +323,8 @@ async fn a_node_whose_clock_runs_away_deletes_nothing_that_is_young_by_the_datab
     store.append(writer, &group, group[1].seq).await.unwrap();
     let years_ahead_ms = 2 * now_ms;
     assert_eq!(store.forget_seen(years_ahead_ms, 100).await.unwrap(), 2);
-    assert_eq!(store.delete_events(years_ahead_ms, 1).await, Ok(1), "what is old by either");
-    assert_eq!(store.delete_events(years_ahead_ms, 1).await, Ok(0));
+    assert_eq!(store.delete_events(years_ahead_ms, 1).await, Ok(gone(1)), "what is old by either");
+    assert_eq!(store.delete_events(years_ahead_ms, 1).await, Ok(gone(0)));
     store.close().await;
 }
 

@@ -97,7 +97,16 @@ impl Workspaces for OnBehalf {
         when: When,
         now_ms: i64,
     ) -> Result<Option<Workspace>, StoreError> {
-        self.store.told(self.store.remove(name, when, Some(&self.caller), now_ms)).await
+        self.store.told(self.store.remove(name, when, false, Some(&self.caller), now_ms)).await
+    }
+
+    async fn purge_workspace(
+        &self,
+        name: &WorkspaceName,
+        when: When,
+        now_ms: i64,
+    ) -> Result<Option<Workspace>, StoreError> {
+        self.store.told(self.store.remove(name, when, true, Some(&self.caller), now_ms)).await
     }
 
     async fn bot_token(&self, _: WorkspaceId) -> Result<Option<BotToken>, StoreError> {

@@ -11,10 +11,10 @@ use crate::ids::{AppId, HandlerId, Seq, WebhookId, WorkspaceId, WorkspaceName, W
 use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::{Standing, Trouble};
 use crate::store::{
-    App, Backlog, Caller, Deliveries, DeliveryChange, DeliveryId, DeliveryRow, Inbox, Incident,
+    App, Backlog, Caller, Cleared, Deliveries, DeliveryChange, DeliveryId, DeliveryRow, Inbox, Incident,
     IncidentFilter, KeptNotice, KnownHandler, Label, Memory, NewNotice, Notice, Order, Owed, Paused, Place,
-    Put, Remember, Resealed, Resealing, Settled, Store, StoreError, Taken, Transition, Wanted, Webhook,
-    WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec, Workspaces, Writer,
+    Put, Remember, Resealed, Resealing, Retention, Settled, Step, Store, StoreError, Taken, Transition,
+    Wanted, Webhook, WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec, Workspaces, Writer,
 };
 use crate::telemetry::Pool;
 
@@ -57,7 +57,16 @@ impl Workspaces for Backend {
         when: When,
         now_ms: i64,
     ) -> Result<Option<Workspace>, StoreError> {
-        self.told(self.remove(name, when, None, now_ms)).await
+        self.told(self.remove(name, when, false, None, now_ms)).await
+    }
+
+    async fn purge_workspace(
+        &self,
+        name: &WorkspaceName,
+        when: When,
+        now_ms: i64,
+    ) -> Result<Option<Workspace>, StoreError> {
+        self.told(self.remove(name, when, true, None, now_ms)).await
     }
 
     async fn bot_token(&self, workspace: WorkspaceId) -> Result<Option<BotToken>, StoreError> {
@@ -174,10 +183,6 @@ impl Inbox for Backend {
 
     async fn forget_seen(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
         self.told(self.forget(before_ms, limit)).await
-    }
-
-    async fn delete_events(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
-        self.delete_old(before_ms, limit).await
     }
 
     async fn keep_house(&self, now_ms: i64) -> Result<(), StoreError> {
@@ -347,6 +352,29 @@ impl Deliveries for Backend {
 
     async fn holders(&self, now_ms: i64) -> Result<Vec<DeliveryRow>, StoreError> {
         self.told(self.list_holders(now_ms)).await
+    }
+}
+
+#[async_trait]
+impl Retention for Backend {
+    async fn delete_events(&self, before_ms: i64, limit: u32) -> Result<Step, StoreError> {
+        self.delete_old(before_ms, limit).await
+    }
+
+    async fn delete_payloads(&self, before_ms: i64, limit: u32) -> Result<Step, StoreError> {
+        self.delete_old_payloads(before_ms, limit).await
+    }
+
+    async fn delete_payloads_over(&self, max_bytes: u64, limit: u32) -> Result<Step, StoreError> {
+        self.delete_too_many_payloads(max_bytes, limit).await
+    }
+
+    async fn delete_quarantine(&self, before_ms: i64, limit: u32) -> Result<Step, StoreError> {
+        self.told(self.forget_quarantine(before_ms, limit)).await
+    }
+
+    async fn clear_removed(&self, limit: u32, now_ms: i64) -> Result<Cleared, StoreError> {
+        self.told(self.clear(limit, now_ms)).await
     }
 }
 

@@ -15,6 +15,7 @@ mod incidents;
 mod notices;
 mod owed;
 mod reading;
+mod removals;
 mod reseal;
 mod rows;
 mod seating;

@@ -1,8 +1,11 @@
 //! Workspaces: what users register, list and remove.
 
+use serde_json::json;
+
 use super::apps::touch;
 use super::audit;
 use super::history::add_to_history;
+use super::removals;
 use super::rows::{StandingRow, WorkspaceRow, bot_place, select_workspaces};
 use super::seating::{retire_if_empty, seat};
 use super::trouble::forgive;
@@ -166,6 +169,7 @@ impl Backend {
         &self,
         name: &WorkspaceName,
         when: When,
+        purge: bool,
         by: Option<&Caller>,
         now_ms: i64,
     ) -> Result<Option<Workspace>, Fault> {
@@ -182,10 +186,12 @@ impl Backend {
             .execute(tx.db())
             .await?;
             set_labels(tx.db(), workspace.id, &[]).await?;
+            removals::note(tx.db(), workspace.id, purge, now_ms).await?;
             retire_if_empty(tx.db(), workspace.app, now_ms).await?;
             touch(tx.db(), [workspace.app; 2]).await?;
             if let Some(by) = by {
-                let changes = Changes::of_workspace(Some(workspace), None);
+                let mut changes = Changes::of_workspace(Some(workspace), None);
+                changes.field("purge", &json!(false), &json!(purge));
                 let (action, workspace) = (Action::WorkspaceRemove, Some(name.clone()));
                 let deed = Deed { action, workspace, target: None, changes };
                 audit::write(tx.db(), by, &deed, now_ms).await?;

@@ -85,6 +85,8 @@ pub(super) struct SqliteStore {
     /// Events up to here that are not forgotten yet are dated ahead, by a clock that was wrong: what lies behind them tells when to.
     ahead_to: AtomicI64,
     readers: SqlitePool,
+    /// Where the walks through what is old go on.
+    walks: retention::Walks,
     /// Only for cutting reads: what is stored is dated by the caller.
     clock: Clock,
     lock: std::sync::Mutex<Option<lock::Lock>>,

@@ -12,6 +12,7 @@ use super::address::{beside_database, database_exists, database_path};
 use super::fault::tell;
 use super::lock::Lock;
 use super::pragmas::{read_back, reader_options, writer_options};
+use super::retention::Walks;
 use super::write_side::{BUSY_TIMEOUT, WriteSide};
 use super::{READ_LIMIT, SqliteStore};
 use crate::clock::Clock;
@@ -74,7 +75,8 @@ impl SqliteStore {
         let lock = std::sync::Mutex::new(lock);
         let writer = AtomicI64::new(0);
         let ahead_to = AtomicI64::new(0);
-        let store = Self { path, vault, write_side, writer, ahead_to, readers, clock: Clock::start(), lock };
+        let (walks, clock) = (Walks::default(), Clock::start());
+        let store = Self { path, vault, write_side, writer, ahead_to, readers, walks, clock, lock };
         Ok(Opened { store, notes })
     }
 }

@@ -16,8 +16,8 @@ use crate::ids::{AppId, Seq, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::store::conformance::{Ground, conformance};
 use crate::store::{
-    Delivery, Desired, Inbox as _, OpenOptions, Opened, Order, Secret, Store, StoreError, Taken, When,
-    WorkspaceSpec, Workspaces as _, generate_key_text,
+    Delivery, Desired, Inbox as _, OpenOptions, Opened, Order, Retention as _, Secret, Step, Store,
+    StoreError, Taken, When, WorkspaceSpec, Workspaces as _, generate_key_text,
 };
 
 conformance!(Disk::new());
@@ -164,7 +164,8 @@ async fn old_events_are_deleted_a_few_at_a_time() {
     store.forget_seen(i64::MAX, 100).await.unwrap();
     let now_ms = 1_795_000_000_000;
     for wanted in [2, 2, 1, 0] {
-        assert_eq!(store.delete_events(now_ms, 2).await, Ok(wanted));
+        let step = Step { gone: wanted, is_all: wanted < 2 };
+        assert_eq!(store.delete_events(now_ms, 2).await, Ok(step));
     }
     let left: i64 =
         sqlx::query_scalar("select (select count(*) from events) + (select count(*) from payloads)")

@@ -6,6 +6,7 @@ use actix_web::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 
 use super::*;
 use crate::status::Command;
+use crate::store::AuditFilter;
 
 #[actix_web::test]
 async fn a_post_makes_an_id_of_its_own_and_says_where_the_workspace_is() {
@@ -193,6 +194,27 @@ async fn a_pause_is_stored_and_is_nothing_to_the_connection_and_a_put_without_it
     }
     let null = send(&node, TestRequest::patch(), ACME, &json!({"delivery": null})).await;
     assert_eq!(fields(&null), ["delivery"]);
+}
+
+#[actix_web::test]
+async fn a_removal_erases_payloads_where_it_says_so_and_is_written_down_with_it() {
+    let node = FakeNode::real().await;
+    let audit = async || {
+        let entries = node.real_store().audit(&AuditFilter::default(), None, 1).await.unwrap();
+        entries.into_iter().next().unwrap().deed.changes.0.get("purge").cloned()
+    };
+    for (query, purge) in
+        [("", None), ("?purge=false", None), ("?purge=true", Some(json!({"from": false, "to": true})))]
+    {
+        put(&node, ACME, &full()).await;
+        let answer = ask(&node, TestRequest::delete().uri(&format!("{ACME}{query}"))).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{query}: {}", answer.text());
+        assert_eq!(audit().await, purge, "{query}");
+    }
+    put(&node, ACME, &full()).await;
+    let answer = ask(&node, TestRequest::delete().uri(&format!("{ACME}?purge=yes"))).await;
+    assert_eq!(code(&answer), "invalid_request");
+    assert_eq!(get(&node, ACME).await.status, StatusCode::OK, "nothing was done");
 }
 
 #[actix_web::test]
