@@ -3,6 +3,7 @@
 pub(in crate::store) mod accounts;
 pub(in crate::store) mod answers;
 pub(in crate::store) mod apps;
+pub(in crate::store) mod archive;
 pub(in crate::store) mod audit;
 pub(in crate::store) mod deliveries;
 pub(in crate::store) mod events;
@@ -103,6 +104,16 @@ macro_rules! conformance {
             deliveries: a_key_that_is_held_holds_up_its_own_alone;
             deliveries: an_owed_event_that_is_gone_is_told_and_one_that_wants_a_key_waits;
             deliveries: what_is_owed_is_there_after_reopening;
+            archive: events_are_found_newest_first_by_what_is_asked_of_them;
+            archive: an_event_is_shown_whose_it_is_and_whether_it_is_settled;
+            archive: what_is_stuck_is_found_by_status_handler_workspace_and_time;
+            archive: who_sees_one_label_finds_and_changes_the_deliveries_of_its_workspaces_alone;
+            archive: what_has_died_is_tried_anew_and_its_end_stays_to_be_seen;
+            archive: what_is_discarded_is_given_to_nobody;
+            archive: a_replay_is_a_new_run_for_those_named_or_those_not_done;
+            archive: many_are_counted_and_then_changed_in_steps;
+            archive: many_are_replayed_in_steps_to_those_not_done_or_to_those_named;
+            archive: a_handler_is_shown_with_what_weighs_on_it_and_paused_by_somebody;
             accounts: a_token_is_found_by_its_digest_until_it_is_revoked;
             accounts: a_living_tokens_name_is_taken_and_a_revoked_ones_is_free;
             accounts: no_more_tokens_live_than_are_allowed;

@@ -6,6 +6,8 @@
 mod accounts;
 mod answers;
 mod apps;
+mod archive;
+mod archives;
 mod audit;
 mod behalf;
 mod contents;
@@ -15,6 +17,7 @@ mod incidents;
 mod notices;
 mod owed;
 mod reading;
+mod remedies;
 mod reseal;
 mod rows;
 mod seating;
