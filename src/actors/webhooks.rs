@@ -3,6 +3,7 @@
 
 mod address;
 mod courier;
+mod dead;
 mod notice;
 mod post;
 mod watcher;
@@ -45,11 +46,13 @@ impl Telling {
         let bell = Arc::new(watch::Sender::new(0));
         let stop = watch::Sender::new(false);
         let Parts { store, directory, clock, poster, metrics, history } = parts;
+        let counting = dead::run(Arc::clone(&store), Arc::clone(&directory), clock, Arc::clone(&bell));
         let watching = watcher::run(Arc::clone(&store), directory, clock, Arc::clone(&bell), history);
         let mut stopped = stop.subscribe();
         arbiter.spawn(async move {
             tokio::select! {
                 () = watching => {}
+                () = counting => {}
                 _ = stopped.wait_for(|stopped| *stopped) => {}
             }
         });

@@ -42,7 +42,7 @@ pub(super) struct Jobs(Mutex<VecDeque<Arc<Job>>>);
 pub(super) struct Job {
     id: String,
     kind: &'static str,
-    total: u64,
+    total: AtomicU64,
     created_ms: i64,
     done: AtomicU64,
     failed: AtomicU64,
@@ -62,7 +62,7 @@ enum End {
 
 #[derive(Clone, Debug, Serialize)]
 struct Failure {
-    workspace: String,
+    workspace: Option<String>,
     code: &'static str,
     message: String,
 }
@@ -91,7 +91,7 @@ impl Jobs {
         let job = Arc::new(Job {
             id: format!("job_{:016x}", rand::random::<u64>()),
             kind,
-            total: u64::try_from(total).unwrap_or(u64::MAX),
+            total: AtomicU64::new(u64::try_from(total).unwrap_or(u64::MAX)),
             created_ms: now_ms,
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -108,6 +108,11 @@ impl Jobs {
         Ok(job)
     }
 
+    /// It was not begun after all.
+    pub(super) fn forget(&self, job: &Arc<Job>) {
+        lock(&self.0).retain(|known| !Arc::ptr_eq(known, job));
+    }
+
     fn find(&self, id: &str) -> Result<Arc<Job>, Problem> {
         let found = lock(&self.0).iter().find(|job| job.id == id).cloned();
         found.ok_or_else(|| {
@@ -121,13 +126,33 @@ impl Job {
     pub(super) fn step(&self, workspace: &str, outcome: Result<(), Problem>) {
         self.done.fetch_add(1, Ordering::Relaxed);
         if let Err(problem) = outcome {
-            self.failed.fetch_add(1, Ordering::Relaxed);
-            let mut failures = lock(&self.failures);
-            if failures.len() < TOLD {
-                let (code, message) = (problem.code().as_str(), problem.to_string());
-                failures.push(Failure { workspace: workspace.to_owned(), code, message });
-            }
+            self.fail(Some(workspace), &problem);
         }
+    }
+
+    /// Something of it failed: with a workspace, or all that was left of it.
+    pub(super) fn fail(&self, workspace: Option<&str>, problem: &Problem) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        let mut failures = lock(&self.failures);
+        if failures.len() < TOLD {
+            let (code, message) = (problem.code().as_str(), problem.to_string());
+            failures.push(Failure { workspace: workspace.map(str::to_owned), code, message });
+        }
+    }
+
+    /// Its id.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// So many steps more were found to be done.
+    pub(super) fn expect(&self, more: u64) {
+        self.total.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// So many steps more are behind it.
+    pub(super) fn advance(&self, more: u64) {
+        self.done.fetch_add(more, Ordering::Relaxed);
     }
 
     /// Is no further step wanted?
@@ -165,7 +190,7 @@ impl Job {
                 Some((End::Cancelled, _)) => "cancelled",
                 Some((End::Broken, _)) => "broken",
             },
-            total: self.total,
+            total: self.total.load(Ordering::Relaxed),
             done: self.done.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             failures: lock(&self.failures).clone(),

@@ -11,7 +11,11 @@ mod apps;
 mod audit;
 mod auth;
 mod body;
+mod bulk;
+mod deliveries;
 mod docs;
+mod events;
+mod handlers;
 mod idempotency;
 mod incidents;
 mod jobs;
@@ -50,7 +54,7 @@ use crate::secret::WebhookSecret;
 use crate::slack::web::Outside;
 use crate::status::feed::Feed;
 use crate::status::{Command, Status};
-use crate::store::{Accounts, Caller, Webhooks, Workspaces};
+use crate::store::{Accounts, Archive, Caller, Webhooks, Workspaces};
 use crate::telemetry::Totals;
 
 /// What the admin API needs of the node. Nothing here blocks: it is called on the threads that answer requests.
@@ -60,6 +64,9 @@ pub trait Node: Send + Sync + 'static {
 
     /// Who may use this API.
     fn accounts(&self) -> Arc<dyn Accounts>;
+
+    /// The journal and what is owed, as operators see and steer them.
+    fn archive(&self) -> Arc<dyn Archive>;
 
     /// The latest word of an app's connection; none when none runs.
     fn status(&self, app: AppId) -> Option<Status>;
@@ -194,6 +201,9 @@ pub fn service(
             .configure(stream::routes)
             .configure(incidents::routes)
             .configure(webhooks::routes)
+            .configure(events::routes)
+            .configure(deliveries::routes)
+            .configure(handlers::routes)
             .default_service(web::to(problem::not_found));
         let metrics = web::scope("/metrics")
             .wrap(from_fn(auth::demand))

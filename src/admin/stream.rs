@@ -125,6 +125,11 @@ impl Filter {
         Ok(Self { workspaces, labels })
     }
 
+    /// Is all asked for?
+    const fn is_empty(&self) -> bool {
+        self.workspaces.is_empty() && self.labels.is_empty()
+    }
+
     fn wants(&self, name: &WorkspaceName, labels: &[(String, String)]) -> bool {
         (self.workspaces.is_empty() || self.workspaces.contains(name))
             && (self.labels.is_empty() || self.labels.iter().any(|label| label.is_in(labels)))

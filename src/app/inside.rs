@@ -15,7 +15,7 @@ use crate::secret::WebhookSecret;
 use crate::slack::web::Outside;
 use crate::status::feed::Feed;
 use crate::status::{Command, State, Status};
-use crate::store::{Absent, Accounts, Caller, Store, Webhooks, Workspaces};
+use crate::store::{Absent, Accounts, Archive, Caller, Store, Webhooks, Workspaces};
 use crate::telemetry::{Metrics, Opens, Snapshot, Totals};
 
 /// What the admin API is answered from.
@@ -92,6 +92,13 @@ impl admin::Node for Inside {
     fn accounts(&self) -> Arc<dyn Accounts> {
         match self.running.get() {
             Some(running) => Arc::clone(&running.store) as Arc<dyn Accounts>,
+            None => Arc::new(Absent),
+        }
+    }
+
+    fn archive(&self) -> Arc<dyn Archive> {
+        match self.running.get() {
+            Some(running) => Arc::clone(&running.store) as Arc<dyn Archive>,
             None => Arc::new(Absent),
         }
     }

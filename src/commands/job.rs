@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Failure;
 use super::client::{Asked, NodeArgs, Question, segment};
-use super::table::{show_fields, show_json, show_list, text};
+use super::table::{show_fields, show_json, show_line, show_list, text};
 
 const ALL: &str = "/api/v1/jobs";
 /// Between two looks at a job that is waited for.
@@ -111,6 +111,20 @@ pub(super) async fn follow(node: &Asked, begun: Value, wait: Option<Duration>) -
         of("/failed"),
         of("/total")
     )))
+}
+
+/// Shows how many deliveries a dry run has counted.
+pub(super) fn tell_count(node: &Asked, counted: &Value) {
+    if node.json() {
+        show_json(counted);
+        return;
+    }
+    let more = if text(counted, "/complete") == "true" { "" } else { " and more, further back" };
+    show_line(&format!(
+        "{} would be done to {} deliveries{more}",
+        text(counted, "/action"),
+        text(counted, "/matched")
+    ));
 }
 
 fn is_running(job: &Value) -> bool {

@@ -3,13 +3,17 @@
 mod audit;
 mod check;
 mod client;
+mod delivery;
 mod demo;
+mod event;
+mod handler;
 mod job;
 mod key;
 mod log;
 mod serve;
 mod settings;
 mod simulate;
+mod since;
 mod table;
 mod token;
 mod webhook;
@@ -44,6 +48,12 @@ enum Command {
     Token(token::Token),
     /// Workspaces of a running node
     Workspace(workspace::Workspace),
+    /// Events of a running node, and what became of them
+    Event(event::Event),
+    /// What handlers are owed, and what was given up
+    Delivery(delivery::Delivery),
+    /// Who is handed events
+    Handler(handler::Handler),
     /// Webhooks of a running node
     Webhook(webhook::Webhook),
     /// Jobs of a running node
@@ -89,6 +99,9 @@ pub fn run() -> ExitCode {
         Command::Key(key) => key.run(),
         Command::Token(token) => token.run(),
         Command::Workspace(workspace) => workspace.run(),
+        Command::Event(event) => event.run(),
+        Command::Delivery(delivery) => delivery.run(),
+        Command::Handler(handler) => handler.run(),
         Command::Webhook(webhook) => webhook.run(),
         Command::Job(job) => job.run(),
         Command::Audit(audit) => audit.run(),

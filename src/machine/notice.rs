@@ -13,6 +13,7 @@
 //! A trouble ends when all has been well for a while, so what flaps is one trouble. What was told outlives the process: it is given
 //! back at the next start, and nothing is told twice for a restart.
 
+pub mod dead;
 mod incident;
 mod one;
 pub mod retry;
@@ -61,6 +62,7 @@ topics! {
     Degraded "workspace.degraded" "A workspace has been down or degraded for three minutes.";
     Recovered "workspace.recovered" "A workspace whose trouble was told is well again.";
     Uninstalled "workspace.uninstalled" "A workspace removed the app.";
+    DeliveryDead "delivery.dead" "Deliveries of a workspace to a handler were given up.";
     IncidentOpened "incident.opened" "Many workspaces went down at once.";
     IncidentClosed "incident.closed" "Most of them are back.";
 }
@@ -70,7 +72,12 @@ impl Topic {
     pub const fn is_about_many(self) -> bool {
         match self {
             Self::IncidentOpened | Self::IncidentClosed => true,
-            Self::Ready | Self::Failed | Self::Degraded | Self::Recovered | Self::Uninstalled => false,
+            Self::Ready
+            | Self::Failed
+            | Self::Degraded
+            | Self::Recovered
+            | Self::Uninstalled
+            | Self::DeliveryDead => false,
         }
     }
 }

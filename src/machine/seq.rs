@@ -24,6 +24,11 @@ pub fn ms_of(seq: Seq) -> i64 {
     seq.0 >> MS_SHIFT
 }
 
+/// The moment of a seq, in milliseconds since 1970.
+pub fn wall_ms_of(seq: Seq) -> i64 {
+    ms_of(seq).saturating_add(EPOCH_MS)
+}
+
 /// Makes the seqs of one writer.
 #[derive(Clone, Copy, Debug)]
 pub struct SeqMaker {

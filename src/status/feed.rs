@@ -1,14 +1,14 @@
 //! What has lately changed, in order: a ring that whoever is interested reads at their own pace. Nobody who reads slowly holds up
 //! anybody, nor costs memory: what they have not read in time is gone for them, and they are told how much it was.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use super::{Code, Health, Reason, Standing, State, Status};
 use crate::clock::Clock;
-use crate::ids::{AppId, WorkspaceId};
+use crate::ids::{AppId, HandlerId, Seq, WorkspaceId};
 
 /// Changes that are held; some 500 KiB.
 const HELD: usize = 4096;
@@ -20,6 +20,81 @@ pub enum News {
     State(StateChange),
     /// What is shown of one workspace, though its app's connection says what it said before.
     Workspace(WorkspaceId, StateChange),
+    /// A delivery that did not go well at once.
+    Delivery(DeliveryNews),
+}
+
+/// What became of a delivery that did not go well at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A try failed; another will come.
+    Failed,
+    /// Given up.
+    Dead,
+    /// Done, after a try had failed, or replayed.
+    Done,
+}
+
+impl Outcome {
+    /// Its name in the stream.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "delivery.failed",
+            Self::Dead => "delivery.dead",
+            Self::Done => "delivery.done",
+        }
+    }
+}
+
+/// A delivery, and what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveryNews {
+    /// By which app its event came.
+    pub app: AppId,
+    /// Whose event it is, if it is a workspace's.
+    pub workspace: Option<WorkspaceId>,
+    /// The event.
+    pub seq: Seq,
+    /// To whom.
+    pub handler: HandlerId,
+    /// The first is 1.
+    pub run: u32,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Tries so far.
+    pub attempts: u32,
+    /// Others that were passed over since the one before: see [`Feed::tell_delivery`].
+    pub untold: u32,
+}
+
+/// News of deliveries told in a second at most: a handler that is down must not push everything else out of the ring.
+const DELIVERIES_A_SECOND: u32 = 50;
+
+/// Handlers and workspaces whose deliveries were given up that are counted at a time: of more, the count is lost.
+const MOST_DEAD: usize = 20_000;
+
+/// Deliveries to a handler that were given up, of one workspace or of nobody's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadCount {
+    /// By which app their events came.
+    pub app: AppId,
+    /// How many.
+    pub count: u64,
+    /// The first of the events.
+    pub first: Seq,
+    /// The last of them.
+    pub last: Seq,
+}
+
+/// By handler and workspace.
+type DeadCounts = HashMap<(HandlerId, Option<WorkspaceId>), DeadCount>;
+
+/// How many of them were told.
+#[derive(Debug, Default)]
+struct Pace {
+    second: i64,
+    told: u32,
+    untold: u32,
 }
 
 /// A state changed, or the health, or why it is as it is.
@@ -115,12 +190,20 @@ pub struct Feed {
     held: Mutex<VecDeque<(i64, News)>>,
     head: watch::Sender<Head>,
     clock: Clock,
+    pace: Mutex<Pace>,
+    dead: Mutex<DeadCounts>,
 }
 
 impl Default for Feed {
     fn default() -> Self {
         let head = watch::Sender::new(Head { next: 1, is_over: false });
-        Self { held: Mutex::default(), head, clock: Clock::start() }
+        Self {
+            held: Mutex::default(),
+            head,
+            clock: Clock::start(),
+            pace: Mutex::default(),
+            dead: Mutex::default(),
+        }
     }
 }
 
@@ -134,6 +217,45 @@ impl Feed {
         held.push_back((self.clock.now().wall_ms, news));
         // While it is held, so that places and changes keep step.
         self.head.send_modify(|head| head.next += 1);
+    }
+
+    /// Adds what became of a delivery that did not go well at once. Of more than fifty in a second the rest is counted alone, and the count
+    /// told with the next.
+    pub fn tell_delivery(&self, news: DeliveryNews) {
+        if news.outcome == Outcome::Dead {
+            self.count_dead(&news);
+        }
+        let second = self.clock.now().wall_ms.div_euclid(1000);
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        if pace.second != second {
+            (pace.second, pace.told) = (second, 0);
+        }
+        if pace.told >= DELIVERIES_A_SECOND {
+            pace.untold = pace.untold.saturating_add(1);
+            return;
+        }
+        pace.told += 1;
+        let untold = std::mem::take(&mut pace.untold);
+        drop(pace);
+        self.tell(News::Delivery(DeliveryNews { untold, ..news }));
+    }
+
+    fn count_dead(&self, news: &DeliveryNews) {
+        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (news.handler, news.workspace);
+        if dead.len() >= MOST_DEAD && !dead.contains_key(&key) {
+            return;
+        }
+        let none = DeadCount { app: news.app, count: 0, first: news.seq, last: news.seq };
+        let count = dead.entry(key).or_insert(none);
+        count.count = count.count.saturating_add(1);
+        count.first = count.first.min(news.seq);
+        count.last = count.last.max(news.seq);
+    }
+
+    /// What was given up since this was asked last, all of it, whatever of it the readers were told.
+    pub fn take_dead(&self) -> HashMap<(HandlerId, Option<WorkspaceId>), DeadCount> {
+        std::mem::take(&mut *self.dead.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Nothing more will come.
@@ -241,6 +363,46 @@ mod tests {
         );
         let going = StateChange::between(AppId(1), &ready, &at(State::Disconnecting, Health::Off)).unwrap();
         assert_eq!(going.for_workspace(&off, None, 9), Some(going), "the app goes off with it");
+    }
+
+    #[test]
+    fn of_too_many_deliveries_that_go_wrong_the_rest_is_counted() {
+        let feed = Feed::default();
+        let one = DeliveryNews {
+            app: AppId(1),
+            workspace: None,
+            seq: Seq(1),
+            handler: HandlerId(1),
+            run: 1,
+            outcome: Outcome::Failed,
+            attempts: 1,
+            untold: 0,
+        };
+        let sent = 3 * DELIVERIES_A_SECOND;
+        for _ in 0..sent {
+            feed.tell_delivery(one);
+        }
+        assert!(feed.take_dead().is_empty());
+        // The next second.
+        feed.pace.lock().unwrap().second = 0;
+        feed.tell_delivery(one);
+        let told = read(&feed, 1, HELD);
+        let told: Vec<_> = told
+            .iter()
+            .filter_map(|(_, news)| match news {
+                News::Delivery(news) => Some(news.untold),
+                News::State(_) | News::Workspace(..) => None,
+            })
+            .collect();
+        assert!(told.len() <= usize::try_from(2 * DELIVERIES_A_SECOND + 1).unwrap(), "{}", told.len());
+        let untold: u32 = told.iter().sum();
+        assert_eq!(u32::try_from(told.len()).unwrap() + untold, sent + 1, "none is passed over in silence");
+        for seq in 1..=200 {
+            feed.tell_delivery(DeliveryNews { outcome: Outcome::Dead, seq: Seq(seq), ..one });
+        }
+        let dead = DeadCount { app: AppId(1), count: 200, first: Seq(1), last: Seq(200) };
+        assert_eq!(feed.take_dead().into_iter().collect::<Vec<_>>(), [((HandlerId(1), None), dead)]);
+        assert!(feed.take_dead().is_empty(), "once");
     }
 
     fn read(feed: &Feed, place: u64, limit: usize) -> Vec<(u64, News)> {

@@ -2,14 +2,15 @@
 
 use async_trait::async_trait;
 
-use crate::ids::{AppId, WebhookId, WorkspaceId, WorkspaceName};
+use crate::ids::{AppId, Seq, WebhookId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::{Standing, Trouble};
 use crate::store::{
-    Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, Incident,
-    IncidentFilter, KeptNotice, Label, Memory, NewNotice, NewToken, Notice, Order, Place, Put, Remember,
-    Reserved, Settled, StoreError, TokenDigest, TokenId, Transition, Webhook, WebhookSpec, Webhooks, When,
-    Workspace, WorkspaceSpec, Workspaces,
+    Accounts, AnswerKey, AnswerPlace, ApiToken, App, Archive, AuditEntry, AuditFilter, Burden, Caller, Deed,
+    DeliveryFilter, DeliveryId, EventFilter, Incident, IncidentFilter, KeptNotice, KnownHandler, Label,
+    Memory, NewNotice, NewToken, Notice, Order, Page, Place, Put, Remedy, Remember, ReplayTo, Replayed,
+    Reserved, Settled, Stepped, StoreError, StoredDelivery, StoredEvent, TokenDigest, TokenId, Transition,
+    Webhook, WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec, Workspaces,
 };
 
 /// In the place of a store whose database does not answer yet.
@@ -277,6 +278,113 @@ impl Webhooks for Absent {
     }
 
     async fn memory(&self) -> Result<Memory, StoreError> {
+        away()
+    }
+}
+
+#[async_trait]
+impl Archive for Absent {
+    async fn events(
+        &self,
+        _: &EventFilter,
+        _: Option<&Label>,
+        _: Option<Seq>,
+        _: u32,
+    ) -> Result<Page<StoredEvent, Seq>, StoreError> {
+        away()
+    }
+
+    async fn event(&self, _: Seq, _: Option<&Label>) -> Result<Option<StoredEvent>, StoreError> {
+        away()
+    }
+
+    async fn deliveries_of(&self, _: &[Seq]) -> Result<Vec<StoredDelivery>, StoreError> {
+        away()
+    }
+
+    async fn deliveries(
+        &self,
+        _: &DeliveryFilter,
+        _: Option<&Label>,
+        _: Option<DeliveryId>,
+        _: u32,
+    ) -> Result<Page<StoredDelivery, DeliveryId>, StoreError> {
+        away()
+    }
+
+    async fn remedy_delivery(
+        &self,
+        _: DeliveryId,
+        _: Remedy,
+        _: &Caller,
+        _: i64,
+    ) -> Result<Option<StoredDelivery>, StoreError> {
+        away()
+    }
+
+    async fn replay_event(
+        &self,
+        _: Seq,
+        _: &ReplayTo,
+        _: &Caller,
+        _: i64,
+    ) -> Result<Option<Replayed>, StoreError> {
+        away()
+    }
+
+    async fn count_remedies(
+        &self,
+        _: Remedy,
+        _: &DeliveryFilter,
+        _: Option<Seq>,
+    ) -> Result<Stepped, StoreError> {
+        away()
+    }
+
+    async fn remedy_some(
+        &self,
+        _: Remedy,
+        _: &DeliveryFilter,
+        _: Option<Seq>,
+        _: i64,
+    ) -> Result<Stepped, StoreError> {
+        away()
+    }
+
+    async fn count_replays(
+        &self,
+        _: &ReplayTo,
+        _: &EventFilter,
+        _: Option<Seq>,
+    ) -> Result<Stepped, StoreError> {
+        away()
+    }
+
+    async fn replay_some(
+        &self,
+        _: &ReplayTo,
+        _: &EventFilter,
+        _: Option<Seq>,
+        _: i64,
+    ) -> Result<Stepped, StoreError> {
+        away()
+    }
+
+    async fn known_handlers(&self) -> Result<Vec<KnownHandler>, StoreError> {
+        away()
+    }
+
+    async fn burdens(&self) -> Result<Vec<Burden>, StoreError> {
+        away()
+    }
+
+    async fn steer_handler(
+        &self,
+        _: &str,
+        _: bool,
+        _: &Caller,
+        _: i64,
+    ) -> Result<Option<KnownHandler>, StoreError> {
         away()
     }
 }

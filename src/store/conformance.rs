@@ -3,6 +3,7 @@
 pub(in crate::store) mod accounts;
 pub(in crate::store) mod answers;
 pub(in crate::store) mod apps;
+pub(in crate::store) mod archive;
 pub(in crate::store) mod audit;
 pub(in crate::store) mod deliveries;
 pub(in crate::store) mod events;
@@ -113,6 +114,16 @@ macro_rules! conformance {
             retention: what_waits_in_a_line_that_a_removed_workspace_has_left_is_called_off_too;
             retention: who_is_purged_has_no_payload_left_and_others_keep_theirs;
             retention: a_purge_that_broke_off_goes_on_where_it_was;
+            archive: events_are_found_newest_first_by_what_is_asked_of_them;
+            archive: an_event_is_shown_whose_it_is_and_whether_it_is_settled;
+            archive: what_is_stuck_is_found_by_status_handler_workspace_and_time;
+            archive: who_sees_one_label_finds_and_changes_the_deliveries_of_its_workspaces_alone;
+            archive: what_has_died_is_tried_anew_and_its_end_stays_to_be_seen;
+            archive: what_is_discarded_is_given_to_nobody;
+            archive: a_replay_is_a_new_run_for_those_named_or_those_not_done;
+            archive: many_are_counted_and_then_changed_in_steps;
+            archive: many_are_replayed_in_steps_to_those_not_done_or_to_those_named;
+            archive: a_handler_is_shown_with_what_weighs_on_it_and_paused_by_somebody;
             accounts: a_token_is_found_by_its_digest_until_it_is_revoked;
             accounts: a_living_tokens_name_is_taken_and_a_revoked_ones_is_free;
             accounts: no_more_tokens_live_than_are_allowed;

@@ -3,6 +3,7 @@
 
 mod absent;
 mod accounts;
+mod archive;
 #[cfg(test)]
 mod conformance;
 mod deliveries;
@@ -35,6 +36,10 @@ pub use absent::Absent;
 pub use accounts::{
     ANSWERS_KEPT_MS, Accounts, Action, AnswerKey, ApiToken, AuditEntry, AuditFilter, Caller, Changes, Deed,
     Label, MAX_TOKENS, NewToken, Place as AnswerPlace, Reserved, Role, TokenDigest, TokenId, UNDER_WAY_MS,
+};
+pub use archive::{
+    Archive, Burden, COUNTED, DeliveryFilter, EXAMINED, EventFilter, Page, Remedy, ReplayTo, Replayed,
+    Stepped, StoredDelivery, StoredEvent,
 };
 pub use deliveries::{
     Backlog, Deliveries, DeliveryChange, DeliveryId, DeliveryRow, DeliveryStatus, KnownHandler, Lane, Owed,
@@ -256,7 +261,7 @@ pub trait Inbox: Send + Sync + 'static {
 
 /// The store.
 #[async_trait]
-pub trait Store: Workspaces + Inbox + Deliveries + Retention + Accounts + Webhooks {
+pub trait Store: Workspaces + Inbox + Deliveries + Archive + Retention + Accounts + Webhooks {
     /// The workspaces as this caller sees and changes them: what lies outside of their scope is not there.
     fn on_behalf(self: Arc<Self>, caller: Caller) -> Arc<dyn Workspaces>;
 

@@ -290,7 +290,7 @@ fn the_key_is_changed_while_a_node_runs() {
 }
 
 /// A command that asks this node.
-fn asking(site: &Site, node: &Process, arguments: &[&str]) -> Command {
+pub(super) fn asking(site: &Site, node: &Process, arguments: &[&str]) -> Command {
     let mut command = site.tautline(arguments);
     command
         .env("TAUTLINE_NODE", format!("http://{}", node.address()))
@@ -298,16 +298,16 @@ fn asking(site: &Site, node: &Process, arguments: &[&str]) -> Command {
     command
 }
 
-fn tokens_of(command: &mut Command, customer: &Customer) {
+pub(super) fn tokens_of(command: &mut Command, customer: &Customer) {
     command.env("SLACK_APP_TOKEN", &customer.app_token).env("SLACK_BOT_TOKEN", &customer.bot_token);
 }
 
-fn ended(command: Command) -> Ended {
+pub(super) fn ended(command: Command) -> Ended {
     Process::start(command).ended()
 }
 
 /// What a command that ended well printed.
-fn json_of(command: Command) -> Value {
+pub(super) fn json_of(command: Command) -> Value {
     let ended = ended(command);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     serde_json::from_str(&ended.output.stdout.join("\n")).expect("JSON")

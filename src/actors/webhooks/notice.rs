@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::machine::notice::Topic;
 use crate::moment::rfc3339;
+use crate::status::feed::DeadCount;
 use crate::status::{Code, Reason, Status};
 use crate::store::Workspace;
 
@@ -46,6 +47,29 @@ pub(super) fn of_incident(
         "since": rfc3339(since_ms), "down": down, "peak": peak, "workspaces": wanted, "reason": code.map(Reason::from),
     });
     envelope(topic.as_str(), now_ms, &data)
+}
+
+/// A notice about deliveries that were given up.
+pub(super) fn of_the_dead(
+    handler: &str,
+    workspace: Option<&Workspace>,
+    dead: DeadCount,
+    now_ms: i64,
+) -> String {
+    let labels: serde_json::Map<String, Value> = workspace
+        .into_iter()
+        .flat_map(|workspace| &workspace.labels)
+        .map(|(key, value)| (key.clone(), value.as_str().into()))
+        .collect();
+    let data = json!({
+        "workspace": workspace.map(|workspace| workspace.name.as_str()),
+        "labels": labels,
+        "handler": handler,
+        "count": dead.count,
+        "first": format!("evt_{}", dead.first),
+        "last": format!("evt_{}", dead.last),
+    });
+    envelope(Topic::DeliveryDead.as_str(), now_ms, &data)
 }
 
 fn envelope(topic: &str, now_ms: i64, data: &Value) -> String {

@@ -11,11 +11,13 @@ use tokio::sync::watch;
 
 use super::super::access::Access;
 use super::super::auth::Door;
+use super::super::deliveries::delivery_id;
+use super::super::events::event_id;
 use super::{Filter, Seat};
 use crate::moment::rfc3339;
-use crate::status::feed::{Feed, Head, News, Read, StateChange, Told};
+use crate::status::feed::{DeliveryNews, Feed, Head, News, Read, StateChange, Told};
 use crate::status::{Health, Reason, State};
-use crate::store::{StoreError, Workspace};
+use crate::store::{DeliveryId, KnownHandler, StoreError, Workspace};
 
 /// Changes that are sent together at most.
 const AT_ONCE: usize = 64;
@@ -40,6 +42,8 @@ pub(super) struct Reader {
     opening: Option<String>,
     silent_looks: u32,
     is_over: bool,
+    /// Handlers as they were last read: their names.
+    handlers: Vec<KnownHandler>,
 }
 
 #[derive(Serialize)]
@@ -75,6 +79,7 @@ impl Reader {
             opening: None,
             silent_looks: 0,
             is_over: false,
+            handlers: Vec::new(),
         };
         let skipped = last_event_id.and_then(|id| reader.go_back(&id));
         let mut opening = format!("retry: {RETRY_MS}\n");
@@ -167,7 +172,15 @@ impl Reader {
         let store = self.access.store();
         let mut text = String::new();
         for Told { place, at_ms, news } in news {
-            let (News::State(StateChange { app, .. }) | News::Workspace(_, StateChange { app, .. })) = news;
+            let app = match news {
+                News::State(StateChange { app, .. }) | News::Workspace(_, StateChange { app, .. }) => app,
+                News::Delivery(delivery) => {
+                    let told = self.delivery(place, at_ms, delivery).await?;
+                    text.push_str(&told.unwrap_or_default());
+                    self.place = place + 1;
+                    continue;
+                }
+            };
             let mut seated = store.seated(app).await?;
             // What was told before a workspace came is of others on its app, or of another's time on it.
             seated.retain(|one| one.created_ms <= at_ms && self.filter.wants(&one.name, &one.labels));
@@ -178,6 +191,7 @@ impl Reader {
                     change.for_workspace(&workspace.standing(), connection.as_ref(), now_ms)
                 }
                 News::Workspace(id, change) => (id == workspace.id).then_some(change),
+                News::Delivery(_) => None,
             };
             let changes = seated.iter().filter_map(|workspace| Some((workspace, for_one(workspace)?)));
             let mut changes = changes.peekable();
@@ -191,6 +205,40 @@ impl Reader {
             self.place = place + 1;
         }
         Ok(text)
+    }
+
+    /// What became of a delivery, for who sees its workspace and wants it. What is no workspace's is for who sees and wants all.
+    async fn delivery(
+        &mut self,
+        place: u64,
+        at_ms: i64,
+        news: DeliveryNews,
+    ) -> Result<Option<String>, StoreError> {
+        let workspace = match news.workspace {
+            Some(id) => {
+                let seated = self.access.store().seated(news.app).await?;
+                let wanted =
+                    seated.into_iter().find(|one| one.id == id && self.filter.wants(&one.name, &one.labels));
+                match wanted {
+                    Some(workspace) => Some(workspace.name),
+                    None => return Ok(None),
+                }
+            }
+            None if self.filter.is_empty() && self.access.caller().scope.is_none() => None,
+            None => return Ok(None),
+        };
+        if !self.handlers.iter().any(|handler| handler.id == news.handler) {
+            self.handlers = self.access.archive().known_handlers().await?;
+        }
+        let handler = self.handlers.iter().find(|handler| handler.id == news.handler);
+        let id = DeliveryId { seq: news.seq, handler: news.handler, run: news.run };
+        let told = json!({
+            "id": delivery_id(id), "event": event_id(news.seq), "handler": handler.map(|handler| &handler.name),
+            "workspace": workspace, "attempts": news.attempts, "untold": news.untold, "at": rfc3339(at_ms),
+        });
+        let mut text = format!("id: {}\n", self.seat.streams.id(place));
+        text.push_str(&event(news.outcome.as_str(), &told));
+        Ok(Some(text))
     }
 
     /// A last event.

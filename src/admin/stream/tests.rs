@@ -13,9 +13,9 @@ use super::super::testing::{FakeNode, TOKEN};
 use super::super::{AdminToken, Node, service};
 use super::MAX_STREAMS;
 use crate::clock::Clock;
-use crate::ids::{AppId, WorkspaceName};
+use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName};
 use crate::secret::AppToken;
-use crate::status::feed::{News, StateChange};
+use crate::status::feed::{DeliveryNews, News, Outcome, StateChange};
 use crate::status::{Code, Health, State, Trouble};
 use crate::store::{
     Caller, Delivery, Desired, Label, NewToken, Role, Secret, TokenDigest, When, WorkspaceSpec,
@@ -84,6 +84,45 @@ async fn a_stream_is_filtered_by_workspace_and_label_and_by_what_its_token_sees(
     }
     let refused = answer(&node, TOKEN, "?color=red", None).await;
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+}
+
+#[actix_web::test]
+async fn a_delivery_that_fails_is_told_to_who_sees_its_workspace() {
+    let node = furnished().await;
+    let log = node.real_store().declare_handlers(&["log"], 1).await.unwrap()[0].id;
+    let of = |app, workspace, seq, outcome| DeliveryNews {
+        app: AppId(app),
+        workspace,
+        seq: Seq(seq),
+        handler: log,
+        run: 1,
+        outcome,
+        attempts: 2,
+        untold: 0,
+    };
+    let theirs = token(&node, Role::Viewer, Some("tenant:43")).await;
+    for (bearer, query, seen) in [
+        (TOKEN, "", vec!["evt_1", "evt_2", "evt_3"]),
+        (&theirs, "", vec!["evt_2"]),
+        (TOKEN, "?workspace=acme", vec!["evt_1"]),
+    ] {
+        let mut stream = open(&node, bearer, query, None).await;
+        stream.event().await;
+        node.feed.tell_delivery(of(1, Some(WorkspaceId(1)), 1, Outcome::Failed));
+        node.feed.tell_delivery(of(2, Some(WorkspaceId(2)), 2, Outcome::Dead));
+        node.feed.tell_delivery(of(2, None, 3, Outcome::Done));
+        for event in seen {
+            let told = stream.event().await;
+            let (kind, workspace) = match event {
+                "evt_1" => ("delivery.failed", json!("acme")),
+                "evt_2" => ("delivery.dead", json!("globex")),
+                _ => ("delivery.done", json!(null)),
+            };
+            assert_eq!((told.kind.as_str(), &told.data["workspace"]), (kind, &workspace), "{query}");
+            assert_eq!((&told.data["event"], &told.data["handler"]), (&json!(event), &json!("log")));
+            assert_eq!((&told.data["attempts"], told.id.is_some()), (&json!(2), true));
+        }
+    }
 }
 
 #[actix_web::test]

@@ -17,7 +17,7 @@ use crate::slack::tls::client_config;
 use crate::slack::web::Outside;
 use crate::status::feed::Feed;
 use crate::status::{Command, Status};
-use crate::store::{Absent, Accounts, Caller, OpenOptions, Store, Webhooks, Workspaces};
+use crate::store::{Absent, Accounts, Archive, Caller, OpenOptions, Store, Webhooks, Workspaces};
 use crate::telemetry::Totals;
 
 /// Of the real store, or the fake one.
@@ -169,6 +169,13 @@ impl Node for FakeNode {
 
     fn default_links(&self) -> u8 {
         3
+    }
+
+    fn archive(&self) -> Arc<dyn Archive> {
+        match &self.real {
+            Some((real, _)) => Arc::clone(real) as Arc<dyn Archive>,
+            None => Arc::new(Absent),
+        }
     }
 
     fn webhooks(&self) -> Arc<dyn Webhooks> {

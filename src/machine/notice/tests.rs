@@ -262,6 +262,7 @@ proptest! {
                     Topic::Recovered => prop_assert!(troubled.remove(&one), "{one} was in no told trouble"),
                     Topic::IncidentOpened => prop_assert!(!std::mem::replace(&mut is_open, true)),
                     Topic::IncidentClosed => prop_assert!(std::mem::replace(&mut is_open, false)),
+                    Topic::DeliveryDead => prop_assert!(false, "{topic}"),
                 }
             }
         }
@@ -275,7 +276,7 @@ proptest! {
                 Topic::Recovered => prop_assert!(troubled.remove(&one)),
                 Topic::IncidentClosed => is_open = false,
                 Topic::Ready => {}
-                Topic::Failed | Topic::Degraded | Topic::Uninstalled | Topic::IncidentOpened => prop_assert!(false, "{topic}"),
+                Topic::Failed | Topic::Degraded | Topic::Uninstalled | Topic::DeliveryDead | Topic::IncidentOpened => prop_assert!(false, "{topic}"),
             }
         }
         prop_assert!(troubled.is_empty() && !is_open, "{troubled:?}");

@@ -33,11 +33,21 @@ pub enum Action {
     KeyRotate,
     /// Which lines a node writes into its log was changed.
     LogUpdate,
+    /// Events were handed over once more.
+    EventReplay,
+    /// Deliveries are tried at once.
+    DeliveryRetry,
+    /// Deliveries were given up.
+    DeliveryDiscard,
+    /// Nothing is given to a handler.
+    HandlerPause,
+    /// Something is given to a handler again.
+    HandlerResume,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::WorkspaceCreate,
         Self::WorkspaceUpdate,
         Self::WorkspaceRemove,
@@ -49,6 +59,11 @@ impl Action {
         Self::WebhookRotate,
         Self::KeyRotate,
         Self::LogUpdate,
+        Self::EventReplay,
+        Self::DeliveryRetry,
+        Self::DeliveryDiscard,
+        Self::HandlerPause,
+        Self::HandlerResume,
     ];
 
     /// Its name in the API and in the store.
@@ -65,6 +80,11 @@ impl Action {
             Self::WebhookRotate => "webhook.rotate",
             Self::KeyRotate => "key.rotate",
             Self::LogUpdate => "log.update",
+            Self::EventReplay => "event.replay",
+            Self::DeliveryRetry => "delivery.retry",
+            Self::DeliveryDiscard => "delivery.discard",
+            Self::HandlerPause => "handler.pause",
+            Self::HandlerResume => "handler.resume",
         }
     }
 

@@ -47,12 +47,13 @@ const TRIED: &str = insert!(
 
 /// One that has a history is kept to be seen.
 const DONE: &str = concat!(
-    "update deliveries set status = 'done', attempts = attempts + 1, hold_until = null, updated_at = $2 where (attempts > 0 or run > 1) \
-     and status in ('waiting', 'retrying') and ",
+    "update deliveries set status = 'done', attempts = attempts + 1, hold_until = null, updated_at = $2 \
+     where (attempts > 0 or run > 1 or last_error is not null) and status in ('waiting', 'retrying') and ",
     these!()
 );
 
-const DONE_AT_ONCE: &str = concat!("delete from deliveries where attempts = 0 and run = 1 and ", these!());
+const DONE_AT_ONCE: &str =
+    concat!("delete from deliveries where attempts = 0 and run = 1 and last_error is null and ", these!());
 
 type HandlerRow = (i64, String, Option<i64>);
 

@@ -6,6 +6,8 @@
 mod accounts;
 mod answers;
 mod apps;
+mod archive;
+mod archives;
 mod audit;
 mod behalf;
 mod contents;
@@ -16,6 +18,7 @@ mod notices;
 mod owed;
 mod reading;
 mod removals;
+mod remedies;
 mod reseal;
 mod rows;
 mod seating;
