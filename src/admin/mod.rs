@@ -12,6 +12,7 @@ mod audit;
 mod auth;
 mod body;
 mod docs;
+mod etag;
 mod idempotency;
 mod incidents;
 mod jobs;

@@ -2,14 +2,15 @@
 
 use async_trait::async_trait;
 
-use crate::ids::{AppId, WebhookId, WorkspaceId, WorkspaceName};
+use crate::ids::{AppId, RouteName, WebhookId, WorkspaceId, WorkspaceName};
+use crate::machine::routes::{NamedWorkspace, Route};
 use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::{Standing, Trouble};
 use crate::store::{
     Accounts, AnswerKey, AnswerPlace, ApiToken, App, AuditEntry, AuditFilter, Caller, Deed, Incident,
-    IncidentFilter, KeptNotice, Label, Memory, NewNotice, NewToken, Notice, Order, Place, Put, Remember,
-    Reserved, Settled, StoreError, TokenDigest, TokenId, Transition, Webhook, WebhookSpec, Webhooks, When,
-    Workspace, WorkspaceSpec, Workspaces,
+    IncidentFilter, KeptNotice, Label, Memory, NewNotice, NewToken, Notice, Order, Place, Put, PutRoute,
+    Remember, Reserved, RouteStore, Settled, StoreError, StoredRoute, TokenDigest, TokenId, Transition,
+    Webhook, WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec, Workspaces,
 };
 
 /// In the place of a store whose database does not answer yet.
@@ -268,6 +269,37 @@ impl Webhooks for Absent {
     }
 
     async fn memory(&self) -> Result<Memory, StoreError> {
+        away()
+    }
+}
+
+#[async_trait]
+impl RouteStore for Absent {
+    async fn routes(&self) -> Result<Vec<StoredRoute>, StoreError> {
+        away()
+    }
+
+    async fn route(&self, _: &RouteName) -> Result<Option<StoredRoute>, StoreError> {
+        away()
+    }
+
+    async fn put_route(&self, _: &Route, _: When, _: &Caller, _: i64) -> Result<PutRoute, StoreError> {
+        away()
+    }
+
+    async fn remove_route(&self, _: &RouteName, _: When, _: &Caller, _: i64) -> Result<bool, StoreError> {
+        away()
+    }
+
+    async fn routes_mark(&self) -> Result<i64, StoreError> {
+        away()
+    }
+
+    async fn named_workspaces(
+        &self,
+        _: &[&str],
+        _: &[(&str, &str)],
+    ) -> Result<Vec<NamedWorkspace>, StoreError> {
         away()
     }
 }

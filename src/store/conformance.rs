@@ -7,6 +7,7 @@ pub(in crate::store) mod audit;
 pub(in crate::store) mod deliveries;
 pub(in crate::store) mod events;
 pub(in crate::store) mod keys;
+pub(in crate::store) mod routes;
 pub(in crate::store) mod webhooks;
 pub(in crate::store) mod workspaces;
 
@@ -103,6 +104,11 @@ macro_rules! conformance {
             deliveries: a_key_that_is_held_holds_up_its_own_alone;
             deliveries: an_owed_event_that_is_gone_is_told_and_one_that_wants_a_key_waits;
             deliveries: what_is_owed_is_there_after_reopening;
+            routes: a_route_is_made_changed_and_removed_and_each_change_is_marked;
+            routes: a_route_is_changed_only_as_it_was_read;
+            routes: changes_of_routes_are_written_down_and_who_sees_one_label_makes_none;
+            routes: no_more_routes_are_made_than_there_can_be;
+            routes: workspaces_are_found_by_the_names_and_labels_that_routes_are_about;
             accounts: a_token_is_found_by_its_digest_until_it_is_revoked;
             accounts: a_living_tokens_name_is_taken_and_a_revoked_ones_is_free;
             accounts: no_more_tokens_live_than_are_allowed;

@@ -14,6 +14,7 @@ mod key_check;
 mod open;
 mod postgres;
 mod reseal;
+mod routes;
 mod sqlite;
 mod types;
 mod vault;
@@ -43,6 +44,7 @@ pub use incidents::{About, Incident, IncidentFilter};
 pub use key::{generate_key_file, generate_key_text};
 pub use open::{OpenOptions, Opened, exists, kind, open, open_beside, shown};
 pub use reseal::{Resealed, Resealing};
+pub use routes::{MAX_ROUTES, PutRoute, RouteStore, StoredRoute, WrongField, read_route, show_match};
 pub use types::{
     App, By, Change, Desired, Order, Place, Put, Seat, Secret, Taken, TokenHint, Transition, When, Workspace,
     WorkspaceSpec, Writer,
@@ -250,7 +252,7 @@ pub trait Inbox: Send + Sync + 'static {
 
 /// The store.
 #[async_trait]
-pub trait Store: Workspaces + Inbox + Deliveries + Accounts + Webhooks {
+pub trait Store: Workspaces + Inbox + Deliveries + RouteStore + Accounts + Webhooks {
     /// The workspaces as this caller sees and changes them: what lies outside of their scope is not there.
     fn on_behalf(self: Arc<Self>, caller: Caller) -> Arc<dyn Workspaces>;
 

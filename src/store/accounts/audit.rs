@@ -29,6 +29,12 @@ pub enum Action {
     WebhookRemove,
     /// A webhook has another secret.
     WebhookRotate,
+    /// A route was made.
+    RouteCreate,
+    /// A route was changed.
+    RouteUpdate,
+    /// A route was removed.
+    RouteRemove,
     /// What is sealed was sealed anew with another key.
     KeyRotate,
     /// Which lines a node writes into its log was changed.
@@ -37,7 +43,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::WorkspaceCreate,
         Self::WorkspaceUpdate,
         Self::WorkspaceRemove,
@@ -47,6 +53,9 @@ impl Action {
         Self::WebhookUpdate,
         Self::WebhookRemove,
         Self::WebhookRotate,
+        Self::RouteCreate,
+        Self::RouteUpdate,
+        Self::RouteRemove,
         Self::KeyRotate,
         Self::LogUpdate,
     ];
@@ -63,6 +72,9 @@ impl Action {
             Self::WebhookUpdate => "webhook.update",
             Self::WebhookRemove => "webhook.remove",
             Self::WebhookRotate => "webhook.rotate",
+            Self::RouteCreate => "route.create",
+            Self::RouteUpdate => "route.update",
+            Self::RouteRemove => "route.remove",
             Self::KeyRotate => "key.rotate",
             Self::LogUpdate => "log.update",
         }

@@ -16,6 +16,7 @@ mod notices;
 mod owed;
 mod reading;
 mod reseal;
+mod routes;
 mod rows;
 mod seating;
 mod tokens;
