@@ -7,6 +7,7 @@ mod demo;
 mod job;
 mod key;
 mod log;
+mod route;
 mod serve;
 mod settings;
 mod simulate;
@@ -46,6 +47,8 @@ enum Command {
     Workspace(workspace::Workspace),
     /// Webhooks of a running node
     Webhook(webhook::Webhook),
+    /// Which handlers of a running node get which events
+    Route(route::Route),
     /// Jobs of a running node
     Job(job::Job),
     /// The audit log of a running node
@@ -90,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Token(token) => token.run(),
         Command::Workspace(workspace) => workspace.run(),
         Command::Webhook(webhook) => webhook.run(),
+        Command::Route(route) => route.run(),
         Command::Job(job) => job.run(),
         Command::Audit(audit) => audit.run(),
         Command::Log(log) => log.run(),
