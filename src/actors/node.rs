@@ -136,6 +136,7 @@ impl Node {
             marks: marks.clone(),
             unkept,
             plugins: handlers.into_plugins().into_iter().map(Arc::new).collect(),
+            router: Arc::clone(&router),
             outside: Arc::clone(&outside),
             budget: Arc::clone(&budget),
             clock,

@@ -31,6 +31,8 @@ pub struct Metrics {
     pub shed_bytes: IntCounter,
     /// Events put aside.
     pub quarantined: IntCounter,
+    /// Events that no route gives to anybody.
+    pub unrouted: IntCounter,
     /// Events deleted for their age.
     pub expired: IntCounter,
     /// Events in one commit.
@@ -133,6 +135,7 @@ impl Metrics {
             shed: counter(&names::SHED)?,
             shed_bytes: counter(&names::SHED_BYTES)?,
             quarantined: counter(&names::QUARANTINED)?,
+            unrouted: counter(&names::UNROUTED)?,
             expired: counter(&names::EXPIRED)?,
             group_size: alone(&names::GROUP_SIZE)?,
             commit_seconds: alone(&names::COMMIT)?,

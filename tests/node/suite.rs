@@ -18,6 +18,7 @@ mod onboarding;
 mod overview;
 mod owed;
 mod refresh;
+mod routes;
 mod shared;
 mod steering;
 mod truth;
