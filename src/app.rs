@@ -28,6 +28,7 @@ use crate::config::{Ack, KeySource};
 use crate::handlers::Registry;
 use crate::ids::WorkspaceName;
 use crate::machine::pace::Limits;
+use crate::machine::routes::Route;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::{TlsError, client_config};
 use crate::slack::web::Outside;
@@ -65,6 +66,8 @@ pub struct Options {
     pub ack: Ack,
     /// Who handles events.
     pub handlers: Registry,
+    /// Routes of the settings: each is put at the start under its name.
+    pub routes: Vec<Route>,
     /// Sockets an app, 1 to 9, where its workspace does not say.
     pub links: u8,
     /// How fast Slack may be asked for addresses, by all connections together.
@@ -155,6 +158,7 @@ impl App {
             poster,
             directory: Arc::new(Directory::default()),
             stopping: AtomicBool::new(false),
+            handlers: options.handlers.names(),
             links: options.links,
             metrics: options.metrics,
             facts,
@@ -167,6 +171,7 @@ impl App {
             workspace: options.workspace,
             ack: options.ack,
             handlers: options.handlers,
+            routes: options.routes,
             opens: options.opens,
             threads: options.threads,
             keep: options.keep,

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 use url::Url;
 
 pub use self::error::{ConfigError, Place};
@@ -82,6 +83,15 @@ pub enum KeySource {
     Both(Box<Self>, Box<Self>),
 }
 
+/// One of the `[[routes]]` of a settings file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteTable {
+    /// Where it stands.
+    pub place: Place,
+    /// What it says, as JSON has it.
+    pub fields: Map<String, Value>,
+}
+
 /// All settings, checked. `config.default.toml` says what each is for.
 #[derive(Clone)]
 pub struct Settings {
@@ -109,6 +119,8 @@ pub struct Settings {
     pub ack: Ack,
     /// The handlers, by name; each name once.
     pub handlers: Vec<String>,
+    /// Routes, as the file has them: what they say is looked at by whoever knows routes.
+    pub routes: Vec<RouteTable>,
     /// Sockets an app, 1 to 9.
     pub links: u8,
     /// Socket addresses asked for in a second, all apps together, 1 to 10 000.
@@ -160,6 +172,7 @@ impl Settings {
             slack_bot_token: layers.take_token("slack_bot_token", BotToken::parse)?,
             ack: if journal { ack } else { Ack::Unkept },
             handlers: layers.need("handlers", parse::NAMES, parse::names)?,
+            routes: layers.routes().to_vec(),
             links: layers.need("links", parse::LINKS, parse::links)?,
             opens_per_second: layers.need("opens_per_second", parse::PER_SECOND, parse::up_to(10_000))?,
             opens_at_once: layers.need("opens_at_once", parse::AT_ONCE, parse::up_to(1_000))?,

@@ -74,13 +74,7 @@ pub struct BadName;
 impl WorkspaceName {
     /// The name, if `text` is one.
     pub fn parse(text: &str) -> Result<Self, BadName> {
-        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if starts_well && text.len() <= 128 && text.chars().all(inner) {
-            Ok(Self(text.into()))
-        } else {
-            Err(BadName)
-        }
+        if is_name(text) { Ok(Self(text.into())) } else { Err(BadName) }
     }
 
     /// The name as text.
@@ -93,6 +87,33 @@ impl fmt::Display for WorkspaceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// What a route is called: `[A-Za-z0-9][A-Za-z0-9_.-]{0,127}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteName(Box<str>);
+
+impl RouteName {
+    /// The name, if `text` is one.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        if is_name(text) { Ok(Self(text.into())) } else { Err(BadName) }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RouteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.len() <= 128 && text.chars().all(inner)
 }
 
 #[cfg(test)]
@@ -110,9 +131,11 @@ mod tests {
     fn a_name_starts_with_a_letter_or_digit_and_has_at_most_128_characters() {
         for good in ["a", "9", "acme", "T0123", "a.b-c_d", &"x".repeat(128)] {
             assert_eq!(WorkspaceName::parse(good).map(|n| n.as_str().to_owned()), Ok(good.to_owned()));
+            assert_eq!(RouteName::parse(good).map(|n| n.to_string()), Ok(good.to_owned()));
         }
         for bad in ["", ".a", "-a", "_a", "a b", "a/b", "é", "a\0", &"x".repeat(129)] {
             assert_eq!(WorkspaceName::parse(bad), Err(BadName), "{bad:?}");
+            assert_eq!(RouteName::parse(bad), Err(BadName), "{bad:?}");
         }
     }
 }

@@ -89,6 +89,7 @@ async fn start(slack: &str, opens: Limits, folder: &Path) -> App {
         extra_ca_file: Some(tls::authority(folder)).filter(|file| file.exists()),
         ack: Ack::Stored,
         handlers,
+        routes: Vec::new(),
         links: 1,
         opens,
         threads: std::thread::available_parallelism().unwrap().get().min(4),

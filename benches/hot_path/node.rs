@@ -135,6 +135,7 @@ async fn run_node(
         extra_ca_file: None,
         ack,
         handlers,
+        routes: Vec::new(),
         links: 1,
         opens: Limits { per_second: 10_000, at_once: 64 },
         threads: std::thread::available_parallelism().unwrap().get().min(4),

@@ -26,12 +26,14 @@ use super::handler::Finished;
 use super::journal::{Committed, Marks};
 use super::lifecycle::{self, Lifecycle};
 use super::names::Names;
+use super::routing::Router;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::handlers::Plugin;
 use crate::ids::{Seq, WorkspaceId, WriterId};
 use crate::machine::dice::Dice;
 use crate::machine::lanes::Place;
+use crate::machine::routes::{HandlerSet, Routes};
 use crate::machine::seq::SeqMaker;
 use crate::machine::window::Window;
 use crate::slack::web::Outside;
@@ -86,6 +88,8 @@ pub(super) struct Parts {
     /// Events of which nothing is kept.
     pub(super) unkept: mpsc::Receiver<Unkept>,
     pub(super) plugins: Vec<Arc<Plugin>>,
+    /// Who of them gets what.
+    pub(super) router: Arc<Router>,
     pub(super) outside: Arc<Outside>,
     pub(super) budget: Arc<Budget>,
     pub(super) clock: Clock,
@@ -110,6 +114,7 @@ pub(super) struct Dispatcher {
     marks: Option<Arc<Marks>>,
     clock: Clock,
     desks: Vec<Desk>,
+    router: Arc<Router>,
     /// Deliveries of which rows tell more than the journal does, from before the start, and the last of their events.
     ruled: (HashSet<DeliveryId>, Seq),
     /// Does it know what was owed at the start? Nothing is taken in before.
@@ -160,6 +165,7 @@ impl Dispatcher {
         let seed = u64::try_from(parts.clock.now().wall_ms).unwrap_or_default();
         Self {
             desks: parts.plugins.iter().enumerate().map(desk).collect(),
+            router: parts.router,
             ruled: (HashSet::new(), Seq(0)),
             has_begun: parts.marks.is_none(),
             paused: HashSet::new(),
@@ -196,25 +202,31 @@ impl Dispatcher {
         self.has_begun && self.window.undone() < IN_FLIGHT && self.bytes < IN_FLIGHT_BYTES
     }
 
-    /// Takes an event in; one that was here before is left alone.
-    fn admit(&mut self, event: &Arc<Event>) {
+    /// Takes an event in for those to whom the routes give it; one that was here before is left alone. Is there anything to be done?
+    fn admit(&mut self, event: &Arc<Event>, routes: &Routes) -> bool {
         if event.seq <= self.window.last() {
-            return;
+            return false;
         }
         let now = self.clock.now();
-        let wanted = (0..self.desks.len()).filter(|at| !self.is_ruled(*at, event.seq)).collect::<Vec<_>>();
+        let given_to = routes.ask(event).handlers;
+        if given_to.is_empty() && !routes.is_empty() {
+            self.metrics.unrouted.inc();
+        }
+        let not_ruled = given_to.iter().filter(|at| !self.is_ruled(*at, event.seq));
+        let wanted = not_ruled.fold(HandlerSet::NONE, |set, at| set.and(HandlerSet::one(at)));
         let is_notable = lifecycle::concerns(event);
         let parties = u32::try_from(wanted.len() + usize::from(is_notable)).unwrap_or(u32::MAX);
         self.window.admit(event.seq, parties, now.mono);
         if parties > 0 {
             self.bytes += weight(event);
         }
-        for at in wanted {
+        for at in wanted.iter() {
             self.give(at, event, now.wall_ms);
         }
         if is_notable {
             self.notable.push(Arc::clone(event));
         }
+        parties > 0
     }
 
     /// Is there a row of before the start for it?
@@ -347,8 +359,9 @@ impl Handler<Committed> for Dispatcher {
     fn handle(&mut self, committed: Committed, ctx: &mut Self::Context) {
         let nothing_missed = committed.after <= self.window.last();
         if nothing_missed && self.has_room() {
+            let routes = self.router.routes();
             for event in &committed.events {
-                self.admit(event);
+                self.admit(event, &routes);
             }
         } else if self.behind != Behind::Reading {
             self.behind = Behind::Yes;
@@ -360,13 +373,14 @@ impl Handler<Committed> for Dispatcher {
 impl StreamHandler<Vec<Unkept>> for Dispatcher {
     fn handle(&mut self, batches: Vec<Unkept>, ctx: &mut Self::Context) {
         let now = self.clock.now().wall_ms;
+        let routes = self.router.routes();
         for Unkept { events, share } in batches {
-            let undone = events.len();
+            let mut undone = 0;
             for mut event in events {
                 event.seq = self.seqs.next(now);
-                self.admit(&Arc::new(event));
+                undone += usize::from(self.admit(&Arc::new(event), &routes));
             }
-            if !self.desks.is_empty() {
+            if undone > 0 {
                 self.loans.push_back(Loan { last: self.window.last(), undone, share: Some(share) });
             }
         }

@@ -1,5 +1,7 @@
-//! Where a turn's events go: into the journal, acked when or before they are stored, or straight to the dispatcher where
-//! nothing is kept.
+//! Where a turn's events go: into the journal, acked when or before they are stored, as the routes say, or straight to the dispatcher
+//! where nothing is kept.
+
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -9,15 +11,16 @@ use super::intake::Turn;
 use super::journal::{Batch, Queue};
 use super::ledger::Ledger;
 use super::link::Words;
+use super::routing::Router;
 use crate::clock::Now;
+use crate::event::Event;
+use crate::machine::routes::{AckMode, Routes};
 
 /// Where events go and what an ack means.
 #[derive(Clone)]
 pub(super) enum Exit {
-    /// The ack means: it is on disk.
-    Stored(Queue),
-    /// The ack means: it is in memory, on its way to the disk.
-    Received(Queue),
+    /// Into the journal. The ack means what the routes say: it is on disk, or in memory on its way there.
+    Kept(Queue, Arc<Router>),
     /// The ack means: it is in memory. Nothing is kept.
     Unkept(mpsc::Sender<Unkept>),
 }
@@ -33,16 +36,13 @@ impl Exit {
     ) -> Vec<Utf8Bytes> {
         let Turn { events, acks, share, weight } = turn;
         match self {
-            Self::Stored(queue) | Self::Received(queue) => {
+            Self::Kept(queue, router) => {
+                let (later, at_once) = part(&events, acks, &router.routes());
                 let batch = Batch { events, share, number: ledger.next_batch(), link: words.clone() };
                 if !queue.push(batch) {
                     // The journal is gone and the node is stopping: unacked, Slack sends them to whoever comes next.
                     return Vec::new();
                 }
-                let (later, at_once) = match self {
-                    Self::Received(_) => (Vec::new(), acks),
-                    Self::Stored(_) | Self::Unkept(_) => (acks, Vec::new()),
-                };
                 ledger.enter(later, now.mono, weight);
                 at_once
             }
@@ -53,6 +53,24 @@ impl Exit {
                     Vec::new()
                 }
             }
+        }
+    }
+}
+
+/// The acks of these events that wait for the disk, and those that do not.
+fn part(events: &[Event], acks: Vec<Utf8Bytes>, routes: &Routes) -> (Vec<Utf8Bytes>, Vec<Utf8Bytes>) {
+    match routes.only_ack() {
+        Some(AckMode::Received) => (Vec::new(), acks),
+        Some(AckMode::Stored | AckMode::Answered) => (acks, Vec::new()),
+        None => {
+            let (mut later, mut at_once) = (Vec::with_capacity(acks.len()), Vec::new());
+            for (event, ack) in events.iter().zip(acks) {
+                match routes.ask(event).ack {
+                    AckMode::Received => at_once.push(ack),
+                    AckMode::Stored | AckMode::Answered => later.push(ack),
+                }
+            }
+            (later, at_once)
         }
     }
 }

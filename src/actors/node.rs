@@ -17,17 +17,17 @@ use super::exit::Exit;
 use super::journal::{Journal, Marks};
 use super::pacer::Pacer;
 use super::retention;
+use super::routing::Router;
 use super::shared::{Shared, keep_history};
 use super::supervisor::{AppChanged, SteerApp, StopAll, Supervisor};
 use super::webhooks::{self, Poster, Telling};
 use crate::clock::Clock;
-use crate::config::Ack;
 use crate::handlers::Registry;
 use crate::ids::{AppId, Generations};
 use crate::machine::pace::Limits;
 use crate::slack::web::Outside;
 use crate::status::Command;
-use crate::store::{Inbox, Keep, Retention, Store, Workspaces, Writer};
+use crate::store::{Inbox, Keep, Retention, Store, Transition, Workspaces, Writer};
 use crate::telemetry::{Metrics, Opens};
 
 /// Bytes of envelopes that may wait in memory, all links together, and what is kept for those that Slack does not send twice.
@@ -49,10 +49,10 @@ pub struct NodeParts {
     pub outside: Outside,
     /// The time.
     pub clock: Clock,
-    /// What an ack means.
-    pub ack: Ack,
     /// Who handles events.
     pub handlers: Registry,
+    /// Which of them get which events.
+    pub router: Arc<Router>,
     /// How fast Slack may be asked for addresses.
     pub opens: Limits,
     /// Threads that carry connections, at least one.
@@ -113,8 +113,8 @@ impl Node {
             writer,
             outside,
             clock,
-            ack,
             handlers,
+            router,
             opens,
             threads,
             directory,
@@ -136,6 +136,7 @@ impl Node {
             marks: marks.clone(),
             unkept,
             plugins: handlers.into_plugins().into_iter().map(Arc::new).collect(),
+            router: Arc::clone(&router),
             outside: Arc::clone(&outside),
             budget: Arc::clone(&budget),
             clock,
@@ -157,14 +158,12 @@ impl Node {
                     Arc::clone(&metrics),
                     Arc::clone(directory.names()),
                 );
-                let exit = if ack == Ack::Received { Exit::Received(queue) } else { Exit::Stored(queue) };
-                (Some(write_down(journal, dispatcher.clone())), exit)
+                (Some(write_down(journal, dispatcher.clone())), Exit::Kept(queue, Arc::clone(&router)))
             }
             _ => (None, Exit::Unkept(unkept_sender)),
         };
 
-        let (history, lines) = mpsc::channel(4096);
-        inner.spawn(keep_history(Arc::clone(&store) as Arc<dyn Workspaces>, lines));
+        let history = tend(&inner, &store, router);
         let old = Arc::clone(&store) as Arc<dyn Retention>;
         inner.spawn(retention::let_go(old, keep, clock, Arc::clone(&metrics)));
         let pacer = Pacer::new(clock, opens);
@@ -315,6 +314,14 @@ impl Node {
         }
         report
     }
+}
+
+/// Keeps the routes up to date, and writes the history down: where its lines go.
+fn tend(inner: &Arbiter, store: &Arc<dyn Store>, router: Arc<Router>) -> mpsc::Sender<Transition> {
+    let (history, lines) = mpsc::channel(4096);
+    inner.spawn(keep_history(Arc::clone(store) as Arc<dyn Workspaces>, lines));
+    inner.spawn(router.keep());
+    history
 }
 
 /// How a journal that runs is stopped, and its end.

@@ -14,6 +14,7 @@ mod body;
 mod bulk;
 mod deliveries;
 mod docs;
+mod etag;
 mod events;
 mod handlers;
 mod idempotency;
@@ -28,6 +29,7 @@ mod probes;
 mod problem;
 mod query;
 mod request_id;
+mod routes;
 mod server;
 mod stats;
 mod stream;
@@ -54,7 +56,7 @@ use crate::secret::WebhookSecret;
 use crate::slack::web::Outside;
 use crate::status::feed::Feed;
 use crate::status::{Command, Status};
-use crate::store::{Accounts, Archive, Caller, Webhooks, Workspaces};
+use crate::store::{Accounts, Archive, Caller, RouteStore, Webhooks, Workspaces};
 use crate::telemetry::Totals;
 
 /// What the admin API needs of the node. Nothing here blocks: it is called on the threads that answer requests.
@@ -107,6 +109,15 @@ pub trait Node: Send + Sync + 'static {
 
     /// The store holds other webhooks: compare and act.
     fn webhooks_changed(&self);
+
+    /// Where the routes are.
+    fn routes(&self) -> Arc<dyn RouteStore>;
+
+    /// The store holds other routes. Resolves when they are in force on this node, or cannot be read.
+    fn routes_changed(&self) -> LocalBoxFuture<'_, ()>;
+
+    /// What this node's handlers are called.
+    fn handler_names(&self) -> &[String];
 
     /// May a webhook lie in a private network, and be spoken to in the clear?
     fn allows_private_webhooks(&self) -> bool;
@@ -204,6 +215,7 @@ pub fn service(
             .configure(events::routes)
             .configure(deliveries::routes)
             .configure(handlers::routes)
+            .configure(routes::routes)
             .default_service(web::to(problem::not_found));
         let metrics = web::scope("/metrics")
             .wrap(from_fn(auth::demand))

@@ -4,7 +4,6 @@ mod actions;
 pub(super) mod body;
 mod changes;
 mod check;
-mod etag;
 pub(super) mod filter;
 mod import;
 pub(super) mod page;
@@ -28,7 +27,7 @@ use super::access::Access;
 use super::body::{JSON, MERGE_PATCH, object};
 use super::problem::{Code, Problem, wrong_method};
 use super::query::{Taken, flag};
-use super::{Node, query, wait};
+use super::{Node, etag, query, wait};
 use crate::ids::WorkspaceName;
 use crate::store::{Secret, When, Workspace, WorkspaceSpec};
 
@@ -85,7 +84,7 @@ async fn read(id: Path<String>, request: HttpRequest, node: Access) -> Result<Ht
     let name = parse_name(&id)?;
     query::none(&request)?;
     let workspace = node.store().workspace(&name).await?.ok_or_else(|| unknown(&name))?;
-    let tag = (header::ETAG, etag::of(&workspace));
+    let tag = (header::ETAG, etag::of(workspace.id.0, workspace.version));
     Ok(HttpResponse::Ok().insert_header(tag).json(show(&**node, &workspace)))
 }
 

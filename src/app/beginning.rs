@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::inside::{Inside, Running};
-use crate::actors::{Node, NodeParts};
+use crate::actors::{Node, NodeParts, Router};
 use crate::config::Ack;
 use crate::handlers::Registry;
 use crate::ids::WorkspaceName;
 use crate::machine::pace::Limits;
+use crate::machine::routes::{AckMode, Route};
 use crate::secret::{AppToken, BotToken};
 use crate::slack::web::Outside;
 use crate::store::{
@@ -28,6 +29,7 @@ pub(super) struct Beginning {
     pub(super) workspace: Option<(AppToken, Option<BotToken>)>,
     pub(super) ack: Ack,
     pub(super) handlers: Registry,
+    pub(super) routes: Vec<Route>,
     pub(super) opens: Limits,
     pub(super) threads: usize,
     pub(super) keep: Keep,
@@ -35,8 +37,12 @@ pub(super) struct Beginning {
     pub(super) inside: Arc<Inside>,
 }
 
-/// A store in which this node's writer has begun; none where nothing is kept.
-type Begun = (Arc<dyn Store>, Option<Writer>);
+/// A store in which this node's writer has begun (none where nothing is kept), and the routes in it.
+pub(super) struct Begun {
+    store: Arc<dyn Store>,
+    writer: Option<Writer>,
+    router: Arc<Router>,
+}
 
 /// Opens the store, and tells the log what the operator should know of it.
 pub(super) async fn open(options: &OpenOptions) -> Result<Arc<dyn Store>, StoreError> {
@@ -51,7 +57,7 @@ impl Beginning {
     /// Begins the writer in a store that is open; one in which it cannot is closed again.
     pub(super) async fn begin(&self, store: Arc<dyn Store>) -> Result<Begun, StoreError> {
         match self.register(&store).await {
-            Ok(writer) => Ok((store, writer)),
+            Ok((writer, router)) => Ok(Begun { store, writer, router }),
             Err(error) => {
                 store.close().await;
                 Err(error)
@@ -60,14 +66,14 @@ impl Beginning {
     }
 
     /// Starts the node.
-    pub(super) fn start(self, (store, writer): Begun) -> Node {
+    pub(super) fn start(self, Begun { store, writer, router }: Begun) -> Node {
         let node = Node::start(NodeParts {
             store: Arc::clone(&store),
             writer,
             outside: self.outside,
             clock: self.inside.clock,
-            ack: self.ack,
             handlers: self.handlers,
+            router: Arc::clone(&router),
             opens: self.opens,
             threads: self.threads,
             directory: Arc::clone(&self.inside.directory),
@@ -76,7 +82,7 @@ impl Beginning {
             // Where nothing is kept nothing is known of who has handled what.
             keep: if self.ack == Ack::Unkept { Keep::default() } else { self.keep },
         });
-        if self.inside.running.set(Running::of(&node, store)).is_err() {
+        if self.inside.running.set(Running::of(&node, store, router)).is_err() {
             tracing::error!("the node was started twice");
         }
         node
@@ -104,17 +110,29 @@ impl Beginning {
         }
     }
 
-    async fn register(&self, store: &Arc<dyn Store>) -> Result<Option<Writer>, StoreError> {
+    async fn register(&self, store: &Arc<dyn Store>) -> Result<(Option<Writer>, Arc<Router>), StoreError> {
         let now_ms = self.inside.clock.now().wall_ms;
         if let Some((app_token, bot_token)) = &self.workspace {
             let by = Arc::clone(store).on_behalf(Caller::admin("SLACK_APP_TOKEN"));
             register_default(&*by, app_token, bot_token.as_ref(), self.inside.links, now_ms).await?;
         }
+        for route in &self.routes {
+            store.put_route(route, When::Always, &Caller::admin("settings file"), now_ms).await?;
+        }
+        // Before there is an event to be handed on.
+        let router = Router::load(store, self.handlers.names(), self.default_ack()).await?;
+        let writer = match self.ack {
+            Ack::Stored | Ack::Received => Some(store.begin_writer(&self.inside.facts.name, now_ms).await?),
+            Ack::Unkept => None,
+        };
+        Ok((writer, router))
+    }
+
+    /// What an ack means where no route says more.
+    const fn default_ack(&self) -> AckMode {
         match self.ack {
-            Ack::Stored | Ack::Received => {
-                store.begin_writer(&self.inside.facts.name, now_ms).await.map(Some)
-            }
-            Ack::Unkept => Ok(None),
+            Ack::Stored => AckMode::Stored,
+            Ack::Received | Ack::Unkept => AckMode::Received,
         }
     }
 }

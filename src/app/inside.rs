@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
-use crate::actors::{Directory, Node, Poster, Steered};
+use crate::actors::{Directory, Node, Poster, Router, Steered};
 use crate::admin::{self, Check, Counters, Facts, Steering};
 use crate::clock::Clock;
 use crate::files::OpenFiles;
@@ -15,7 +15,7 @@ use crate::secret::WebhookSecret;
 use crate::slack::web::Outside;
 use crate::status::feed::Feed;
 use crate::status::{Command, State, Status};
-use crate::store::{Absent, Accounts, Archive, Caller, Store, Webhooks, Workspaces};
+use crate::store::{Absent, Accounts, Archive, Caller, RouteStore, Store, Webhooks, Workspaces};
 use crate::telemetry::{Metrics, Opens, Snapshot, Totals};
 
 /// What the admin API is answered from.
@@ -23,6 +23,8 @@ pub(super) struct Inside {
     pub(super) directory: Arc<Directory>,
     pub(super) poster: Poster,
     pub(super) stopping: AtomicBool,
+    /// What the handlers are called.
+    pub(super) handlers: Vec<String>,
     pub(super) links: u8,
     pub(super) facts: Facts,
     pub(super) outside: Arc<Outside>,
@@ -35,6 +37,7 @@ pub(super) struct Inside {
 /// What there is only once the node runs.
 pub(super) struct Running {
     store: Arc<dyn Store>,
+    router: Arc<Router>,
     app_changed: Box<dyn Fn(AppId) + Send + Sync>,
     steer: Box<dyn Fn(AppId, Command) -> oneshot::Receiver<Steered> + Send + Sync>,
     journal_writes: Box<dyn Fn() -> bool + Send + Sync>,
@@ -44,9 +47,10 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn of(node: &Node, store: Arc<dyn Store>) -> Self {
+    pub(super) fn of(node: &Node, store: Arc<dyn Store>, router: Arc<Router>) -> Self {
         Self {
             store,
+            router,
             app_changed: Box::new(node.app_changed()),
             steer: Box::new(node.steer()),
             journal_writes: Box::new(node.journal_writes()),
@@ -116,6 +120,27 @@ impl admin::Node for Inside {
         }
     }
 
+    fn routes(&self) -> Arc<dyn RouteStore> {
+        match self.running.get() {
+            Some(running) => Arc::clone(&running.store) as Arc<dyn RouteStore>,
+            None => Arc::new(Absent),
+        }
+    }
+
+    fn routes_changed(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async {
+            if let Some(running) = self.running.get()
+                && let Err(error) = running.router.refresh().await
+            {
+                tracing::warn!(%error, "routes have changed and cannot be read; they are in force once they can");
+            }
+        })
+    }
+
+    fn handler_names(&self) -> &[String] {
+        &self.handlers
+    }
+
     fn allows_private_webhooks(&self) -> bool {
         self.poster.allow_private
     }
@@ -165,6 +190,7 @@ impl admin::Node for Inside {
     fn app_changed(&self, app: AppId) {
         if let Some(running) = self.running.get() {
             (running.app_changed)(app);
+            running.router.workspaces_changed();
         }
     }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Failure;
-use super::settings::Flags;
+use super::settings::{Flags, routes};
 use crate::config::Settings;
 use crate::files::OpenFiles;
 use crate::secret::BotToken;
@@ -22,6 +22,7 @@ impl Check {
     /// Checks everything and says all of it, also after something has failed.
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = self.flags.load()?;
+        routes(&settings)?;
         actix_rt::System::new().block_on(async {
             let checks = [
                 ("settings", Ok("readable".to_owned())),

@@ -96,6 +96,7 @@ impl Demo {
             extra_ca_file: None,
             ack: Ack::Stored,
             handlers,
+            routes: Vec::new(),
             links: 1,
             opens: Limits::default(),
             threads: threads(),

@@ -10,6 +10,7 @@ mod handler;
 mod job;
 mod key;
 mod log;
+mod route;
 mod serve;
 mod settings;
 mod simulate;
@@ -56,6 +57,8 @@ enum Command {
     Handler(handler::Handler),
     /// Webhooks of a running node
     Webhook(webhook::Webhook),
+    /// Which handlers of a running node get which events
+    Route(route::Route),
     /// Jobs of a running node
     Job(job::Job),
     /// The audit log of a running node
@@ -103,6 +106,7 @@ pub fn run() -> ExitCode {
         Command::Delivery(delivery) => delivery.run(),
         Command::Handler(handler) => handler.run(),
         Command::Webhook(webhook) => webhook.run(),
+        Command::Route(route) => route.run(),
         Command::Job(job) => job.run(),
         Command::Audit(audit) => audit.run(),
         Command::Log(log) => log.run(),

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, DEFAULTS, Place, Sources};
+use super::{ConfigError, DEFAULTS, Place, RouteTable, Sources};
 use crate::secret::BadToken;
 
 /// Every setting, and the variables it is read from, the strongest first.
@@ -38,9 +39,15 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("log_format", &["TAUTLINE_LOG_FORMAT"]),
 ];
 
+/// The one setting that is no text: a file alone has it.
+const ROUTES: &str = "routes";
+
 /// What was given for each setting by the strongest layer that gave anything.
 #[derive(Default)]
-pub(super) struct Layers(BTreeMap<&'static str, Given>);
+pub(super) struct Layers {
+    texts: BTreeMap<&'static str, Given>,
+    routes: Vec<RouteTable>,
+}
 
 struct Given {
     text: String,
@@ -58,15 +65,20 @@ impl Layers {
             let given = |name: &&&str| (sources.env)(name).is_some_and(|text| !text.is_empty());
             if let Some(name) = variables.iter().find(given) {
                 let text = (sources.env)(name).unwrap_or_default();
-                layers.0.insert(key, Given { text, place: Place::Variable((*name).to_owned()) });
+                layers.texts.insert(key, Given { text, place: Place::Variable((*name).to_owned()) });
             }
         }
         for (name, text) in &sources.flags {
             let place = Place::Flag(format!("--{}", name.replace('_', "-")));
             let key = known(name, &place)?;
-            layers.0.insert(key, Given { text: text.clone(), place });
+            layers.texts.insert(key, Given { text: text.clone(), place });
         }
         Ok(layers)
+    }
+
+    /// The routes of the file, in its order.
+    pub(super) fn routes(&self) -> &[RouteTable] {
+        &self.routes
     }
 
     /// A setting that may be absent.
@@ -76,7 +88,7 @@ impl Layers {
         must: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, ConfigError> {
-        let Some(given) = self.0.get(key) else { return Ok(None) };
+        let Some(given) = self.texts.get(key) else { return Ok(None) };
         parse(&given.text).map(Some).ok_or_else(|| self.wrong(key, must))
     }
 
@@ -95,14 +107,14 @@ impl Layers {
         key: &'static str,
         parse: impl FnOnce(&str) -> Result<T, BadToken>,
     ) -> Result<Option<T>, ConfigError> {
-        let Some(given) = self.0.get(key) else { return Ok(None) };
+        let Some(given) = self.texts.get(key) else { return Ok(None) };
         parse(given.text.trim())
             .map(Some)
             .map_err(|bad| self.wrong(key, &format!("is not the token wanted here: {bad}")))
     }
 
     pub(super) fn wrong(&self, key: &'static str, must: &str) -> ConfigError {
-        let place = self.0.get(key).map_or(Place::Default, |given| given.place.clone());
+        let place = self.texts.get(key).map_or(Place::Default, |given| given.place.clone());
         ConfigError::Wrong { place, key, must: must.to_owned() }
     }
 
@@ -120,6 +132,11 @@ impl Layers {
             ConfigError::Syntax { place: place(line), reason: error.message().to_owned() }
         })?;
         for (name, value) in table.get_ref() {
+            if name.get_ref() == ROUTES {
+                self.routes = routes(value.get_ref(), |at| place(line_of(at)))
+                    .map_err(|place| ConfigError::Wrong { place, key: ROUTES, must: TABLES.to_owned() })?;
+                continue;
+            }
             let place = place(line_of(name.span().start));
             let key = known(name.get_ref(), &place)?;
             let text = text_of(value.get_ref()).ok_or_else(|| ConfigError::Wrong {
@@ -127,7 +144,7 @@ impl Layers {
                 key,
                 must: "must be a text, a number, true or false, or a list of texts".to_owned(),
             })?;
-            self.0.insert(key, Given { text, place });
+            self.texts.insert(key, Given { text, place });
         }
         Ok(())
     }
@@ -139,7 +156,7 @@ fn known(name: &str, place: &Place) -> Result<&'static str, ConfigError> {
     key.ok_or_else(|| ConfigError::UnknownKey {
         place: place.clone(),
         key: format!("{name:?}"),
-        known: KEYS.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", "),
+        known: KEYS.iter().map(|(key, _)| *key).chain([ROUTES]).collect::<Vec<_>>().join(", "),
     })
 }
 
@@ -154,5 +171,39 @@ fn text_of(value: &DeValue<'_>) -> Option<String> {
             texts.map(|texts| texts.join(","))
         }
         DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => None,
+    }
+}
+
+const TABLES: &str = "must be tables like [[routes]], of texts, lists of texts, true and false";
+
+/// The tables of `[[routes]]`. An error is where something else stands.
+fn routes(value: &DeValue<'_>, place: impl Fn(usize) -> Place) -> Result<Vec<RouteTable>, Place> {
+    let DeValue::Array(tables) = value else { return Err(place(0)) };
+    let read = |table: &toml::Spanned<DeValue<'_>>| {
+        let place = place(table.span().start);
+        match json(table.get_ref()) {
+            Some(Value::Object(fields)) => Ok(RouteTable { place, fields }),
+            _ => Err(place),
+        }
+    };
+    tables.iter().map(read).collect()
+}
+
+/// A value as JSON has it, if it is of those that routes have.
+fn json(value: &DeValue<'_>) -> Option<Value> {
+    match value {
+        DeValue::String(text) => Some(Value::String(text.clone().into_owned())),
+        DeValue::Boolean(flag) => Some(Value::Bool(*flag)),
+        DeValue::Array(items) => {
+            items.iter().map(|item| json(item.get_ref())).collect::<Option<_>>().map(Value::Array)
+        }
+        DeValue::Table(table) => {
+            let member = |(name, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+                let name: &std::borrow::Cow<'_, str> = name.get_ref();
+                Some((name.clone().into_owned(), json(value.get_ref())?))
+            };
+            table.iter().map(member).collect::<Option<_>>().map(Value::Object)
+        }
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) => None,
     }
 }

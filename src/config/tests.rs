@@ -103,6 +103,38 @@ fn a_postgres_address_is_taken_by_either_name_and_never_shown() {
 }
 
 #[test]
+fn routes_are_tables_of_the_file_with_their_lines() {
+    let file = r#"
+links = 2
+[[routes]]
+name = "billing"
+match.types = ["message", "app_*"]
+enabled = false
+
+[[routes]]
+name = "rest"
+"#;
+    let settings = load(&[], Some(file), &[]).unwrap();
+    let routes: Vec<_> = settings.routes.iter().map(|route| serde_json::json!(route.fields)).collect();
+    assert_eq!(
+        routes,
+        [
+            serde_json::json!({"name": "billing", "match": {"types": ["message", "app_*"]}, "enabled": false}),
+            serde_json::json!({"name": "rest"}),
+        ]
+    );
+    let lines: Vec<_> = settings.routes.iter().map(|route| route.place.to_string()).collect();
+    assert!(lines[0].ends_with(" line 3") && lines[1].ends_with(" line 8"), "{lines:?}");
+    for wrong in
+        ["routes = 7", "routes = [\"secret\"]", "[[routes]]\nname = 7.5", "[routes]\nname = \"secret\""]
+    {
+        let error = load(&[], Some(wrong), &[]).unwrap_err().to_string();
+        assert!(error.contains("routes must be tables like [[routes]]"), "{wrong}: {error}");
+        assert!(error.contains(" line 1") && !error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
 fn every_setting_can_be_given_in_the_file() {
     let file = r#"
         database_url = "sqlite://x.db"

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::{Context, Delivery, Echo, Handler, Log, Outcome};
 use crate::event::Event;
 use crate::machine::retry::Retry;
+use crate::machine::routes::HandlerSet;
 use crate::protocol::order::conversation_key;
 
 /// Makes a handler on the thread it will run on, again after a crash.
@@ -85,6 +86,9 @@ pub enum RegistryError {
     /// It would never be given anything.
     #[error("the handler '{0}' may try nothing: its retry.attempts is 0")]
     Hopeless(String),
+    /// There are as many as there can be.
+    #[error("a node has {most} handlers at most", most = HandlerSet::MOST)]
+    Full,
     /// Nobody knows the name.
     #[error("there is no handler named '{name}'; known: {known}")]
     Unknown {
@@ -111,6 +115,9 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         if self.plugins.iter().any(|plugin| plugin.name == name) {
             return Err(RegistryError::Taken(name.into()));
+        }
+        if self.plugins.len() >= HandlerSet::MOST {
+            return Err(RegistryError::Full);
         }
         if options.concurrency == 0 {
             return Err(RegistryError::Idle(name.into()));
@@ -140,6 +147,11 @@ impl Registry {
             "echo" => self.register(name, Options::default(), |context| Echo::new(context.clone())),
             other => Err(RegistryError::Unknown { name: other.into(), known: "log, echo".into() }),
         }
+    }
+
+    /// What they are called, in the order they were registered.
+    pub fn names(&self) -> Vec<String> {
+        self.plugins.iter().map(|plugin| plugin.name.clone()).collect()
     }
 
     /// The plugins, in the order they were registered.
@@ -180,6 +192,16 @@ mod tests {
         let idle = Options { concurrency: 0, ..Options::default() };
         assert_eq!(registry.register("idle", idle, |_| Silent), Err(RegistryError::Idle("idle".into())));
         assert_eq!(registry.into_plugins().len(), 1);
+    }
+
+    #[test]
+    fn there_are_no_more_handlers_than_routes_can_name() {
+        let mut registry = Registry::default();
+        for number in 0..HandlerSet::MOST {
+            registry.register(&number.to_string(), Options::default(), |_| Silent).unwrap();
+        }
+        assert_eq!(registry.register("more", Options::default(), |_| Silent), Err(RegistryError::Full));
+        assert_eq!(registry.names().len(), HandlerSet::MOST);
     }
 
     struct Silent;

@@ -15,6 +15,7 @@ pub mod notice;
 pub mod pace;
 pub mod quiet;
 pub mod retry;
+pub mod routes;
 
 #[cfg(test)]
 mod fleet;

@@ -9,6 +9,7 @@ pub mod disconnect;
 pub mod envelope;
 pub mod frame;
 pub mod hello;
+pub mod interaction;
 pub mod lifecycle;
 pub mod order;
 mod peek;

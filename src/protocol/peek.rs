@@ -21,6 +21,15 @@ pub(super) fn first(json: &str) -> Option<&str> {
     Scanner::new(json.strip_prefix('[')?).value()
 }
 
+/// Calls `look` with each item of an array, raw; with those before the flaw where it is no whole array.
+pub(super) fn items<'a>(json: &'a str, mut look: impl FnMut(&'a str)) {
+    let mut scanner = Scanner::new(json);
+    scanner.array(|scanner| {
+        look(scanner.value()?);
+        Some(())
+    });
+}
+
 /// The value of one key of an object, the last if there are several.
 pub(super) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
     let mut found = None;

@@ -44,6 +44,20 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Enters an array. `look` is called before each item and must go past it.
+    pub(super) fn array(&mut self, mut look: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.eat(b'[')?;
+        if self.eat(b']').is_some() {
+            return Some(());
+        }
+        loop {
+            look(self)?;
+            if self.eat(b',').is_none() {
+                return self.eat(b']');
+            }
+        }
+    }
+
     /// Passes over a value of any kind and depth.
     pub(super) fn value(&mut self) -> Option<&'a str> {
         self.blanks();

@@ -2,15 +2,17 @@
 
 use async_trait::async_trait;
 
-use crate::ids::{AppId, Seq, WebhookId, WorkspaceId, WorkspaceName};
+use crate::ids::{AppId, RouteName, Seq, WebhookId, WorkspaceId, WorkspaceName};
+use crate::machine::routes::{NamedWorkspace, Route};
 use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::{Standing, Trouble};
 use crate::store::{
     Accounts, AnswerKey, AnswerPlace, ApiToken, App, Archive, AuditEntry, AuditFilter, Burden, Caller, Deed,
     DeliveryFilter, DeliveryId, EventFilter, Incident, IncidentFilter, KeptNotice, KnownHandler, Label,
-    Memory, NewNotice, NewToken, Notice, Order, Page, Place, Put, Remedy, Remember, ReplayTo, Replayed,
-    Reserved, Settled, Stepped, StoreError, StoredDelivery, StoredEvent, TokenDigest, TokenId, Transition,
-    Webhook, WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec, Workspaces,
+    Memory, NewNotice, NewToken, Notice, Order, Page, Place, Put, PutRoute, Remedy, Remember, ReplayTo,
+    Replayed, Reserved, RouteStore, Settled, Stepped, StoreError, StoredDelivery, StoredEvent, StoredRoute,
+    TokenDigest, TokenId, Transition, Webhook, WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec,
+    Workspaces,
 };
 
 /// In the place of a store whose database does not answer yet.
@@ -385,6 +387,37 @@ impl Archive for Absent {
         _: &Caller,
         _: i64,
     ) -> Result<Option<KnownHandler>, StoreError> {
+        away()
+    }
+}
+
+#[async_trait]
+impl RouteStore for Absent {
+    async fn routes(&self) -> Result<Vec<StoredRoute>, StoreError> {
+        away()
+    }
+
+    async fn route(&self, _: &RouteName) -> Result<Option<StoredRoute>, StoreError> {
+        away()
+    }
+
+    async fn put_route(&self, _: &Route, _: When, _: &Caller, _: i64) -> Result<PutRoute, StoreError> {
+        away()
+    }
+
+    async fn remove_route(&self, _: &RouteName, _: When, _: &Caller, _: i64) -> Result<bool, StoreError> {
+        away()
+    }
+
+    async fn routes_mark(&self) -> Result<i64, StoreError> {
+        away()
+    }
+
+    async fn named_workspaces(
+        &self,
+        _: &[&str],
+        _: &[(&str, &str)],
+    ) -> Result<Vec<NamedWorkspace>, StoreError> {
         away()
     }
 }

@@ -9,6 +9,7 @@ pub(in crate::store) mod deliveries;
 pub(in crate::store) mod events;
 pub(in crate::store) mod keys;
 pub(in crate::store) mod retention;
+pub(in crate::store) mod routes;
 pub(in crate::store) mod webhooks;
 pub(in crate::store) mod workspaces;
 
@@ -124,6 +125,11 @@ macro_rules! conformance {
             archive: many_are_counted_and_then_changed_in_steps;
             archive: many_are_replayed_in_steps_to_those_not_done_or_to_those_named;
             archive: a_handler_is_shown_with_what_weighs_on_it_and_paused_by_somebody;
+            routes: a_route_is_made_changed_and_removed_and_each_change_is_marked;
+            routes: a_route_is_changed_only_as_it_was_read;
+            routes: changes_of_routes_are_written_down_and_who_sees_one_label_makes_none;
+            routes: no_more_routes_are_made_than_there_can_be;
+            routes: workspaces_are_found_by_the_names_and_labels_that_routes_are_about;
             accounts: a_token_is_found_by_its_digest_until_it_is_revoked;
             accounts: a_living_tokens_name_is_taken_and_a_revoked_ones_is_free;
             accounts: no_more_tokens_live_than_are_allowed;

@@ -16,6 +16,7 @@ mod open;
 mod postgres;
 mod reseal;
 mod retention;
+mod routes;
 mod sqlite;
 mod types;
 mod vault;
@@ -50,6 +51,7 @@ pub use key::{generate_key_file, generate_key_text};
 pub use open::{OpenOptions, Opened, exists, kind, open, open_beside, shown};
 pub use reseal::{Resealed, Resealing};
 pub use retention::{Cleared, Keep, LATE, Retention, Step};
+pub use routes::{MAX_ROUTES, PutRoute, RouteStore, StoredRoute, WrongField, read_route, show_match};
 pub use types::{
     App, By, Change, Delivery, Desired, Order, Place, Put, Seat, Secret, Taken, TokenHint, Transition, When,
     Workspace, WorkspaceSpec, Writer,
@@ -261,7 +263,9 @@ pub trait Inbox: Send + Sync + 'static {
 
 /// The store.
 #[async_trait]
-pub trait Store: Workspaces + Inbox + Deliveries + Archive + Retention + Accounts + Webhooks {
+pub trait Store:
+    Workspaces + Inbox + Deliveries + Archive + Retention + RouteStore + Accounts + Webhooks
+{
     /// The workspaces as this caller sees and changes them: what lies outside of their scope is not there.
     fn on_behalf(self: Arc<Self>, caller: Caller) -> Arc<dyn Workspaces>;
 

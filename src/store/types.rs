@@ -140,17 +140,20 @@ pub enum When {
     /// Something is there.
     Present,
     /// It is that very row, and nobody has changed it since it was at this version.
-    Still(WorkspaceId, i64),
+    Still(i64, i64),
 }
 
 impl When {
     /// A [`StoreError::Stale`] where it is not so.
     pub fn check(self, found: Option<&Workspace>) -> Result<(), StoreError> {
+        self.check_row(found.map(|found| (found.id.0, found.version)))
+    }
+
+    /// The same of any row that has a version: its id, and that.
+    pub fn check_row(self, found: Option<(i64, i64)>) -> Result<(), StoreError> {
         let stale = match (self, found) {
             (Self::Always, _) | (Self::Absent, None) | (Self::Present, Some(_)) => return Ok(()),
-            (Self::Still(id, version), Some(found)) if (found.id, found.version) == (id, version) => {
-                return Ok(());
-            }
+            (Self::Still(id, version), Some(found)) if found == (id, version) => return Ok(()),
             (Self::Absent, Some(_)) => "it is there already",
             (Self::Still(..), Some(_)) => "somebody has changed it since it was read",
             (Self::Present | Self::Still(..), None) => "it is not there",
@@ -173,7 +176,7 @@ impl Workspace {
 
     /// The condition that nobody has changed it since it was read.
     pub const fn unchanged(&self) -> When {
-        When::Still(self.id, self.version)
+        When::Still(self.id.0, self.version)
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Metrics {
     pub shed_bytes: IntCounter,
     /// Events put aside.
     pub quarantined: IntCounter,
+    /// Events that no route gives to anybody.
+    pub unrouted: IntCounter,
     /// Events deleted for their age.
     pub expired: IntCounter,
     /// Payloads deleted before their events.
@@ -135,6 +137,7 @@ impl Metrics {
             shed: counter(&names::SHED)?,
             shed_bytes: counter(&names::SHED_BYTES)?,
             quarantined: counter(&names::QUARANTINED)?,
+            unrouted: counter(&names::UNROUTED)?,
             expired: counter(&names::EXPIRED)?,
             erased: counter(&names::ERASED)?,
             group_size: alone(&names::GROUP_SIZE)?,

@@ -39,6 +39,7 @@ metrics! {
     SHED "tautline_shed_total" &[], "Envelopes let go unacked because too much waited: Slack sends them again.";
     SHED_BYTES "tautline_shed_bytes_total" &[], "What those envelopes weighed.";
     QUARANTINED "tautline_quarantined_total" &[], "Events that no database would take, put aside and acked.";
+    UNROUTED "tautline_events_unrouted_total" &[], "Events that no route gives to any handler: kept and acked all the same.";
     EXPIRED "tautline_expired_total" &[], "Events deleted because they were older than retention_days.";
     ERASED "tautline_erased_total" &[], "Payloads deleted before their events: by age, by size, or with their workspace.";
     GROUP_SIZE "tautline_journal_group_size" EVENTS, "Events in one commit.";

@@ -22,9 +22,19 @@ fn help_names_every_command_and_an_unknown_flag_ends_with_code_2() {
     let folder = tempfile::tempdir().unwrap();
     let help = Process::start(tautline(folder.path(), &["--help"])).ended();
     assert_eq!(help.code, Some(0));
-    for command in
-        ["demo", "serve", "simulate", "check", "token", "workspace", "webhook", "job", "audit", "key"]
-    {
+    for command in [
+        "demo",
+        "serve",
+        "simulate",
+        "check",
+        "token",
+        "workspace",
+        "webhook",
+        "route",
+        "job",
+        "audit",
+        "key",
+    ] {
         assert!(help.output.stdout.iter().any(|line| line.trim_start().starts_with(command)), "{help:?}");
     }
     for wrong in [&["serve", "--frobnicate"][..], &["frobnicate"], &[]] {

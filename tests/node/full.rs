@@ -88,6 +88,7 @@ fn options(site: &Site) -> Options {
         extra_ca_file: None,
         ack: Ack::Stored,
         handlers,
+        routes: Vec::new(),
         links: 1,
         opens: tautline::machine::pace::Limits::default(),
         threads: 1,

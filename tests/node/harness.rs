@@ -127,6 +127,7 @@ impl Stage {
             extra_ca_file: None,
             ack,
             handlers,
+            routes: Vec::new(),
             links: 1,
             opens: tautline::machine::pace::Limits::default(),
             threads: 2,

@@ -61,6 +61,20 @@ fn a_token_revoked_at_one_node_opens_nothing_at_the_other_within_five_seconds() 
 }
 
 #[test]
+fn a_route_made_at_one_node_is_in_force_at_the_other_within_five_seconds() {
+    let site = Site::new(|_| {});
+    let (one, two) = (site.serve(), site.serve());
+    let lines = two.lines();
+    let clock = Clock::start();
+    let (status, made) = one.ask("PUT", "/api/v1/routes/all", Some(&json!({"handler": "log"})));
+    assert_eq!(status, 201, "{made}");
+    two.line_after(lines, |line| line.contains("these routes are in force"));
+    assert!(clock.mono() < std::time::Duration::from_secs(5));
+    one.stop();
+    two.stop();
+}
+
+#[test]
 fn what_one_nodes_api_is_told_the_others_do_too() {
     let site = Site::new(|_| {});
     let customer = site.customer(0);

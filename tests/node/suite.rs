@@ -19,6 +19,7 @@ mod onboarding;
 mod overview;
 mod owed;
 mod refresh;
+mod routes;
 mod shared;
 mod steering;
 mod truth;

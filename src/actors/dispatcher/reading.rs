@@ -76,8 +76,9 @@ impl Dispatcher {
                     // What was committed up to then cannot be read any more; the store has said so.
                     self.window.skip_to(committed);
                 }
+                let routes = self.router.routes();
                 for event in events {
-                    self.admit(&Arc::new(event));
+                    self.admit(&Arc::new(event), &routes);
                 }
                 self.go_on(ctx);
             }

@@ -17,7 +17,7 @@ use crate::slack::tls::client_config;
 use crate::slack::web::Outside;
 use crate::status::feed::Feed;
 use crate::status::{Command, Status};
-use crate::store::{Absent, Accounts, Archive, Caller, OpenOptions, Store, Webhooks, Workspaces};
+use crate::store::{Absent, Accounts, Archive, Caller, OpenOptions, RouteStore, Store, Webhooks, Workspaces};
 use crate::telemetry::Totals;
 
 /// Of the real store, or the fake one.
@@ -31,6 +31,9 @@ pub(in crate::admin) struct FakeNode {
     pub(in crate::admin) steered: Mutex<Vec<(AppId, Command)>>,
     /// What connections say once they are steered; nobody obeys where nothing is said.
     pub(in crate::admin) obeys: watch::Sender<Option<Status>>,
+    /// How often [`Node::routes_changed`] was called.
+    pub(in crate::admin) routes_changes: AtomicI64,
+    handlers: Vec<String>,
     checks: Mutex<Vec<Check>>,
     pub(in crate::admin) feed: Arc<Feed>,
     /// In the place of the fake one.
@@ -62,6 +65,8 @@ impl FakeNode {
             changed: Mutex::default(),
             steered: Mutex::default(),
             obeys: watch::Sender::new(None),
+            routes_changes: AtomicI64::new(0),
+            handlers: ["log", "bridge"].map(str::to_owned).into(),
             checks: Mutex::new(checks.into()),
             feed: Arc::default(),
             real,
@@ -186,6 +191,22 @@ impl Node for FakeNode {
     }
 
     fn webhooks_changed(&self) {}
+
+    fn routes(&self) -> Arc<dyn RouteStore> {
+        match &self.real {
+            Some((real, _)) => Arc::clone(real) as Arc<dyn RouteStore>,
+            None => Arc::new(Absent),
+        }
+    }
+
+    fn routes_changed(&self) -> LocalBoxFuture<'_, ()> {
+        self.routes_changes.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async {})
+    }
+
+    fn handler_names(&self) -> &[String] {
+        &self.handlers
+    }
 
     fn allows_private_webhooks(&self) -> bool {
         false

@@ -7,10 +7,11 @@ use actix_web::http::header;
 
 use super::super::Steering;
 use super::super::access::Access;
+use super::super::etag;
 use super::super::problem::{Code, Problem};
 use super::super::wait::{self, Ended, Goal};
 use super::patch::Patch;
-use super::{etag, show, unknown};
+use super::{show, unknown};
 use crate::ids::WorkspaceName;
 use crate::status::Command;
 use crate::store::{Change, Desired, Put, StoreError, When, Workspace};
@@ -120,7 +121,7 @@ pub(super) async fn settled(
     if let Some(place) = place {
         answer.insert_header((header::LOCATION, place));
     }
-    answer.insert_header((header::ETAG, etag::of(workspace)));
+    answer.insert_header((header::ETAG, etag::of(workspace.id.0, workspace.version)));
     Ok(answer.json(show(&***node, workspace)))
 }
 

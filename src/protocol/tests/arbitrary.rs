@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::frame::{self, Frame};
-use super::super::{ack, api, routing};
+use super::super::{ack, api, interaction, routing};
 use super::fixture;
 use crate::event::Kind;
 
@@ -85,12 +85,14 @@ fn read_all(text: &str) {
             let keys = routing::read(kind, envelope.payload);
             assert!(routing::clean(&keys.kind_type.unwrap_or_default()).chars().count() <= routing::MAX_KEY);
         }
+        interaction::read(envelope.payload);
         assert!(
             ack::bare(&envelope.id).is_ok_and(|frame| frame.len() < ack::MAX_FRAME)
                 || envelope.id.len() > 3000
         );
     }
     routing::read(Kind::Unknown, text);
+    interaction::read(text);
     api::OpenReply::parse(text.as_bytes());
     api::retry_after(Some(text));
 }
@@ -128,6 +130,9 @@ fn json_value() -> impl Strategy<Value = Value> {
             "ok",
             "url",
             "error",
+            "callback_id",
+            "actions",
+            "action_id",
         ])
         .prop_map(str::to_owned),
         any::<String>(),

@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod control;
+mod ids;
 mod keys;
 mod replies;
 

@@ -29,6 +29,12 @@ pub enum Action {
     WebhookRemove,
     /// A webhook has another secret.
     WebhookRotate,
+    /// A route was made.
+    RouteCreate,
+    /// A route was changed.
+    RouteUpdate,
+    /// A route was removed.
+    RouteRemove,
     /// What is sealed was sealed anew with another key.
     KeyRotate,
     /// Which lines a node writes into its log was changed.
@@ -47,7 +53,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::WorkspaceCreate,
         Self::WorkspaceUpdate,
         Self::WorkspaceRemove,
@@ -57,6 +63,9 @@ impl Action {
         Self::WebhookUpdate,
         Self::WebhookRemove,
         Self::WebhookRotate,
+        Self::RouteCreate,
+        Self::RouteUpdate,
+        Self::RouteRemove,
         Self::KeyRotate,
         Self::LogUpdate,
         Self::EventReplay,
@@ -78,6 +87,9 @@ impl Action {
             Self::WebhookUpdate => "webhook.update",
             Self::WebhookRemove => "webhook.remove",
             Self::WebhookRotate => "webhook.rotate",
+            Self::RouteCreate => "route.create",
+            Self::RouteUpdate => "route.update",
+            Self::RouteRemove => "route.remove",
             Self::KeyRotate => "key.rotate",
             Self::LogUpdate => "log.update",
             Self::EventReplay => "event.replay",

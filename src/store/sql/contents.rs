@@ -7,14 +7,16 @@ use async_trait::async_trait;
 use super::Backend;
 use super::behalf::OnBehalf;
 use crate::event::Event;
-use crate::ids::{AppId, HandlerId, Seq, WebhookId, WorkspaceId, WorkspaceName, WriterId};
+use crate::ids::{AppId, HandlerId, RouteName, Seq, WebhookId, WorkspaceId, WorkspaceName, WriterId};
+use crate::machine::routes::{NamedWorkspace, Route};
 use crate::secret::{AppToken, BotToken, WebhookSecret};
 use crate::status::{Standing, Trouble};
 use crate::store::{
     App, Backlog, Caller, Cleared, Deliveries, DeliveryChange, DeliveryId, DeliveryRow, Inbox, Incident,
     IncidentFilter, KeptNotice, KnownHandler, Label, Memory, NewNotice, Notice, Order, Owed, Paused, Place,
-    Put, Remember, Resealed, Resealing, Retention, Settled, Step, Store, StoreError, Taken, Transition,
-    Wanted, Webhook, WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec, Workspaces, Writer,
+    Put, PutRoute, Remember, Resealed, Resealing, Retention, RouteStore, Settled, Step, Store, StoreError,
+    StoredRoute, Taken, Transition, Wanted, Webhook, WebhookSpec, Webhooks, When, Workspace, WorkspaceSpec,
+    Workspaces, Writer,
 };
 use crate::telemetry::Pool;
 
@@ -375,6 +377,49 @@ impl Retention for Backend {
 
     async fn clear_removed(&self, limit: u32, now_ms: i64) -> Result<Cleared, StoreError> {
         self.told(self.clear(limit, now_ms)).await
+    }
+}
+
+#[async_trait]
+impl RouteStore for Backend {
+    async fn routes(&self) -> Result<Vec<StoredRoute>, StoreError> {
+        self.told(self.list_routes()).await
+    }
+
+    async fn route(&self, name: &RouteName) -> Result<Option<StoredRoute>, StoreError> {
+        self.told(self.find_route(name)).await
+    }
+
+    async fn put_route(
+        &self,
+        route: &Route,
+        when: When,
+        by: &Caller,
+        now_ms: i64,
+    ) -> Result<PutRoute, StoreError> {
+        self.told(self.write_route(route, when, by, now_ms)).await
+    }
+
+    async fn remove_route(
+        &self,
+        name: &RouteName,
+        when: When,
+        by: &Caller,
+        now_ms: i64,
+    ) -> Result<bool, StoreError> {
+        self.told(self.delete_route(name, when, by, now_ms)).await
+    }
+
+    async fn routes_mark(&self) -> Result<i64, StoreError> {
+        self.told(self.read_routes_mark()).await
+    }
+
+    async fn named_workspaces(
+        &self,
+        names: &[&str],
+        labels: &[(&str, &str)],
+    ) -> Result<Vec<NamedWorkspace>, StoreError> {
+        self.told(self.list_named(names, labels)).await
     }
 }
 

@@ -1,17 +1,16 @@
-//! `ETag` and `If-Match`: a change that is made only if nobody else has changed the workspace since it was read.
+//! `ETag` and `If-Match`: a change that is made only if nobody else has changed the thing since it was read.
 //!
-//! The tag names what callers change. It stays when a connection's state does, and when it learns something.
+//! The tag names what callers change: a workspace's stays when a connection's state does, and when it learns something.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
-use super::super::problem::{Code, Problem};
-use crate::ids::WorkspaceId;
-use crate::store::{When, Workspace};
+use super::problem::{Code, Problem};
+use crate::store::When;
 
-/// The tag of a workspace, quotes included.
-pub(super) fn of(workspace: &Workspace) -> String {
-    format!("\"{}-{}\"", workspace.id, workspace.version)
+/// The tag of a row at this version, quotes included.
+pub(super) fn of(id: i64, version: i64) -> String {
+    format!("\"{id}-{version}\"")
 }
 
 /// What a request makes its change depend on.
@@ -48,7 +47,7 @@ fn still(tag: &str) -> Result<When, Problem> {
     };
     let parts =
         inner.split_once('-').and_then(|(id, version)| Some((id.parse().ok()?, version.parse().ok()?)));
-    // A tag that is not ours is no workspace's: ids begin at one.
+    // A tag that is not ours is no row's: ids begin at one.
     let (id, version) = parts.unwrap_or((0, 0));
-    Ok(When::Still(WorkspaceId(id), version))
+    Ok(When::Still(id, version))
 }
