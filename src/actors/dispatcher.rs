@@ -40,7 +40,7 @@ use crate::slack::web::Outside;
 use crate::store::{DeliveryChange, DeliveryId, Lane, Store, Workspaces};
 use crate::telemetry::Metrics;
 use desk::{Desk, InHand};
-use owing::{Owing, Pending};
+use owing::{Owing, Pending, Waits};
 use reading::Behind;
 
 /// Events between journal and handlers at most; the rest waits on disk.
@@ -117,6 +117,8 @@ pub(super) struct Dispatcher {
     router: Arc<Router>,
     /// Deliveries of which rows tell more than the journal does, from before the start, and the last of their events.
     ruled: (HashSet<DeliveryId>, Seq),
+    /// The last event on disk before the start.
+    begun_at: Seq,
     /// Does it know what was owed at the start? Nothing is taken in before.
     has_begun: bool,
     paused: HashSet<WorkspaceId>,
@@ -167,6 +169,10 @@ impl Dispatcher {
             desks: parts.plugins.iter().enumerate().map(desk).collect(),
             router: parts.router,
             ruled: (HashSet::new(), Seq(0)),
+            begun_at: parts
+                .marks
+                .as_ref()
+                .map_or(Seq(0), |marks| Seq(marks.committed.load(Ordering::Acquire))),
             has_begun: parts.marks.is_none(),
             paused: HashSet::new(),
             owing: Owing::default(),
@@ -244,12 +250,19 @@ impl Dispatcher {
             return desk.give(1, InHand::new(Arc::clone(event), None));
         }
         let key = desk.plugin().options.order.key(event);
-        match desk.lanes.place(Lane::of(event), key, is_shut || desk.is_paused) {
+        // What comes again after a crash may come before what is in the store already: in an order it goes there first.
+        let comes_again = key.is_some() && event.seq <= self.begun_at;
+        let lane = Lane::of(event);
+        match desk.lanes.place(lane, key, is_shut || desk.is_shut() || comes_again) {
             Place::Here => desk.give(1, InHand::new(Arc::clone(event), key)),
             Place::Behind => {
                 let change = DeliveryChange::Owed(desk.row(event, 1, key, now_ms));
                 let settles = Some((event.seq, weight(event)));
-                self.owing.push(Pending { change, desk: at, settles, waits: true });
+                if comes_again {
+                    desk.lanes.is_old(lane);
+                }
+                let waits = if comes_again { Waits::Old } else { Waits::New };
+                self.owing.push(Pending { change, desk: at, settles, waits });
             }
         }
     }
@@ -393,9 +406,12 @@ impl StreamHandler<Vec<Unkept>> for Dispatcher {
 
 impl StreamHandler<Vec<Finished>> for Dispatcher {
     fn handle(&mut self, all: Vec<Finished>, ctx: &mut Self::Context) {
-        for Finished { handler, ends } in all {
+        for Finished { handler, ends, gave_back } in all {
             for (seq, run, end) in ends {
                 self.on_end(handler, (seq, run), end);
+            }
+            if let Some(desk) = self.desks.get_mut(handler) {
+                desk.asked_back = desk.asked_back.saturating_sub(gave_back);
             }
         }
         self.go_on(ctx);

@@ -40,7 +40,7 @@ pub(super) struct Item {
 pub(super) enum Word {
     /// Deliveries.
     Work(Vec<Item>),
-    /// A key that one which had failed held up may be given again.
+    /// A key that one which has failed holds up may be given again.
     LetGo(Lane, i64),
     /// Gives back what it has not begun of these workspaces.
     GiveBack(Vec<WorkspaceId>),
@@ -61,7 +61,7 @@ pub(super) enum End {
     Rejected {
         why: Box<str>,
     },
-    /// It was not begun: something before it in its order has failed, or it was asked back.
+    /// It was asked back, and not begun.
     GivenBack,
 }
 
@@ -75,6 +75,8 @@ pub(super) struct Finished {
     pub(super) handler: usize,
     /// What and how.
     pub(super) ends: Vec<Told>,
+    /// How often it has given back what it was asked for.
+    pub(super) gave_back: usize,
 }
 
 /// What a handler actor is made of.
@@ -201,19 +203,17 @@ impl Bench {
         match word {
             Word::Work(items) => {
                 for item in items {
-                    if let Err(item) = self.turns.push(Lane::of(&item.event), item.key, item) {
-                        self.give_back(&item);
-                    }
+                    self.turns.push(Lane::of(&item.event), item.key, item);
                 }
             }
-            Word::LetGo(lane, key) => self.turns.let_go(lane, key),
+            Word::LetGo(lane, key) => self.turns.done(lane, Some(key)),
             Word::GiveBack(workspaces) => {
                 let is_theirs = |lane: Lane| lane.workspace.is_some_and(|one| workspaces.contains(&one));
-                let back = self.turns.take_back(|lane, _| is_theirs(lane));
+                let back = self.turns.take_back(is_theirs);
                 self.give_each_back(&back);
             }
             Word::GiveAllBack => {
-                let back = self.turns.take_back(|_, _| true);
+                let back = self.turns.take_back(|_| true);
                 self.give_each_back(&back);
             }
         }
@@ -221,27 +221,17 @@ impl Bench {
 
     fn ended(&mut self, tried: Tried) {
         let Tried { lane, key, told } = tried;
-        match key {
-            Some(key) if self.holds && matches!(told.2, End::Again { .. }) => {
-                let behind = self.turns.hold(lane, key);
-                // Those behind it are told behind it: the dispatcher knows why they come back.
-                self.untold.add(told);
-                self.give_each_back(&behind);
-            }
-            _ => {
-                self.turns.done(lane, key);
-                self.untold.add(told);
-            }
+        // What has failed keeps its key until the dispatcher lets it go.
+        if !(self.holds && matches!(told.2, End::Again { .. })) {
+            self.turns.done(lane, key);
         }
+        self.untold.add(told);
     }
 
     fn give_each_back(&mut self, items: &[Item]) {
         for item in items {
-            self.give_back(item);
+            self.untold.add((item.event.seq, item.run, End::GivenBack));
         }
-    }
-
-    fn give_back(&mut self, item: &Item) {
-        self.untold.add((item.event.seq, item.run, End::GivenBack));
+        self.untold.all_back();
     }
 }

@@ -25,6 +25,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::handlers::Registry;
+
 /// Keeps your customers' Slack lines taut.
 #[derive(Debug, Parser)]
 #[command(name = "tautline", version, about, disable_help_subcommand = true)]
@@ -90,13 +92,19 @@ impl Failure {
 /// Runs the command line of this process. Exit codes: 0 well, 1 it ran and broke, 2 it could not be done as asked, 3 what it was about is
 /// not there, 4 it was asked and did not come to what was wanted.
 pub fn run() -> ExitCode {
+    run_with(Registry::default())
+}
+
+/// The same with handlers of your own: `serve` runs those of them that its setting `handlers` names, beside those that come with
+/// Tautline.
+pub fn run_with(handlers: Registry) -> ExitCode {
     // Libraries that make a TLS configuration of their own would otherwise find no provider.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("this process has a crypto provider already");
     }
     let outcome = match Cli::parse().command {
         Command::Demo(demo) => demo.run(),
-        Command::Serve(serve) => serve.run(),
+        Command::Serve(serve) => serve.run(handlers),
         Command::Simulate(simulate) => simulate.run(),
         Command::Check(check) => check.run(),
         Command::Key(key) => key.run(),

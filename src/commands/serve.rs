@@ -16,6 +16,7 @@ use crate::app::{App, End};
 use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::files::OpenFiles;
+use crate::handlers::Registry;
 use crate::telemetry::start_log;
 
 /// A node
@@ -27,25 +28,25 @@ pub(super) struct Serve {
 
 impl Serve {
     /// Serves until a signal.
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self, handlers: Registry) -> Result<(), Failure> {
         let settings = self.flags.load()?;
         start_log(&settings.log, settings.log_format).map_err(Failure::setup)?;
         doubt(&settings);
         OpenFiles::raise();
         let system = actix_rt::System::new();
-        let ended = system.block_on(serve(settings));
+        let ended = system.block_on(serve(settings, handlers));
         // Dropped, it would wait for whatever blocks a thread of its own, as a name server that does not answer; the process ends anyway.
         std::mem::forget(system);
         ended
     }
 }
 
-async fn serve(settings: Settings) -> Result<(), Failure> {
+async fn serve(settings: Settings, handlers: Registry) -> Result<(), Failure> {
     let broken = |error: std::io::Error| Failure::Broken(error.to_string());
     let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
     let admin_token = admin_token(&settings);
-    let options = options(&settings, admin_token.expose_secret())?;
+    let options = options(&settings, admin_token.expose_secret(), handlers)?;
     let mut app = tokio::select! {
         app = App::start(options) => app.map_err(Failure::setup)?,
         _ = terminate.recv() => return Ok(()),

@@ -60,12 +60,13 @@ pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(4)
 }
 
-/// What a node is started with under these settings.
-pub(super) fn options(settings: &Settings, admin_token: &str) -> Result<Options, Failure> {
-    let mut handlers = Registry::default();
-    for name in &settings.handlers {
-        handlers.register_builtin(name).map_err(Failure::setup)?;
-    }
+/// What a node is started with under these settings, which name those of the handlers it runs.
+pub(super) fn options(
+    settings: &Settings,
+    admin_token: &str,
+    mut handlers: Registry,
+) -> Result<Options, Failure> {
+    handlers.select(&settings.handlers).map_err(Failure::setup)?;
     Ok(Options {
         database: settings.database_url.clone(),
         key: settings.key.clone(),

@@ -99,6 +99,22 @@ pub enum RegistryError {
     },
 }
 
+impl RegistryError {
+    /// Names what else there is.
+    fn or_own(self, own: &[String]) -> Self {
+        match self {
+            Self::Unknown { name, known } if !own.is_empty() => {
+                Self::Unknown { name, known: format!("{}, {known}", own.join(", ")) }
+            }
+            other @ (Self::Taken(_)
+            | Self::Idle(_)
+            | Self::Hopeless(_)
+            | Self::Full
+            | Self::Unknown { .. }) => other,
+        }
+    }
+}
+
 /// The handlers a node runs.
 #[derive(Default)]
 pub struct Registry {
@@ -154,6 +170,22 @@ impl Registry {
         self.plugins.iter().map(|plugin| plugin.name.clone()).collect()
     }
 
+    /// Keeps those of these names alone, in this order; what is not registered is looked for among those that come with Tautline.
+    pub fn select(&mut self, names: &[String]) -> Result<(), RegistryError> {
+        let mut own = std::mem::take(&mut self.plugins);
+        let known: Vec<_> = own.iter().map(|plugin| plugin.name.clone()).collect();
+        for name in names {
+            match own.iter().position(|plugin| plugin.name == *name) {
+                Some(at) => self.plugins.push(own.swap_remove(at)),
+                None if self.plugins.iter().any(|plugin| plugin.name == *name) => {
+                    return Err(RegistryError::Taken(name.clone()));
+                }
+                None => self.register_builtin(name).map_err(|error| error.or_own(&known))?,
+            }
+        }
+        Ok(())
+    }
+
     /// The plugins, in the order they were registered.
     pub fn into_plugins(self) -> Vec<Plugin> {
         self.plugins
@@ -202,6 +234,27 @@ mod tests {
         }
         assert_eq!(registry.register("more", Options::default(), |_| Silent), Err(RegistryError::Full));
         assert_eq!(registry.names().len(), HandlerSet::MOST);
+    }
+
+    #[test]
+    fn settings_choose_among_ones_own_handlers_and_those_that_come_along() {
+        let registry = || {
+            let mut registry = Registry::default();
+            registry.register("mine", Options::default(), |_| Silent).unwrap();
+            registry.register("other", Options::default(), |_| Silent).unwrap();
+            registry
+        };
+        let select = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            let mut registry = registry();
+            registry.select(&names)?;
+            let plugins = registry.into_plugins().into_iter();
+            Ok::<_, RegistryError>(plugins.map(|plugin| plugin.name).collect::<Vec<_>>())
+        };
+        assert_eq!(select(&["log", "mine"]).unwrap(), ["log", "mine"]);
+        assert_eq!(select(&["mine", "mine"]).unwrap_err(), RegistryError::Taken("mine".into()));
+        let unknown = select(&["min"]).unwrap_err().to_string();
+        assert_eq!(unknown, "there is no handler named 'min'; known: mine, other, log, echo");
     }
 
     struct Silent;

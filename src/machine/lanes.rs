@@ -38,8 +38,6 @@ pub struct Bounds {
 struct Holder<I> {
     id: I,
     until_ms: i64,
-    /// Does anything of the key wait in the store?
-    is_waited_for: bool,
 }
 
 /// How far the reading of a lane is.
@@ -60,13 +58,22 @@ struct State<I> {
     is_behind: bool,
     /// Sent to the store, and not known to be there yet.
     unwritten: usize,
+    /// Of those, what may come before what is there: nothing is read past it.
+    returning: usize,
     reading: Reading,
     held: HashMap<i64, Holder<I>>,
 }
 
 impl<I> Default for State<I> {
     fn default() -> Self {
-        Self { here: 0, is_behind: false, unwritten: 0, reading: Reading::No, held: HashMap::new() }
+        Self {
+            here: 0,
+            is_behind: false,
+            unwritten: 0,
+            returning: 0,
+            reading: Reading::No,
+            held: HashMap::new(),
+        }
     }
 }
 
@@ -127,15 +134,14 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
     pub fn place(&mut self, lane: L, key: Option<i64>, is_shut: bool) -> Place {
         let most = self.most();
         let state = self.states.entry(lane).or_default();
-        let holder = key.and_then(|key| state.held.get_mut(&key));
-        if let Some(holder) = holder {
-            holder.is_waited_for = true;
-        } else if state.is_behind || is_shut || state.here >= most {
-            state.grow();
-        } else {
+        let is_held = key.is_some_and(|key| state.held.contains_key(&key));
+        if !is_held && !state.is_behind && !is_shut && state.here < most {
             state.here += 1;
             self.here += 1;
             return Place::Here;
+        }
+        if !is_held {
+            state.grow();
         }
         state.unwritten += 1;
         Place::Behind
@@ -157,21 +163,26 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
     }
 
     /// Something in memory goes back to the store without having been tried: it waits there, and what comes later behind it.
-    pub fn put_back(&mut self, lane: L, key: Option<i64>, is_written: bool) {
+    pub fn put_back(&mut self, lane: L, is_written: bool) {
         let state = self.states.entry(lane).or_default();
-        if let Some(holder) = key.and_then(|key| state.held.get_mut(&key)) {
-            holder.is_waited_for = true;
-        } else {
-            state.grow();
+        state.grow();
+        if !is_written {
+            state.unwritten += 1;
+            state.returning += 1;
         }
-        state.unwritten += usize::from(!is_written);
         self.leave(lane);
     }
 
-    /// What was sent to the store is there.
-    pub fn written(&mut self, lane: L) {
+    /// What was [placed behind](Lanes::place) may come before what is in the store.
+    pub fn is_old(&mut self, lane: L) {
+        self.states.entry(lane).or_default().returning += 1;
+    }
+
+    /// What was sent to the store is there; `was_old`, it was put back or [old](Lanes::is_old).
+    pub fn written(&mut self, lane: L, was_old: bool) {
         if let Some(state) = self.states.get_mut(&lane) {
             state.unwritten = state.unwritten.saturating_sub(1);
+            state.returning = state.returning.saturating_sub(usize::from(was_old));
         }
         self.look_at(lane);
     }
@@ -229,9 +240,7 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
 
     /// This one has failed: what shares its key waits for it until then.
     pub fn hold(&mut self, lane: L, key: i64, id: I, until_ms: i64) {
-        let held = &mut self.states.entry(lane).or_default().held;
-        let is_waited_for = held.get(&key).is_some_and(|holder| holder.is_waited_for);
-        held.insert(key, Holder { id, until_ms, is_waited_for });
+        self.states.entry(lane).or_default().held.insert(key, Holder { id, until_ms });
     }
 
     /// Until when this one holds up its key, if it does.
@@ -246,9 +255,9 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
         if state.held.get(&key).is_none_or(|holder| holder.id != id) {
             return false;
         }
-        if state.held.remove(&key).is_some_and(|holder| holder.is_waited_for) {
-            state.grow();
-        }
+        state.held.remove(&key);
+        // Of its key something may wait in the store, which was passed over.
+        state.grow();
         self.look_at(lane);
         true
     }
@@ -277,7 +286,8 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
         let most = self.most();
         let Some(state) = self.states.get_mut(&lane) else { return };
         let has_room = state.here <= most / 2;
-        let wants = state.is_behind && has_room && state.reading == Reading::No;
+        let is_free = state.reading == Reading::No && state.returning == 0;
+        let wants = state.is_behind && has_room && is_free;
         if wants {
             state.reading = Reading::Queued;
             self.to_read.push_back(lane);
@@ -322,8 +332,8 @@ mod tests {
         assert_eq!(lanes.begin_read(open), Some((1, 8)));
         lanes.end_read(1, 1, true);
         assert_eq!(lanes.place(1, None, false), Place::Behind, "what was on its way may have been missed");
-        lanes.written(1);
-        lanes.written(1);
+        lanes.written(1, false);
+        lanes.written(1, false);
         assert_eq!(lanes.begin_read(open), Some((1, 7)));
         lanes.end_read(1, 2, true);
         assert_eq!(lanes.place(1, None, false), Place::Here);
@@ -338,7 +348,7 @@ mod tests {
         assert!(lanes.begin_read(open).is_some());
         lanes.end_read(1, 0, true);
         assert_eq!(lanes.begin_read(open), None);
-        lanes.written(1);
+        lanes.written(1, false);
         assert_eq!(lanes.begin_read(open), Some((1, 8)));
         lanes.end_read(1, 1, true);
         assert_eq!(lanes.place(1, None, false), Place::Here);
@@ -367,7 +377,7 @@ mod tests {
         lanes.hold(1, 7, 100, 5000);
         assert_eq!(lanes.place(1, Some(7), false), Place::Behind);
         assert_eq!(lanes.place(1, Some(8), false), Place::Here);
-        lanes.written(1);
+        lanes.written(1, false);
         assert_eq!(lanes.begin_read(open), None, "nothing else waits");
         assert_eq!(lanes.held(1), [7]);
         assert!(!lanes.let_go(1, 7, 99), "it is another's");
@@ -381,7 +391,7 @@ mod tests {
     fn a_lane_that_is_shut_goes_on_with_what_waited_first_when_it_is_open_again() {
         let mut lanes = lanes();
         assert_eq!(lanes.place(1, None, true), Place::Behind);
-        lanes.written(1);
+        lanes.written(1, false);
         assert_eq!(lanes.begin_read(|_| true), None);
         assert_eq!(lanes.place(1, None, false), Place::Behind);
         lanes.look_at_all();
@@ -393,7 +403,7 @@ mod tests {
         let mut lanes = lanes();
         lanes.set_room(Room::None);
         assert_eq!(lanes.place(1, None, false), Place::Behind);
-        lanes.written(1);
+        lanes.written(1, false);
         assert_eq!(lanes.begin_read(open), None);
         lanes.set_room(Room::Plenty);
         assert_eq!(lanes.begin_read(open), Some((1, 8)));
@@ -404,11 +414,12 @@ mod tests {
         let mut lanes = lanes();
         lanes.place(1, None, false);
         lanes.place(1, None, false);
-        lanes.put_back(1, None, false);
+        lanes.put_back(1, false);
         assert_eq!(lanes.here(), 1);
         assert_eq!(lanes.place(1, None, false), Place::Behind);
-        lanes.written(1);
-        lanes.written(1);
+        lanes.written(1, false);
+        assert_eq!(lanes.begin_read(open), None, "what came later is there, what was put back is not");
+        lanes.written(1, true);
         assert_eq!(lanes.begin_read(open), Some((1, 7)));
     }
 
@@ -419,6 +430,8 @@ mod tests {
         lanes.leave(1);
         lanes.hold(2, 7, 1, 5);
         lanes.let_go(2, 7, 1);
+        lanes.begin_read(open);
+        lanes.end_read(2, 0, true);
         lanes.found(3);
         lanes.begin_read(open);
         lanes.end_read(3, 0, true);

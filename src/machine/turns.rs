@@ -9,22 +9,14 @@ pub struct Turns<L, T> {
     lanes: HashMap<L, VecDeque<(Option<i64>, T)>>,
     /// The lanes in which something waits, the next one first.
     order: VecDeque<L>,
-    /// Keys of which one is being handled.
+    /// Keys of which one was given and is not done.
     busy: HashSet<(L, i64)>,
-    /// Keys of which one has failed: nothing of theirs is given until they are let go.
-    held: HashSet<(L, i64)>,
     len: usize,
 }
 
 impl<L, T> Default for Turns<L, T> {
     fn default() -> Self {
-        Self {
-            lanes: HashMap::new(),
-            order: VecDeque::new(),
-            busy: HashSet::new(),
-            held: HashSet::new(),
-            len: 0,
-        }
+        Self { lanes: HashMap::new(), order: VecDeque::new(), busy: HashSet::new(), len: 0 }
     }
 }
 
@@ -39,21 +31,17 @@ impl<L: Copy + Eq + Hash, T> Turns<L, T> {
         self.len == 0
     }
 
-    /// Takes in what shall be given in its lane's turn, and not beside another of its key. It comes back where its key is held.
-    pub fn push(&mut self, lane: L, key: Option<i64>, item: T) -> Result<(), T> {
-        if key.is_some_and(|key| self.held.contains(&(lane, key))) {
-            return Err(item);
-        }
+    /// Takes in what shall be given in its lane's turn, and not beside another of its key.
+    pub fn push(&mut self, lane: L, key: Option<i64>, item: T) {
         self.len += 1;
         let waiting = self.lanes.entry(lane).or_default();
         if waiting.is_empty() {
             self.order.push_back(lane);
         }
         waiting.push_back((key, item));
-        Ok(())
     }
 
-    /// The next one, of the next lane that has one whose key is free. Its key is busy until [`Turns::done`] or [`Turns::hold`].
+    /// The next one, of the next lane that has one whose key is free. Its key is busy until [`Turns::done`].
     pub fn give(&mut self) -> Option<(L, Option<i64>, T)> {
         for _ in 0..self.order.len() {
             let lane = self.order.pop_front()?;
@@ -82,30 +70,15 @@ impl<L: Copy + Eq + Hash, T> Turns<L, T> {
         }
     }
 
-    /// What had this key has failed: all that wait behind it come back, and none is given until it is [let go](Turns::let_go).
-    pub fn hold(&mut self, lane: L, key: i64) -> Vec<T> {
-        self.busy.remove(&(lane, key));
-        self.held.insert((lane, key));
-        self.take_back(|at, of| at == lane && of == Some(key))
-    }
-
-    /// A held key may be given again.
-    pub fn let_go(&mut self, lane: L, key: i64) {
-        self.held.remove(&(lane, key));
-    }
-
-    /// All that waits in such lanes under such keys comes back.
-    pub fn take_back(&mut self, is_it: impl Fn(L, Option<i64>) -> bool) -> Vec<T> {
-        let mut back = Vec::new();
-        for (lane, waiting) in &mut self.lanes {
-            for (key, item) in std::mem::take(waiting) {
-                if is_it(*lane, key) { back.push(item) } else { waiting.push_back((key, item)) }
-            }
-        }
+    /// All that waits in such lanes comes back.
+    pub fn take_back(&mut self, is_it: impl Fn(L) -> bool) -> Vec<T> {
+        let back: Vec<T> = self
+            .lanes
+            .extract_if(|lane, _| is_it(*lane))
+            .flat_map(|(_, waiting)| waiting.into_iter().map(|(_, item)| item))
+            .collect();
         self.len -= back.len();
-        self.lanes.retain(|_, waiting| !waiting.is_empty());
-        let lanes = &self.lanes;
-        self.order.retain(|lane| lanes.contains_key(lane));
+        self.order.retain(|lane| !is_it(*lane));
         back
     }
 }
@@ -124,10 +97,10 @@ mod tests {
     fn a_lane_with_much_waits_for_one_with_little() {
         let mut turns = Turns::default();
         for item in 0..5 {
-            turns.push(1, None, item).unwrap();
+            turns.push(1, None, item);
         }
-        turns.push(2, None, 100).unwrap();
-        turns.push(3, None, 200).unwrap();
+        turns.push(2, None, 100);
+        turns.push(3, None, 200);
         assert_eq!(all(&mut turns), [0, 100, 200, 1, 2, 3, 4]);
         assert!(turns.is_empty());
     }
@@ -135,11 +108,11 @@ mod tests {
     #[test]
     fn what_shares_a_key_goes_one_after_the_other_and_others_pass_it() {
         let mut turns = Turns::default();
-        turns.push(1, Some(7), 0).unwrap();
-        turns.push(1, Some(7), 1).unwrap();
-        turns.push(1, Some(8), 2).unwrap();
-        turns.push(1, None, 3).unwrap();
-        turns.push(2, Some(7), 4).unwrap();
+        turns.push(1, Some(7), 0);
+        turns.push(1, Some(7), 1);
+        turns.push(1, Some(8), 2);
+        turns.push(1, None, 3);
+        turns.push(2, Some(7), 4);
         assert_eq!(all(&mut turns), [0, 4, 2, 3], "the key of another lane is another key");
         assert_eq!(turns.len(), 1);
         turns.done(1, Some(7));
@@ -147,28 +120,12 @@ mod tests {
     }
 
     #[test]
-    fn behind_one_that_failed_nothing_of_its_key_is_given_until_it_is_let_go() {
-        let mut turns = Turns::default();
-        for (key, item) in [(7, 0), (7, 1), (8, 2), (7, 3)] {
-            turns.push(1, Some(key), item).unwrap();
-        }
-        assert_eq!(turns.give(), Some((1, Some(7), 0)));
-        assert_eq!(turns.hold(1, 7), [1, 3]);
-        assert_eq!(turns.push(1, Some(7), 4), Err(4));
-        assert_eq!(turns.push(1, None, 5), Ok(()), "who comes by itself is not held");
-        assert_eq!(all(&mut turns), [2, 5]);
-        turns.let_go(1, 7);
-        turns.push(1, Some(7), 6).unwrap();
-        assert_eq!(all(&mut turns), [6]);
-    }
-
-    #[test]
     fn what_is_taken_back_is_not_given_and_what_is_left_keeps_its_turn() {
         let mut turns = Turns::default();
         for (lane, item) in [(1, 0), (2, 1), (1, 2), (3, 3)] {
-            turns.push(lane, None, item).unwrap();
+            turns.push(lane, None, item);
         }
-        assert_eq!(turns.take_back(|lane, _| lane == 1), [0, 2]);
+        assert_eq!(turns.take_back(|lane| lane == 1), [0, 2]);
         assert_eq!(all(&mut turns), [1, 3]);
     }
 
@@ -177,7 +134,7 @@ mod tests {
         fn all_is_given_once_and_each_key_in_its_order(pushes in proptest::collection::vec((0_u8..4, proptest::option::of(0_i64..3)), 0..60)) {
             let mut turns = Turns::default();
             for (number, (lane, key)) in pushes.iter().enumerate() {
-                prop_assert_eq!(turns.push(*lane, *key, number), Ok(()));
+                turns.push(*lane, *key, number);
             }
             let (mut given, mut last) = (HashSet::new(), HashMap::new());
             let mut running = VecDeque::new();

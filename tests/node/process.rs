@@ -77,6 +77,20 @@ impl Site {
         node
     }
 
+    /// A node with the handler of an example, under the example's name.
+    pub(crate) fn serve_example(&self, name: &str) -> Process {
+        let mut folder = std::env::current_exe().expect("a test has a path");
+        folder.pop();
+        folder.pop();
+        let mut command = Command::new(folder.join("examples").join(name));
+        let like = self.tautline(&["serve", "--handlers", name]);
+        command.args(like.get_args()).current_dir(self.folder.path()).env_clear();
+        command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let node = Process::start(command);
+        node.address();
+        node
+    }
+
     /// Waits until the simulator's record is as wanted.
     pub(crate) fn until(&self, what: &str, look: impl FnMut(&Record) -> bool) {
         let waited = block_on(self.slack.until(look, PATIENCE));
@@ -315,6 +329,8 @@ pub(crate) struct Handled {
     pub(crate) id: String,
     /// The journal's number of it.
     pub(crate) seq: String,
+    /// Whose it is, in whatever words.
+    pub(crate) workspace: String,
 }
 
 impl Handled {
@@ -324,7 +340,7 @@ impl Handled {
         if line["message"] != "event" {
             return None;
         }
-        Some(Self { id: text("id")?, seq: text("seq")? })
+        Some(Self { id: text("id")?, seq: text("seq")?, workspace: text("workspace")? })
     }
 }
 

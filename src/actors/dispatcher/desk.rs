@@ -60,6 +60,8 @@ pub(super) struct Desk {
     /// Ended, while the store does not know it yet: what is read of it is stale.
     pub(super) ending: HashMap<Key, Lane>,
     pub(super) is_paused: bool,
+    /// How often it was asked to give back what it has not begun, and has not done so.
+    pub(super) asked_back: usize,
     /// Of a lane that is being read, what has ended since that began.
     pub(super) reading: Option<HashSet<Key>>,
     /// The same of what is due.
@@ -85,6 +87,7 @@ impl Desk {
             put_back: HashSet::new(),
             ending: HashMap::new(),
             is_paused: false,
+            asked_back: 0,
             reading: None,
             reading_due: None,
             bytes: 0,
@@ -168,13 +171,20 @@ impl Desk {
     /// Asks for what is not begun of these workspaces.
     pub(super) fn ask_back(&mut self, workspaces: Vec<WorkspaceId>) {
         self.pump();
+        self.asked_back += 1;
         self.say(Word::GiveBack(workspaces));
     }
 
     /// Asks for all that is not begun.
     pub(super) fn ask_all_back(&mut self) {
         self.pump();
+        self.asked_back += 1;
         self.say(Word::GiveAllBack);
+    }
+
+    /// Is nothing to be given to it: it is paused, or has yet to give back what would come before?
+    pub(super) const fn is_shut(&self) -> bool {
+        self.is_paused || self.asked_back > 0
     }
 
     fn say(&mut self, word: Word) {
@@ -235,6 +245,7 @@ impl Desk {
             "the handler's actor has ended; it is started again"
         );
         self.actor = None;
+        self.asked_back = 0;
         self.outbox.clear();
         let mut had: Vec<_> = self.in_hand.iter().collect();
         had.sort_by_key(|(key, _)| **key);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::desk::{InHand, Key, Row};
-use super::owing::Pending;
+use super::owing::{Pending, Waits};
 use super::{Dispatcher, PAUSE, millis, weight};
 use crate::actors::handler::End;
 use crate::actors::names::say;
@@ -40,12 +40,12 @@ impl Dispatcher {
                 } else {
                     let change = DeliveryChange::Done(desk.id_of(key));
                     desk.ending.insert(key, lane);
-                    self.owing.push(Pending { change, desk: at, settles: None, waits: false });
+                    self.owing.push(Pending { change, desk: at, settles: None, waits: Waits::No });
                 }
             }
             End::GivenBack if hand.is_late => desk.lanes.leave(lane),
             End::GivenBack => {
-                desk.lanes.put_back(lane, hand.key, hand.row == Row::There);
+                desk.lanes.put_back(lane, hand.row == Row::There);
                 match hand.row {
                     Row::There => {}
                     Row::OnItsWay => drop(desk.put_back.insert(key)),
@@ -53,13 +53,20 @@ impl Dispatcher {
                         let now_ms = self.clock.now().wall_ms;
                         let change = DeliveryChange::Owed(desk.row(&hand.event, key.1, hand.key, now_ms));
                         let settles = Some((key.0, weight));
-                        self.owing.push(Pending { change, desk: at, settles, waits: true });
+                        self.owing.push(Pending { change, desk: at, settles, waits: Waits::Old });
                     }
                 }
             }
             End::Again { after, why } => {
                 let failed = hand.attempts.saturating_add(1);
-                let wait = desk.plugin().options.retry.wait(failed, after, &mut self.dice);
+                let options = desk.plugin().options;
+                let wait = options.retry.wait(failed, after, &mut self.dice);
+                if let Some(order) = hand.key.filter(|_| wait.is_none() && !hand.is_late)
+                    && options.hold != Some(Duration::ZERO)
+                {
+                    // Until somebody says otherwise it keeps its key at the handler.
+                    desk.let_go(lane, order);
+                }
                 self.fail(at, key, &hand, wait, why);
             }
             End::Rejected { why } => self.fail(at, key, &hand, None, why),
@@ -93,9 +100,8 @@ impl Dispatcher {
             let handler = &desk.plugin().name;
             let who = self.names.seat(lane.app, lane.workspace);
             say!(error, who, handler, seq = %key.0, attempts, "the delivery is given up; it can be replayed");
-            // A first try holds up its key at the handler until somebody says otherwise.
             if let Some(order) = hand.key
-                && (desk.lanes.let_go(lane, order, key) || !hand.is_late)
+                && desk.lanes.let_go(lane, order, key)
             {
                 desk.let_go(lane, order);
             }
@@ -103,7 +109,7 @@ impl Dispatcher {
         desk.lanes.leave(lane);
         desk.ending.insert(key, lane);
         let settles = (hand.row == Row::None).then(|| (key.0, weight(&hand.event)));
-        self.owing.push(Pending { change: DeliveryChange::Tried(row), desk: at, settles, waits: false });
+        self.owing.push(Pending { change: DeliveryChange::Tried(row), desk: at, settles, waits: Waits::No });
     }
 
     /// Notes what has become of a delivery that is in the store alone.
@@ -115,7 +121,7 @@ impl Dispatcher {
             change: DeliveryChange::Tried(row),
             desk: at,
             settles: None,
-            waits: false,
+            waits: Waits::No,
         });
     }
 
@@ -132,7 +138,7 @@ impl Dispatcher {
                 let (event, key) = (Arc::clone(&hand.event), hand.key);
                 let change = DeliveryChange::Owed(desk.row(&event, 1, key, now.wall_ms));
                 let settles = Some((seq, weight(&event)));
-                self.owing.push(Pending { change, desk: at, settles, waits: false });
+                self.owing.push(Pending { change, desk: at, settles, waits: Waits::No });
             }
         }
     }
@@ -181,8 +187,9 @@ impl Dispatcher {
             let id = change.id();
             let key = (id.seq, id.run);
             if let DeliveryChange::Owed(row) = change {
-                if waits || desk.put_back.remove(&key) {
-                    desk.lanes.written(row.lane);
+                let is_back = desk.put_back.remove(&key);
+                if is_back || waits != Waits::No {
+                    desk.lanes.written(row.lane, is_back || waits == Waits::Old);
                 } else if let Some(hand) = desk.in_hand.get_mut(&key) {
                     hand.row = Row::There;
                 }

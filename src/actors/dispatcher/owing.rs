@@ -16,8 +16,17 @@ pub(super) struct Pending {
     pub(super) desk: usize,
     /// The event needs no more place in memory for this handler's sake: its seq and weight.
     pub(super) settles: Option<(Seq, usize)>,
-    /// Its lane is to be read for it.
-    pub(super) waits: bool,
+    /// Is its lane to be read for it?
+    pub(super) waits: Waits,
+}
+
+/// Does a delivery wait in the store alone?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waits {
+    No,
+    New,
+    /// It may come before what is there.
+    Old,
 }
 
 /// The changes that are not on disk yet.

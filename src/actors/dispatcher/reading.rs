@@ -97,7 +97,7 @@ impl Dispatcher {
         }
         for at in 0..self.desks.len() {
             let paused = &self.paused;
-            let Some(desk) = self.desks.get_mut(at).filter(|desk| desk.reading.is_none() && !desk.is_paused)
+            let Some(desk) = self.desks.get_mut(at).filter(|desk| desk.reading.is_none() && !desk.is_shut())
             else {
                 continue;
             };
@@ -133,8 +133,9 @@ impl Dispatcher {
                 return self.note_unread(&error);
             }
         };
-        if self.drained.is_some() {
-            // It waits for the next start.
+        let is_shut = desk.is_shut() || lane.workspace.is_some_and(|one| self.paused.contains(&one));
+        if is_shut || self.drained.is_some() {
+            // It waits: for the next start, or for what comes before it.
             return desk.lanes.fail_read(lane);
         }
         self.note_key(None);
@@ -167,7 +168,7 @@ impl Dispatcher {
         for at in 0..self.desks.len() {
             let Some(desk) = self.desks.get_mut(at) else { return };
             let room = LATE.saturating_sub(desk.late()).min(desk.room());
-            if desk.reading_due.is_some() || desk.is_paused || room == 0 {
+            if desk.reading_due.is_some() || desk.is_shut() || room == 0 {
                 continue;
             }
             desk.reading_due = Some(HashSet::new());

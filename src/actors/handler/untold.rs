@@ -11,6 +11,7 @@ use super::{Finished, Parts, Told};
 #[derive(Default)]
 pub(super) struct Untold {
     ends: Vec<Told>,
+    gave_back: usize,
     due: Option<Pin<Box<Sleep>>>,
 }
 
@@ -21,18 +22,34 @@ impl Untold {
     const WITHIN: Duration = Duration::from_millis(5);
 
     pub(super) fn add(&mut self, told: Told) {
-        if self.ends.is_empty() {
-            let at = Instant::now() + Self::WITHIN;
-            let due = self.due.get_or_insert_with(|| Box::pin(sleep_until(at)));
-            due.as_mut().reset(at);
+        if self.is_empty() {
+            self.begin();
         }
         self.ends.push(told);
+    }
+
+    /// What was asked back is among what is told, if there was any.
+    pub(super) fn all_back(&mut self) {
+        if self.is_empty() {
+            self.begin();
+        }
+        self.gave_back += 1;
+    }
+
+    fn begin(&mut self) {
+        let at = Instant::now() + Self::WITHIN;
+        let due = self.due.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        due.as_mut().reset(at);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty() && self.gave_back == 0
     }
 
     /// Resolves when it is time to tell: never while there is nothing.
     pub(super) async fn due(&mut self) {
         match &mut self.due {
-            Some(due) if !self.ends.is_empty() => {
+            Some(due) if !(self.ends.is_empty() && self.gave_back == 0) => {
                 if self.ends.len() < Self::TOGETHER {
                     due.await;
                 }
@@ -44,6 +61,7 @@ impl Untold {
     /// Tells the dispatcher. False when there is none any more.
     pub(super) fn tell(&mut self, parts: &Parts) -> bool {
         let ends = std::mem::take(&mut self.ends);
-        parts.finished.try_send(Finished { handler: parts.handler, ends }).is_ok()
+        let gave_back = std::mem::take(&mut self.gave_back);
+        parts.finished.try_send(Finished { handler: parts.handler, ends, gave_back }).is_ok()
     }
 }

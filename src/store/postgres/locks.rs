@@ -58,9 +58,13 @@ pub(super) const HOLD_POSTING: &str = "select case when exists (select 1 from pg
      and l.database = (select oid from pg_database where datname = current_database())) \
      then true else pg_try_advisory_lock(1413567494, 0) end";
 
-/// The writers that live, as a text, each between commas.
-pub(super) const LIVING: &str = "select coalesce(string_agg(',' || objid || ',', ''), '') from pg_locks where locktype = 'advisory' \
-     and classid = 1413567489 and granted and database = (select oid from pg_database where datname = current_database())";
+/// This node's writer (`$1`) is the heir of those that live no more: of all that ended in order, and, of the others, of these (`$2`), or
+/// of all where it is null. Not where another living one is already.
+pub(super) const INHERIT: &str = "update writers set heir = $1 where id <> $1 and heir is distinct from $1 \
+     and ($2::int[] is null or ended_at is not null or id = any($2)) \
+     and not exists (select 1 from pg_locks l where l.locktype = 'advisory' and l.classid = 1413567489 and l.granted \
+     and l.pid <> pg_backend_pid() and l.objid::bigint in (writers.id, coalesce(writers.heir, writers.id)) \
+     and l.database = (select oid from pg_database where datname = current_database()))";
 
 /// Sessions by which writers live.
 pub(super) const COUNT_WRITERS: &str = "select count(distinct pid) from pg_locks where locktype = 'advisory' and classid = 1413567489 \

@@ -73,11 +73,10 @@ macro_rules! json_numbers {
 }
 use json_numbers;
 
-/// Is a delivery this node's to see to? Its own writer's (`$1`) is, and, where this node sees to what the dead have left, that of every
-/// writer but the living ones (`$2`, between commas; null where another node does).
+/// Is a delivery this node's to see to? Its own writer's (`$1`) is, and that of each whose heir it is.
 macro_rules! ours {
     () => {
-        "(d.writer = $1 or position(',' || d.writer || ',' in $2) = 0)"
+        "d.writer in (select w.id from writers w where w.id = $1 or w.heir = $1)"
     };
 }
 use ours;
@@ -147,14 +146,9 @@ impl PostgresStore {
         Tx::begin(self.owed.take(session::writer(&self.options, &self.database)).await?).await
     }
 
-    /// Whose deliveries are this node's: its own writer's and, where it also posts for all, those of whoever lives no more.
-    async fn whose(&self) -> Result<(i64, Option<String>), Fault> {
-        let own = self.station().map_or(0, |station| i64::from(station.writer));
-        if !self.hold_posting().await? {
-            return Ok((own, None));
-        }
-        let living = sqlx::query_scalar(locks::LIVING).fetch_one(&mut *self.reader().await?).await?;
-        Ok((own, Some(living)))
+    /// The writer that has begun; zero before.
+    fn own_writer(&self) -> i64 {
+        self.station().map_or(0, |station| i64::from(station.writer))
     }
 
     async fn reader(&self) -> Result<PoolConnection<Postgres>, Fault> {

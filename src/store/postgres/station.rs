@@ -65,8 +65,9 @@ impl Station {
 const LOOK_MS: i64 = 30_000;
 
 impl Station {
-    /// Looks for writers that died and were not taken over, now and then, and tells the log of new ones: a living node cannot go back
-    /// to what lies below its mark, the next start of any can.
+    /// Looks for writers that live no more, now and then. What they have written down as owed is this node's from then on; of what they
+    /// had neither handled nor written down it tells the log: a living node cannot go back to what lies below its mark, the next start of
+    /// any can.
     pub(super) async fn look_for_the_dead(
         &mut self,
         db: &mut PgConnection,
@@ -75,13 +76,17 @@ impl Station {
         if (self.seen_dead.0..self.seen_dead.0.saturating_add(LOOK_MS)).contains(&now_ms) {
             return Ok(());
         }
-        let dead: Vec<i32> = sqlx::query_scalar(locks::WHO_IS_DEAD).fetch_all(db).await?;
+        let dead: Vec<i32> = sqlx::query_scalar(locks::WHO_IS_DEAD).fetch_all(&mut *db).await?;
         if dead.iter().any(|writer| !self.seen_dead.1.contains(writer)) {
             tracing::warn!(
                 writers = ?dead,
                 "nodes of this database have died, and what they had not handled waits for the next start of a node: start one"
             );
         }
+        // A node that has only lost its connection is back by the second look.
+        let twice: Vec<i32> =
+            dead.iter().copied().filter(|writer| self.seen_dead.1.contains(writer)).collect();
+        sqlx::query(locks::INHERIT).bind(self.writer).bind(twice).execute(db).await?;
         self.seen_dead = (now_ms, dead);
         Ok(())
     }
@@ -149,6 +154,7 @@ async fn register(db: &mut PgConnection, node: &str, now_ms: i64) -> Result<(Sta
     let number = number.ok_or_else(|| {
         StoreError::Setup("1024 nodes write to this database already, which is all there can be".into())
     })?;
+    sqlx::query(locks::INHERIT).bind(writer).bind(None::<Vec<i32>>).execute(&mut *db).await?;
     let session = sqlx::query_as(locks::WHO_AM_I).fetch_one(db).await?;
     let begun = Writer {
         id: WriterId(i64::from(writer)),

@@ -25,26 +25,22 @@ macro_rules! select {
 /// Lines are read in their order, and what is held or in memory is passed over.
 const WAITING: &str = select!(
     ours!(),
-    " and d.handler_id = $3 and d.app_id = $4 and d.workspace_id = $5 and d.status = 'waiting' \
+    " and d.handler_id = $2 and d.app_id = $3 and d.workspace_id = $4 and d.status = 'waiting' \
      and (d.order_key is null or d.order_key not in ",
-    json_numbers!("$6"),
+    json_numbers!("$5"),
     ") and d.seq not in ",
-    json_numbers!("$7"),
-    " order by d.seq limit $8"
+    json_numbers!("$6"),
+    " order by d.seq limit $7"
 );
 
 const DUE: &str = select!(
     ours!(),
-    " and d.handler_id = $3 and d.status = 'retrying' and d.next_at <= $4 order by d.next_at, d.seq limit $5"
+    " and d.handler_id = $2 and d.status = 'retrying' and d.next_at <= $3 order by d.next_at, d.seq limit $4"
 );
 
-const HOLDERS: &str = select!(ours!(), " and d.status = 'retrying' and d.hold_until > $3 order by d.seq");
+const HOLDERS: &str = select!(ours!(), " and d.status = 'retrying' and d.hold_until > $2 order by d.seq");
 
-const ABOVE: &str = concat!(
-    "select d.seq, d.handler_id, d.run from deliveries d where ",
-    ours!(),
-    " and d.seq > $3 order by d.seq"
-);
+const ABOVE: &str = "select seq, handler_id, run from deliveries where seq > $1 order by seq";
 
 /// The next line behind one.
 const NEXT_LANE: &str = "select handler_id, app_id, workspace_id, seq from deliveries where status = 'waiting' \
@@ -111,13 +107,8 @@ fn lane(app: i64, workspace: i64) -> Lane {
 
 impl Backend {
     pub(super) async fn list_rows_above(&self, after: Seq) -> Result<Vec<DeliveryId>, Fault> {
-        let (own, others) = self.whose().await?;
-        let rows: Vec<(i64, i64, i64)> = sqlx::query_as(ABOVE)
-            .bind(own)
-            .bind(others)
-            .bind(after.0)
-            .fetch_all(&mut *self.reader().await?)
-            .await?;
+        let rows: Vec<(i64, i64, i64)> =
+            sqlx::query_as(ABOVE).bind(after.0).fetch_all(&mut *self.reader().await?).await?;
         Ok(rows.into_iter().map(id).collect())
     }
 
@@ -143,12 +134,10 @@ impl Backend {
     }
 
     pub(super) async fn list_waiting(&self, wanted: Wanted<'_>) -> Result<Vec<Owed>, Fault> {
-        let (own, others) = self.whose().await?;
         let mut db = self.reader().await?;
         let here: Vec<i64> = wanted.here.iter().map(|seq| seq.0).collect();
         let rows: Vec<OwedRow> = sqlx::query_as(WAITING)
-            .bind(own)
-            .bind(others)
+            .bind(self.own_writer())
             .bind(wanted.handler.0)
             .bind(wanted.lane.app.0)
             .bind(wanted.lane.workspace.map_or(0, |workspace| workspace.0))
@@ -167,11 +156,9 @@ impl Backend {
         limit: u32,
         now_ms: i64,
     ) -> Result<Vec<Owed>, Fault> {
-        let (own, others) = self.whose().await?;
         let mut db = self.reader().await?;
         let mut rows: Vec<OwedRow> = sqlx::query_as(DUE)
-            .bind(own)
-            .bind(others)
+            .bind(self.own_writer())
             .bind(handler.0)
             .bind(now_ms)
             .bind(i64::from(limit).saturating_add(i64::try_from(here.len()).unwrap_or(i64::MAX)))
@@ -183,10 +170,8 @@ impl Backend {
     }
 
     pub(super) async fn list_holders(&self, now_ms: i64) -> Result<Vec<DeliveryRow>, Fault> {
-        let (own, others) = self.whose().await?;
         let rows: Vec<OwedRow> = sqlx::query_as(HOLDERS)
-            .bind(own)
-            .bind(others)
+            .bind(self.own_writer())
             .bind(now_ms)
             .fetch_all(&mut *self.reader().await?)
             .await?;

@@ -21,7 +21,7 @@ mod writers;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -65,7 +65,7 @@ use json_numbers;
 /// Is a delivery this node's to see to? A file is one node's.
 macro_rules! ours {
     () => {
-        "($1 = $1 or $2 is null)"
+        "($1 = $1)"
     };
 }
 use ours;
@@ -122,10 +122,9 @@ impl SqliteStore {
         self.write_side.begin().await
     }
 
-    /// Whose deliveries are this node's: all.
-    #[expect(clippy::unused_async, reason = "other databases have to be asked")]
-    async fn whose(&self) -> Result<(i64, Option<String>), Fault> {
-        Ok((0, None))
+    /// The writer that has begun.
+    fn own_writer(&self) -> i64 {
+        self.writer.load(Ordering::Acquire)
     }
 
     /// There is one node.
