@@ -36,6 +36,8 @@ pub struct Options {
     pub hold: Option<Duration>,
     /// When a delivery that has failed is tried again.
     pub retry: Retry,
+    /// Does it answer slash commands, submitted views and menus by [`Outcome::Answer`]? Their acks wait for it then, 2.5 s at most.
+    pub answers: bool,
 }
 
 /// What a handler gets one after the other, in the order it came in; all else it gets side by side.
@@ -69,6 +71,7 @@ impl Default for Options {
             order: Order::None,
             hold: Some(Duration::from_mins(1)),
             retry: Retry::default(),
+            answers: false,
         }
     }
 }

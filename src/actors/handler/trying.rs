@@ -35,7 +35,7 @@ pub(super) async fn begin<'a>(
 ) -> Option<Tried> {
     let Item { event, run, attempt, .. } = item;
     let judge = Judge { parts, lane, key, seq: event.seq, run, attempt, started: parts.clock.mono() };
-    let delivery = Delivery { event, attempt };
+    let delivery = Delivery { event, attempt, answer_within: None };
     let Ok(handling) = std::panic::catch_unwind(AssertUnwindSafe(|| plug.handle(delivery))) else {
         return Some(judge.judge(Ending::Panicked));
     };
@@ -90,7 +90,7 @@ impl Judge<'_> {
         let who = || names.seat(lane.app, lane.workspace);
         metrics.seconds.took(clock.mono().saturating_sub(started));
         let end = match ending {
-            Ending::Of(Outcome::Done) => {
+            Ending::Of(Outcome::Done | Outcome::Answer(_)) => {
                 metrics.done.inc();
                 End::Done
             }
