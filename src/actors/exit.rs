@@ -31,13 +31,17 @@ impl Exit {
         words: &Words,
         now: Now,
     ) -> Vec<Utf8Bytes> {
-        let Turn { events, acks, share, weight } = turn;
+        let Turn { events, acks, share, weight, asked } = turn;
         match self {
             Self::Stored(queue) | Self::Received(queue) => {
                 let batch = Batch { events, share, number: ledger.next_batch(), link: words.clone() };
                 if !queue.push(batch) {
                     // The journal is gone and the node is stopping: unacked, Slack sends them to whoever comes next.
                     return Vec::new();
+                }
+                for ticket in asked {
+                    ticket.ring();
+                    ledger.ask(ticket, now.mono);
                 }
                 let (later, at_once) = match self {
                     Self::Received(_) => (Vec::new(), acks),
@@ -47,11 +51,16 @@ impl Exit {
                 at_once
             }
             Self::Unkept(dispatcher) => {
-                if dispatcher.try_send(Unkept { events, share }).is_ok() {
-                    acks
-                } else {
-                    Vec::new()
+                if dispatcher.try_send(Unkept { events, share }).is_err() {
+                    return Vec::new();
                 }
+                for ticket in asked {
+                    // There is no disk to wait for.
+                    ticket.stored();
+                    ticket.ring();
+                    ledger.ask(ticket, now.mono);
+                }
+                acks
             }
         }
     }

@@ -140,7 +140,10 @@ impl Registry {
     pub fn register_builtin(&mut self, name: &str) -> Result<(), RegistryError> {
         match name {
             "log" => self.register(name, Options::default(), |context| Log::new(context.clone())),
-            "echo" => self.register(name, Options::default(), |context| Echo::new(context.clone())),
+            "echo" => {
+                let options = Options { answers: true, ..Options::default() };
+                self.register(name, options, |context| Echo::new(context.clone()))
+            }
             other => Err(RegistryError::Unknown { name: other.into(), known: "log, echo".into() }),
         }
     }

@@ -40,6 +40,8 @@ metrics! {
     SHED_BYTES "tautline_shed_bytes_total" &[], "What those envelopes weighed.";
     QUARANTINED "tautline_quarantined_total" &[], "Events that no database would take, put aside and acked.";
     EXPIRED "tautline_expired_total" &[], "Events deleted because they were older than retention_days.";
+    ANSWERS "tautline_answers_total" &[], "Answers of handlers, by outcome: in_time (in the ack), response_url (posted), refused, or expired (none came, and there was no ack).";
+    ANSWERS_LATE "tautline_answers_late_total" &[], "Answers that came when their ack had to be gone, 2.5 s after the envelope was read.";
     GROUP_SIZE "tautline_journal_group_size" EVENTS, "Events in one commit.";
     COMMIT "tautline_journal_commit_seconds" SECONDS, "How long one commit took.";
     TO_ACK_SECONDS "tautline_receive_to_ack_seconds" TO_ACK, "From reading an envelope to writing its ack.";

@@ -7,6 +7,7 @@ pub(crate) mod process;
 
 mod access;
 mod admin;
+mod answers;
 mod cli;
 mod client;
 mod contract;
