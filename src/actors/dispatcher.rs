@@ -4,6 +4,7 @@
 //! One rule: below the mark up to which all is settled every event is done or has a row among what is owed. What is done at once never
 //! gets one.
 
+mod asking;
 mod beginning;
 mod desk;
 mod ends;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
+use super::asked::Asks;
 use super::budget::{Budget, OVERHEAD, Share};
 use super::changes::Changes;
 use super::gulps::Gulps;
@@ -28,7 +30,7 @@ use super::lifecycle::{self, Lifecycle};
 use super::names::Names;
 use super::routing::Router;
 use crate::clock::Clock;
-use crate::event::Event;
+use crate::event::{DedupeKey, Event};
 use crate::handlers::Plugin;
 use crate::ids::{Seq, WorkspaceId, WriterId};
 use crate::machine::dice::Dice;
@@ -90,6 +92,9 @@ pub(super) struct Parts {
     pub(super) plugins: Vec<Arc<Plugin>>,
     /// Who of them gets what.
     pub(super) router: Arc<Router>,
+    /// Where answers are waited for, and word of what handlers are to be asked with.
+    pub(super) asks: Arc<Asks>,
+    pub(super) asked: mpsc::Receiver<DedupeKey>,
     pub(super) outside: Arc<Outside>,
     pub(super) budget: Arc<Budget>,
     pub(super) clock: Clock,
@@ -139,7 +144,8 @@ pub(super) struct Dispatcher {
     budget: Arc<Budget>,
     metrics: Arc<Metrics>,
     names: Arc<Names>,
-    inboxes: Option<(mpsc::Receiver<Finished>, mpsc::Receiver<Unkept>)>,
+    asks: Arc<Asks>,
+    inboxes: Option<(mpsc::Receiver<Finished>, mpsc::Receiver<Unkept>, mpsc::Receiver<DedupeKey>)>,
     behind: Behind,
     /// Who waits for the end, once the end has begun.
     drained: Option<Vec<oneshot::Sender<()>>>,
@@ -161,6 +167,8 @@ impl Dispatcher {
                 clock: parts.clock,
                 names: Arc::clone(&parts.names),
                 tries_again: parts.marks.is_some(),
+                started_ms: parts.clock.now().wall_ms,
+                node: Arc::clone(&parts.metrics),
             })
         };
         let settled = parts.marks.as_ref().map_or(Seq(0), |marks| Seq(marks.settled.load(Ordering::Acquire)));
@@ -198,7 +206,8 @@ impl Dispatcher {
             budget: parts.budget,
             metrics: parts.metrics,
             names: parts.names,
-            inboxes: Some((inbox, parts.unkept)),
+            asks: parts.asks,
+            inboxes: Some((inbox, parts.unkept, parts.asked)),
             behind: Behind::Yes,
             drained: None,
         }
@@ -226,8 +235,11 @@ impl Dispatcher {
         if parties > 0 {
             self.bytes += weight(event);
         }
+        let mut claim = self.claim(event);
         for at in wanted.iter() {
-            self.give(at, event, now.wall_ms);
+            if !self.has_been_asked(at, event, &mut claim) {
+                self.give(at, event, now.wall_ms);
+            }
         }
         if is_notable {
             self.notable.push(Arc::clone(event));
@@ -354,9 +366,10 @@ impl Actor for Dispatcher {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(GROUPS);
-        if let Some((finished, unkept)) = self.inboxes.take() {
+        if let Some((finished, unkept, asked)) = self.inboxes.take() {
             ctx.add_stream(Gulps::of(finished));
             ctx.add_stream(Gulps::of(unkept));
+            ctx.add_stream(Gulps::of(asked));
         }
         ctx.run_interval(TICK, Self::tick);
         if !self.has_begun {

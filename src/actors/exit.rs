@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::asked::Ticket;
 use super::dispatcher::Unkept;
 use super::intake::Turn;
 use super::journal::{Batch, Queue};
@@ -34,37 +35,52 @@ impl Exit {
         words: &Words,
         now: Now,
     ) -> Vec<Utf8Bytes> {
-        let Turn { events, acks, share, weight } = turn;
+        let Turn { events, acks, share, weight, asked } = turn;
         match self {
             Self::Kept(queue, router) => {
-                let (later, at_once) = part(&events, acks, &router.routes());
+                let (later, at_once) = part(&events, &asked, acks, &router.routes());
                 let batch = Batch { events, share, number: ledger.next_batch(), link: words.clone() };
                 if !queue.push(batch) {
                     // The journal is gone and the node is stopping: unacked, Slack sends them to whoever comes next.
                     return Vec::new();
                 }
+                for ticket in asked {
+                    ticket.ring();
+                    ledger.ask(ticket, now.mono);
+                }
                 ledger.enter(later, now.mono, weight);
                 at_once
             }
             Self::Unkept(dispatcher) => {
-                if dispatcher.try_send(Unkept { events, share }).is_ok() {
-                    acks
-                } else {
-                    Vec::new()
+                if dispatcher.try_send(Unkept { events, share }).is_err() {
+                    return Vec::new();
                 }
+                for ticket in asked {
+                    // There is no disk to wait for.
+                    ticket.stored();
+                    ticket.ring();
+                    ledger.ask(ticket, now.mono);
+                }
+                acks
             }
         }
     }
 }
 
-/// The acks of these events that wait for the disk, and those that do not.
-fn part(events: &[Event], acks: Vec<Utf8Bytes>, routes: &Routes) -> (Vec<Utf8Bytes>, Vec<Utf8Bytes>) {
+/// The acks that wait for the disk, and those that do not, of these events but for those that wait for an answer.
+fn part(
+    events: &[Event],
+    asked: &[Ticket],
+    acks: Vec<Utf8Bytes>,
+    routes: &Routes,
+) -> (Vec<Utf8Bytes>, Vec<Utf8Bytes>) {
     match routes.only_ack() {
         Some(AckMode::Received) => (Vec::new(), acks),
         Some(AckMode::Stored | AckMode::Answered) => (acks, Vec::new()),
         None => {
             let (mut later, mut at_once) = (Vec::with_capacity(acks.len()), Vec::new());
-            for (event, ack) in events.iter().zip(acks) {
+            let is_asked = |event: &&Event| asked.iter().any(|ticket| ticket.key() == event.dedupe);
+            for (event, ack) in events.iter().filter(|event| !is_asked(event)).zip(acks) {
                 match routes.ask(event).ack {
                     AckMode::Received => at_once.push(ack),
                     AckMode::Stored | AckMode::Answered => later.push(ack),

@@ -1,8 +1,10 @@
 //! One handler, on a thread of its own: its plugin, its limits, whose turn it is, and a fence around its panics.
 
+mod answering;
 mod trying;
 mod untold;
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +15,16 @@ use tokio::sync::mpsc;
 
 use self::trying::{Running, Tried, begin};
 use self::untold::Untold;
+use super::asked::{self, Asked};
 use super::names::Names;
 use crate::clock::Clock;
 use crate::event::Event;
-use crate::handlers::{Context as HandlerContext, Plugin};
+use crate::handlers::{Context as HandlerContext, Outcome, Plugin};
 use crate::ids::{Seq, WorkspaceId};
 use crate::machine::turns::Turns;
 use crate::slack::web::{Outside, WebApi};
 use crate::store::{Lane, Workspaces};
-use crate::telemetry::HandlerMetrics;
+use crate::telemetry::{HandlerMetrics, Metrics};
 
 /// One delivery for a handler.
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub(super) struct Item {
 pub(super) enum Word {
     /// Deliveries.
     Work(Vec<Item>),
+    /// An event whose ack waits for the answer; it goes first.
+    Ask(Asked),
     /// A key that one which has failed holds up may be given again.
     LetGo(Lane, i64),
     /// Gives back what it has not begun of these workspaces.
@@ -61,8 +66,26 @@ pub(super) enum End {
     Rejected {
         why: Box<str>,
     },
+    /// Nobody waits for it any more.
+    Expired {
+        why: &'static str,
+    },
     /// It was asked back, and not begun.
     GivenBack,
+}
+
+impl End {
+    /// The end of what a handler was asked.
+    pub(super) fn of(ending: asked::Ending) -> Self {
+        match ending {
+            asked::Ending::Of(Outcome::Done | Outcome::Answer(_)) => Self::Done,
+            asked::Ending::Of(Outcome::Retry { after }) => {
+                Self::Again { after, why: trying::ASKED_FOR.into() }
+            }
+            asked::Ending::Of(Outcome::Reject { reason }) => Self::Rejected { why: reason.into() },
+            asked::Ending::Expired(why) => Self::Expired { why },
+        }
+    }
 }
 
 /// A delivery and its end.
@@ -94,6 +117,10 @@ pub(super) struct Parts {
     pub(super) names: Arc<Names>,
     /// Is what failed tried again? Not where nothing is kept; then it holds up nobody.
     pub(super) tries_again: bool,
+    /// When this process started, milliseconds since 1970.
+    pub(super) started_ms: i64,
+    /// What is counted of the whole node.
+    pub(super) node: Arc<Metrics>,
 }
 
 /// The actor of one handler.
@@ -163,8 +190,12 @@ async fn run(parts: Parts, mut inbox: mpsc::Receiver<Word>) {
                     bench.take(word);
                 }
             }
+            if let Some(asked) = bench.asked.pop_front() {
+                answering::begin(&parts, &context.slack, &*plug, asked, &running);
+                continue;
+            }
             let Some((lane, key, item)) = bench.turns.give() else { break };
-            if let Some(tried) = begin(&parts, &*plug, lane, key, item, &running).await {
+            if let Some(tried) = begin(&parts, &context.slack, &*plug, lane, key, item, &running).await {
                 bench.ended(tried);
             }
         }
@@ -189,6 +220,7 @@ async fn run(parts: Parts, mut inbox: mpsc::Receiver<Word>) {
 /// What waits for the handler, and what of its work is not told yet.
 struct Bench {
     turns: Turns<Lane, Item>,
+    asked: VecDeque<Asked>,
     untold: Untold,
     /// Does one that failed hold up its key?
     holds: bool,
@@ -196,7 +228,7 @@ struct Bench {
 
 impl Bench {
     fn new(holds: bool) -> Self {
-        Self { turns: Turns::default(), untold: Untold::default(), holds }
+        Self { turns: Turns::default(), asked: VecDeque::new(), untold: Untold::default(), holds }
     }
 
     fn take(&mut self, word: Word) {
@@ -206,6 +238,7 @@ impl Bench {
                     self.turns.push(Lane::of(&item.event), item.key, item);
                 }
             }
+            Word::Ask(asked) => self.asked.push_back(asked),
             Word::LetGo(lane, key) => self.turns.done(lane, Some(key)),
             Word::GiveBack(workspaces) => {
                 let is_theirs = |lane: Lane| lane.workspace.is_some_and(|one| workspaces.contains(&one));
@@ -221,6 +254,7 @@ impl Bench {
 
     fn ended(&mut self, tried: Tried) {
         let Tried { lane, key, told } = tried;
+        let Some(told) = told else { return };
         // What has failed keeps its key until the dispatcher lets it go.
         if !(self.holds && matches!(told.2, End::Again { .. })) {
             self.turns.done(lane, key);

@@ -5,11 +5,15 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::asked::{Asks, Ticket};
 use super::budget::{Budget, OVERHEAD, Share};
 use super::ledger::{Ledger, weight};
+use super::link::Words;
 use super::roster::{Owner, Roster};
+use crate::clock::Now;
 use crate::event::{Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceId};
+use crate::machine::answer;
 use crate::protocol::envelope::Envelope;
 use crate::protocol::routing::{Routing, clean};
 use crate::protocol::{ack, dedupe};
@@ -50,6 +54,24 @@ pub(super) struct Turn {
     pub(super) share: Share,
     /// What they count against the link's limit.
     pub(super) weight: usize,
+    /// Those whose acks wait for an answer.
+    pub(super) asked: Vec<Ticket>,
+}
+
+impl Turn {
+    fn new(budget: &Arc<Budget>) -> Self {
+        Self { events: Vec::new(), acks: Vec::new(), share: Share::of(budget), weight: 0, asked: Vec::new() }
+    }
+}
+
+/// What an envelope's ack waits for.
+enum Ack {
+    /// An answer.
+    Waits(Ticket),
+    /// The disk, or nothing.
+    WhenStored,
+    /// It is let go.
+    Never,
 }
 
 /// Makes events of one link's envelopes.
@@ -59,6 +81,8 @@ pub(super) struct Intake {
     budget: Arc<Budget>,
     counters: Arc<Counters>,
     metrics: Arc<Metrics>,
+    /// Where answers are waited for, and the link they come to; none where no handler answers.
+    asks: Option<(Arc<Asks>, Words)>,
     turn: Turn,
     learnt: Option<Learnt>,
 }
@@ -76,14 +100,15 @@ impl Intake {
         budget: Arc<Budget>,
         counters: Arc<Counters>,
         metrics: Arc<Metrics>,
+        asks: Option<(Arc<Asks>, Words)>,
     ) -> Self {
-        let turn = Turn { events: Vec::new(), acks: Vec::new(), share: Share::of(&budget), weight: 0 };
-        Self { app, roster, budget, counters, metrics, turn, learnt: None }
+        let turn = Turn::new(&budget);
+        Self { app, roster, budget, counters, metrics, asks, turn, learnt: None }
     }
 
     /// Takes an envelope in, or lets it go when there is no room: Slack sends it again. What Slack does not send again passes
     /// the link's own bound and may use the node's reserve.
-    pub(super) fn take(&mut self, envelope: &Envelope<'_>, ledger: &Ledger, has_room: bool, wall_ms: i64) {
+    pub(super) fn take(&mut self, envelope: &Envelope<'_>, ledger: &Ledger, has_room: bool, now: Now) {
         self.metrics.received(envelope.kind);
         if envelope.retry_attempt > 0 {
             self.metrics.retries_received.inc();
@@ -103,10 +128,28 @@ impl Intake {
             self.shed(envelope.payload.len());
             return;
         }
+        let event = self.event(envelope, now.wall_ms);
+        match self.ask(envelope, &event, now) {
+            Ack::Waits(ticket) => self.turn.asked.push(ticket),
+            Ack::WhenStored => self.turn.acks.push(ack.into()),
+            Ack::Never => return self.shed(envelope.payload.len()),
+        }
         self.turn.weight += weight;
-        let event = self.event(envelope, wall_ms);
         self.turn.events.push(event);
-        self.turn.acks.push(ack.into());
+    }
+
+    /// What its ack waits for. Where too much waits for answers already, what can be answered later is acked when it is stored.
+    fn ask(&self, envelope: &Envelope<'_>, event: &Event, now: Now) -> Ack {
+        let Some((asks, words)) = self.asks.as_ref().filter(|_| envelope.accepts_response_payload) else {
+            return Ack::WhenStored;
+        };
+        let has_url = envelope.routing.response_url.is_some();
+        let Some(way) = answer::way(event.kind, &event.kind_type, has_url) else { return Ack::WhenStored };
+        match (asks.begin(event, way, &envelope.id, words, now.mono), way) {
+            (Some(ticket), _) => Ack::Waits(ticket),
+            (None, answer::Way::AckOrUrl) => Ack::WhenStored,
+            (None, answer::Way::AckOnly) => Ack::Never,
+        }
     }
 
     /// What was taken in since the last call; none when there is nothing.
@@ -117,8 +160,7 @@ impl Intake {
         let count = self.turn.events.len() as u64;
         self.counters.events.fetch_add(count, Ordering::Relaxed);
         self.counters.last_event_ms.store(wall_ms, Ordering::Relaxed);
-        let next = Turn { events: Vec::new(), acks: Vec::new(), share: Share::of(&self.budget), weight: 0 };
-        Some(std::mem::replace(&mut self.turn, next))
+        Some(std::mem::replace(&mut self.turn, Turn::new(&self.budget)))
     }
 
     /// A team learnt since the last call.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::asked::Ticket;
+
 /// What of one link may wait for verdicts, by weight: three seconds of some three hundred events a second. What waits longer comes
 /// too late for Slack anyway; a limit below that would turn a moment's stall of the disk into repeats.
 const LINK_LIMIT: usize = 2 << 20;
@@ -33,10 +35,20 @@ pub(super) struct Entry {
     weight: usize,
 }
 
+/// An envelope whose ack waits for an answer.
+struct Asked {
+    ticket: Ticket,
+    /// With which it was handed over.
+    batch: u64,
+    /// When it was read, monotonic.
+    read_at: Duration,
+}
+
 /// The unacked envelopes of a link.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Ledger {
     entries: VecDeque<Entry>,
+    asked: Vec<Asked>,
     weight: usize,
     next: u64,
 }
@@ -62,6 +74,22 @@ impl Ledger {
         self.next
     }
 
+    /// Envelopes that wait for an answer.
+    pub(super) fn asked(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// Enters an envelope that waits for an answer, of the batch that is entered next.
+    pub(super) fn ask(&mut self, ticket: Ticket, read_at: Duration) {
+        self.asked.push(Asked { ticket, batch: self.next, read_at });
+    }
+
+    /// An envelope waits for an answer no longer: when it was read.
+    pub(super) fn answered(&mut self, ticket: u64) -> Option<Duration> {
+        let at = self.asked.iter().position(|asked| asked.ticket.number() == ticket)?;
+        Some(self.asked.swap_remove(at).read_at)
+    }
+
     /// Enters a batch under [`Self::next_batch`].
     pub(super) fn enter(&mut self, acks: Vec<Utf8Bytes>, read_at: Duration, weight: usize) {
         self.weight += weight;
@@ -74,6 +102,7 @@ impl Ledger {
         let at = self.entries.iter().position(|entry| entry.batch == batch)?;
         let entry = self.entries.remove(at)?;
         self.weight -= entry.weight;
+        self.asked.iter().filter(|asked| asked.batch == batch).for_each(|asked| asked.ticket.stored());
         Some(entry)
     }
 }

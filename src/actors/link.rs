@@ -2,6 +2,7 @@
 //! are due with one flush. It never stops reading: who isn't read answers no ping and sees no `disconnect`. The rules of its
 //! life are in [`machine::link`](crate::machine::link).
 
+use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,12 +37,11 @@ const TURN: usize = 64;
 /// An ack that goes out later is late: Slack has given up on it (docs: Events API, "Responding to events").
 const ACK_WITHIN: Duration = Duration::from_secs(3);
 
-/// A link's queue of words. It needs no bound of its own: at most a verdict for every batch in the link's ledger waits in it, and the
-/// few words of its connection.
+/// A link's queue of words. It needs no bound of its own: at most a verdict for every batch in the link's ledger waits in it, a word
+/// about each of its envelopes that waits for an answer, and the few words of its connection.
 pub(super) type Words = UnboundedSender<Word>;
 
 /// What a link is told.
-#[derive(Debug)]
 pub(super) enum Word {
     /// A batch is on disk, or has been before: its acks are due.
     Verdict {
@@ -50,10 +50,29 @@ pub(super) enum Word {
         /// Events that were there.
         duplicates: usize,
     },
+    /// An envelope waits for an answer no longer.
+    Answered {
+        /// Which, by its ticket.
+        ticket: u64,
+        /// Its ack; none when it is not to be acked.
+        ack: Option<Utf8Bytes>,
+    },
     /// The successor is up; stay at most this long.
     Retire(Duration),
     /// End in order: verdicts, acks, close frame.
     Stop,
+}
+
+/// Shows what it is, never an answer.
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Verdict { batch, duplicates } => write!(f, "Verdict({batch}, {duplicates} duplicates)"),
+            Self::Answered { ticket, ack } => write!(f, "Answered({ticket}, acked: {})", ack.is_some()),
+            Self::Retire(within) => write!(f, "Retire({within:?})"),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
 }
 
 /// What a link tells its connection. Its end is told by the end of its task, so that not even a panic goes unheard.
@@ -146,7 +165,7 @@ async fn dialled(address: &TicketUrl, machine: &mut Machine, parts: &mut Parts) 
                 Some(Word::Retire(within)) => Input::Retire { within },
                 Some(Word::Stop) => Input::Stop,
                 // Nothing was handed over yet, and the queue's other end is ours.
-                Some(Word::Verdict { .. }) | None => continue,
+                Some(Word::Verdict { .. } | Word::Answered { .. }) | None => continue,
             },
             _ = &mut parts.connection_lives => Input::Stop,
             () = tokio::time::sleep_until(deadline) => Input::Timeout,
@@ -221,6 +240,11 @@ impl Link {
             match word {
                 Some(Word::Verdict { batch, duplicates }) => {
                     self.acknowledge(batch, duplicates, now);
+                }
+                Some(Word::Answered { ticket, ack }) => {
+                    if let Some(read_at) = self.ledger.answered(ticket) {
+                        self.ack(ack.into_iter().collect(), now.mono.saturating_sub(read_at));
+                    }
                 }
                 Some(Word::Retire(within)) => self.feed(now, Input::Retire { within }),
                 Some(Word::Stop) => self.feed(now, Input::Stop),
@@ -300,7 +324,7 @@ impl Link {
         match frame::parse(text) {
             Frame::Envelope(envelope) => {
                 if self.machine.accepts_envelopes() {
-                    self.parts.intake.take(&envelope, &self.ledger, self.wire.has_room(), now.wall_ms);
+                    self.parts.intake.take(&envelope, &self.ledger, self.wire.has_room(), now);
                 }
             }
             Frame::Hello(hello) => {
@@ -366,7 +390,7 @@ impl Link {
     }
 
     fn in_flight(&self) -> usize {
-        self.ledger.len() + self.wire.unsent_acks()
+        self.ledger.len() + self.ledger.asked() + self.wire.unsent_acks()
     }
 
     fn feed(&mut self, now: Now, input: Input) {

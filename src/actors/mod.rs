@@ -3,6 +3,7 @@
 //! What an operator can name is an actor: the supervisor, a workspace's connection, the dispatcher, a handler. The way from a socket to
 //! the disk goes through no mailbox: a link task hands batches to the journal's task and gets verdicts back.
 
+mod asked;
 mod budget;
 mod changes;
 mod connection;

@@ -9,6 +9,7 @@ use actix_rt::task::JoinHandle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::asked::Asks;
 use super::budget::Budget;
 use super::connection::{Steer, Steered};
 use super::directory::Directory;
@@ -108,25 +109,16 @@ impl StopReport {
 impl Node {
     /// Starts a node on threads of its own. To be called inside an actix system.
     pub fn start(parts: NodeParts) -> Self {
-        let NodeParts {
-            store,
-            writer,
-            outside,
-            clock,
-            handlers,
-            router,
-            opens,
-            threads,
-            directory,
-            metrics,
-            poster,
-            keep,
-        } = parts;
+        let NodeParts { store, writer, outside, clock, router, directory, metrics, .. } = parts;
         let outside = Arc::new(outside);
         let budget = Budget::new(IN_FLIGHT.0, IN_FLIGHT.1);
         let places = budget.most_envelopes() + 1;
         let (unkept_sender, unkept) = mpsc::channel(places);
         let marks = writer.as_ref().map(|writer| Marks::new(writer, clock));
+
+        let plugins: Vec<_> = parts.handlers.into_plugins().into_iter().map(Arc::new).collect();
+        let answers = plugins.iter().any(|plugin| plugin.options.answers);
+        let (asks, asked) = Asks::new(clock, Arc::clone(&metrics));
 
         let inner = Arbiter::new();
         let inbox = Arc::clone(&store) as Arc<dyn Inbox>;
@@ -135,8 +127,10 @@ impl Node {
             writer: writer.as_ref().map(|writer| writer.id),
             marks: marks.clone(),
             unkept,
-            plugins: handlers.into_plugins().into_iter().map(Arc::new).collect(),
+            plugins,
             router: Arc::clone(&router),
+            asks: Arc::clone(&asks),
+            asked,
             outside: Arc::clone(&outside),
             budget: Arc::clone(&budget),
             clock,
@@ -165,14 +159,14 @@ impl Node {
 
         let history = tend(&inner, &store, router);
         let old = Arc::clone(&store) as Arc<dyn Retention>;
-        inner.spawn(retention::let_go(old, keep, clock, Arc::clone(&metrics)));
-        let pacer = Pacer::new(clock, opens);
+        inner.spawn(retention::let_go(old, parts.keep, clock, Arc::clone(&metrics)));
+        let pacer = Pacer::new(clock, parts.opens);
         inner.spawn(Arc::clone(&pacer).keep_time());
         let telling = Telling::start(webhooks::Parts {
             store: Arc::clone(&store),
             directory: Arc::clone(&directory),
             clock,
-            poster,
+            poster: parts.poster,
             metrics: Arc::clone(&metrics),
             history: history.clone(),
         });
@@ -183,6 +177,7 @@ impl Node {
             generations: Generations::default(),
             budget: Arc::clone(&budget),
             exit,
+            asks: answers.then_some(asks),
             pacer: Arc::clone(&pacer),
             identities: Arc::new(Semaphore::new(IDENTITIES)),
             history,
@@ -190,7 +185,7 @@ impl Node {
             other_nodes: AtomicU32::new(0),
             names: Arc::clone(directory.names()),
         });
-        let mut arbiters: Vec<_> = (0..threads.max(1)).map(|_| Arbiter::new()).collect();
+        let mut arbiters: Vec<_> = (0..parts.threads.max(1)).map(|_| Arbiter::new()).collect();
         let handles = arbiters.iter().map(Arbiter::handle).collect();
         let known = Arc::clone(&directory);
         let supervisor =

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use super::asked::Asks;
 use super::budget::Budget;
 use super::exit::Exit;
 use super::names::Names;
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     pub(super) generations: Generations,
     pub(super) budget: Arc<Budget>,
     pub(super) exit: Exit,
+    /// Where answers are waited for; none where no handler answers.
+    pub(super) asks: Option<Arc<Asks>>,
     /// When who may ask Slack for an address.
     pub(super) pacer: Arc<Pacer>,
     /// How many ask Slack at the same time whose a bot token is.

@@ -8,7 +8,7 @@ use super::{Context, Delivery, Handler, Outcome};
 use crate::event::{Event, Kind};
 use crate::slack::web::CallError;
 
-/// Answers a slash command by its `response_url`, a mention by `chat.postMessage` with the workspace's bot token.
+/// Answers a slash command in its ack, a mention by `chat.postMessage` with the workspace's bot token.
 pub struct Echo {
     context: Context,
 }
@@ -17,20 +17,6 @@ impl Echo {
     /// An echo for the thread of `context`.
     pub fn new(context: Context) -> Self {
         Self { context }
-    }
-
-    async fn answer_command(&self, event: &Event) -> Outcome {
-        #[derive(Deserialize)]
-        struct Command {
-            #[serde(default)]
-            text: String,
-            response_url: Option<String>,
-        }
-        let Ok(Command { text, response_url: Some(url) }) = serde_json::from_str(&event.payload) else {
-            return reject("the command has no response_url");
-        };
-        let body = json!({ "text": format!("{} {text}", event.kind_type).trim_end() });
-        outcome(self.context.slack.respond(&url, &body).await)
     }
 
     async fn answer_mention(&self, event: &Event) -> Outcome {
@@ -72,11 +58,23 @@ impl Handler for Echo {
     async fn handle(&self, delivery: Delivery) -> Outcome {
         let event = &delivery.event;
         match event.kind {
-            Kind::SlashCommands => self.answer_command(event).await,
+            Kind::SlashCommands => answer_command(event),
             Kind::EventsApi if &*event.kind_type == "app_mention" => self.answer_mention(event).await,
             Kind::EventsApi | Kind::Interactive | Kind::Unknown => Outcome::Done,
         }
     }
+}
+
+fn answer_command(event: &Event) -> Outcome {
+    #[derive(Deserialize)]
+    struct Command {
+        #[serde(default)]
+        text: String,
+    }
+    let Ok(Command { text }) = serde_json::from_str(&event.payload) else {
+        return reject("the command cannot be read");
+    };
+    Outcome::answer(&json!({ "text": format!("{} {text}", event.kind_type).trim_end() }))
 }
 
 fn outcome(result: Result<(), CallError>) -> Outcome {

@@ -1,5 +1,6 @@
 //! What plugin authors see: a handler, what it gets, what it answers, and the registry of names.
 
+mod answer;
 mod echo;
 mod log;
 mod registry;
@@ -9,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Serialize;
 
 use crate::event::Event;
 use crate::slack::web::WebApi;
 use crate::store::Workspaces;
 
+pub use self::answer::{Answer, NotAnObject};
 pub use self::echo::Echo;
 pub use self::log::Log;
 pub use self::registry::{Options, Order, Plugin, Registry, RegistryError};
@@ -26,6 +29,9 @@ pub struct Delivery {
     pub event: Arc<Event>,
     /// 1 on the first try.
     pub attempt: u32,
+    /// While an ack waits for this handler's answer: how long it still does. The event is on its way to the disk then and has no
+    /// `seq` yet (0): be idempotent by its `slack_id`. None where no ack waits.
+    pub answer_within: Option<Duration>,
 }
 
 /// What a handler made of a delivery.
@@ -33,6 +39,9 @@ pub struct Delivery {
 pub enum Outcome {
     /// It is done.
     Done,
+    /// It is done, and this is what Slack is to be told. Goes out in the ack where one waits for it, else by the event's
+    /// `response_url`; where there is neither the delivery has failed for good.
+    Answer(Answer),
     /// Not now; again after this time, or by the handler's schedule.
     Retry {
         /// How long to wait, where the handler knows.
@@ -46,10 +55,19 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// An answer of anything that is written as a JSON object; a refusal when it is none.
+    pub fn answer(value: &impl Serialize) -> Self {
+        match Answer::new(value) {
+            Ok(answer) => Self::Answer(answer),
+            Err(error) => Self::Reject { reason: error.to_string() },
+        }
+    }
+
     /// Its name in figures and logs.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Done => "done",
+            Self::Answer(_) => "answer",
             Self::Retry { .. } => "retry",
             Self::Reject { .. } => "reject",
         }

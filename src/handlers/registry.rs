@@ -37,6 +37,8 @@ pub struct Options {
     pub hold: Option<Duration>,
     /// When a delivery that has failed is tried again.
     pub retry: Retry,
+    /// Does it answer slash commands, submitted views and menus by [`Outcome::Answer`]? Their acks wait for it then, 2.5 s at most.
+    pub answers: bool,
 }
 
 /// What a handler gets one after the other, in the order it came in; all else it gets side by side.
@@ -70,6 +72,7 @@ impl Default for Options {
             order: Order::None,
             hold: Some(Duration::from_mins(1)),
             retry: Retry::default(),
+            answers: false,
         }
     }
 }
@@ -160,7 +163,10 @@ impl Registry {
     pub fn register_builtin(&mut self, name: &str) -> Result<(), RegistryError> {
         match name {
             "log" => self.register(name, Options::default(), |context| Log::new(context.clone())),
-            "echo" => self.register(name, Options::default(), |context| Echo::new(context.clone())),
+            "echo" => {
+                let options = Options { answers: true, ..Options::default() };
+                self.register(name, options, |context| Echo::new(context.clone()))
+            }
             other => Err(RegistryError::Unknown { name: other.into(), known: "log, echo".into() }),
         }
     }

@@ -184,6 +184,7 @@ impl State {
                 acked_at: None,
                 acked_on: None,
                 ack_payload: None,
+                user_error: None,
             });
             if record.events.len() > KEPT_EVENTS {
                 record.events.pop_front();
@@ -321,6 +322,12 @@ impl State {
     fn settle(&mut self, at: At, socket: u64, envelope: u64, number: u64, payload: Option<Value>) {
         self.land(envelope);
         let Some(job) = self.delivery.jobs.remove(&number) else { return };
+        // Slack's own SDK for Node sends an empty one with every ack.
+        let says_something =
+            payload.as_ref().is_some_and(|payload| payload.as_object().is_none_or(|all| !all.is_empty()));
+        if says_something && !job.accepts {
+            self.odd(job.app, at, "unwanted_payload", socket, &job.kind);
+        }
         if let Some(record) = self.record.apps.get_mut(job.app) {
             record.counts.acked += 1;
             if let Some(record) = record.socket_mut(socket) {
@@ -383,13 +390,18 @@ impl State {
             job.retry += 1;
             return self.delivery.set(now + pause, Timer::Retry(number));
         }
+        let kind = Arc::clone(&job.kind);
         self.delivery.jobs.remove(&number);
         let outcome = if is_retried { Outcome::GivenUp } else { Outcome::TimedOut };
         if let Some(record) = self.record.apps.get_mut(app) {
             let count = if is_retried { &mut record.counts.given_up } else { &mut record.counts.timed_out };
             *count += 1;
         }
-        self.with_event(app, event, |record| record.outcome = outcome);
+        let user_error = user_error(&kind);
+        self.with_event(app, event, |record| {
+            record.outcome = outcome;
+            record.user_error = user_error;
+        });
     }
 
     /// Puts a text frame on one live socket, whatever it says.
@@ -423,6 +435,15 @@ impl State {
     /// Does too much wait for this socket's client?
     pub(super) fn is_choked(&self, socket: u64) -> bool {
         self.sockets.get(&socket).is_some_and(|socket| socket.out_bytes > MAX_WAITING_BYTES)
+    }
+}
+
+/// What a user sees when nobody acks what they did (docs: slash commands, user interaction).
+fn user_error(kind: &str) -> Option<&'static str> {
+    match kind {
+        "slash_commands" => Some("operation_timeout"),
+        "interactive" => Some("trouble_connecting"),
+        _ => None,
     }
 }
 

@@ -205,6 +205,8 @@ pub struct EventRecord {
     pub acked_on: Option<u64>,
     /// What the ack carried.
     pub ack_payload: Option<Value>,
+    /// What its user was shown instead of an answer; none where all is well, and for what no user waits for.
+    pub user_error: Option<&'static str>,
 }
 
 /// One attempt to deliver.

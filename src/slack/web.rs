@@ -56,6 +56,17 @@ pub enum CallError {
     Unreachable,
 }
 
+impl CallError {
+    /// May the same call succeed later, and after which time at the earliest?
+    pub const fn again_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited(after) => Some(*after),
+            Self::Unreachable | Self::Status(500..) => Some(Duration::ZERO),
+            Self::Refused(_) | Self::Status(_) => None,
+        }
+    }
+}
+
 /// Who a bot token belongs to, by `auth.test`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Identity {
@@ -73,8 +84,8 @@ pub struct Identity {
 /// A client of the Web API. Bound to its thread, as awc is; each arbiter has its own.
 #[derive(Clone)]
 pub struct WebApi {
-    client: Client,
-    base: Url,
+    pub(super) client: Client,
+    pub(super) base: Url,
 }
 
 impl WebApi {
@@ -172,13 +183,6 @@ impl WebApi {
         self.call::<serde::de::IgnoredAny>("chat.postMessage", token, &body).await.map(|_| ())
     }
 
-    /// Posts to a `response_url`, which is a credential of its own and good for five posts in 30 minutes.
-    pub async fn respond(&self, response_url: &str, body: &serde_json::Value) -> Result<(), CallError> {
-        let response =
-            self.client.post(response_url).send_json(body).await.map_err(|_| CallError::Unreachable)?;
-        status(response.status(), response.headers())
-    }
-
     async fn call<T: for<'de> Deserialize<'de>>(
         &self,
         method: &str,
@@ -220,7 +224,7 @@ const fn transient(code: Code) -> OpenFailure {
     OpenFailure { code, class: Class::Transient, retry_after: None }
 }
 
-fn status(status: StatusCode, headers: &HeaderMap) -> Result<(), CallError> {
+pub(super) fn status(status: StatusCode, headers: &HeaderMap) -> Result<(), CallError> {
     match status {
         StatusCode::TOO_MANY_REQUESTS => {
             Err(CallError::RateLimited(retry_after(retry_after_header(headers))))

@@ -37,6 +37,16 @@ pub struct Metrics {
     pub expired: IntCounter,
     /// Payloads deleted before their events.
     pub erased: IntCounter,
+    /// Acks that carried an answer.
+    pub answers_in_time: IntCounter,
+    /// Answers posted to a `response_url`.
+    pub answers_by_url: IntCounter,
+    /// Envelopes that were not acked because no answer came.
+    pub answers_expired: IntCounter,
+    /// Answers that could not be passed on.
+    pub answers_refused: IntCounter,
+    /// Answers that came when their ack had gone.
+    pub answers_late: IntCounter,
     /// Events in one commit.
     pub group_size: Histogram,
     /// Seconds of one commit.
@@ -103,6 +113,8 @@ pub struct HandlerMetrics {
     pub panic: IntCounter,
     /// It took longer than it may.
     pub timeout: IntCounter,
+    /// Nobody waited for its answer any more.
+    pub expired: IntCounter,
     /// A delivery was given up.
     pub dead: IntCounter,
 }
@@ -127,6 +139,7 @@ impl Metrics {
         let kinds = [Kind::EventsApi, Kind::Interactive, Kind::SlashCommands, Kind::Unknown];
         let info = enter(&registry, IntGaugeVec::new(opts(&names::INFO), &["version"])?)?;
         let posts = counters(&names::WEBHOOK_POSTS, &["outcome"])?;
+        let answers = counters(&names::ANSWERS, &["outcome"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
             retries_received: counter(&names::RETRIES)?,
@@ -140,6 +153,11 @@ impl Metrics {
             unrouted: counter(&names::UNROUTED)?,
             expired: counter(&names::EXPIRED)?,
             erased: counter(&names::ERASED)?,
+            answers_in_time: answers.with_label_values(&["in_time"]),
+            answers_by_url: answers.with_label_values(&["response_url"]),
+            answers_expired: answers.with_label_values(&["expired"]),
+            answers_refused: answers.with_label_values(&["refused"]),
+            answers_late: counter(&names::ANSWERS_LATE)?,
             group_size: alone(&names::GROUP_SIZE)?,
             commit_seconds: alone(&names::COMMIT)?,
             receive_to_ack_seconds: alone(&names::TO_ACK_SECONDS)?,
@@ -198,6 +216,7 @@ impl Metrics {
             reject: outcome("reject"),
             panic: outcome("panic"),
             timeout: outcome("timeout"),
+            expired: outcome("expired"),
             dead: self.handler_dead.with_label_values(&[name]),
         }
     }

@@ -42,6 +42,8 @@ metrics! {
     UNROUTED "tautline_events_unrouted_total" &[], "Events that no route gives to any handler: kept and acked all the same.";
     EXPIRED "tautline_expired_total" &[], "Events deleted because they were older than retention_days.";
     ERASED "tautline_erased_total" &[], "Payloads deleted before their events: by age, by size, or with their workspace.";
+    ANSWERS "tautline_answers_total" &[], "Answers of handlers, by outcome: in_time (in the ack), response_url (posted), refused, or expired (none came, and there was no ack).";
+    ANSWERS_LATE "tautline_answers_late_total" &[], "Answers that came when their ack had to be gone, 2.5 s after the envelope was read.";
     GROUP_SIZE "tautline_journal_group_size" EVENTS, "Events in one commit.";
     COMMIT "tautline_journal_commit_seconds" SECONDS, "How long one commit took.";
     TO_ACK_SECONDS "tautline_receive_to_ack_seconds" TO_ACK, "From reading an envelope to writing its ack.";

@@ -103,9 +103,18 @@ fn not_even_at_trace_a_token_a_ticket_or_a_payload_is_shown() {
         let said = Outgoing { text: Some(secret.into()), ..Outgoing::template(template) };
         site.slack.send(&customer.app_id, said).unwrap();
     }
-    site.until("the mention and the command are answered", |record| {
-        record.apps.iter().any(|app| !app.calls.is_empty() && !app.responses.is_empty())
-    });
+    // An answer that fits into no ack is posted.
+    let much = Outgoing { text: Some(secret.repeat(2_000)), ..Outgoing::template(Template::SlashCommand) };
+    site.slack.send(&customer.app_id, much).unwrap();
+    site.until(
+        "the mention and the commands are answered, one in its ack and one by its address",
+        |record| {
+            record.apps.iter().any(|app| {
+                let in_ack = app.events.iter().any(|event| event.ack_payload.is_some());
+                in_ack && !app.calls.is_empty() && !app.responses.is_empty()
+            })
+        },
+    );
     let body = json!({"app_token": "xoxp-a-token-of-another-kind"});
     assert_eq!(node.ask("PUT", "/api/v1/workspaces/wrong", Some(&body)).0, 422);
     // A refresh, and then the end of a link by what no Slack would say.

@@ -7,6 +7,7 @@ pub(crate) mod process;
 
 mod access;
 mod admin;
+mod answers;
 mod archive;
 mod cli;
 mod client;

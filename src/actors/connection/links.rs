@@ -97,6 +97,7 @@ impl Connection {
             Arc::clone(&shared.budget),
             Arc::clone(&self.entry.counters),
             Arc::clone(&shared.metrics),
+            shared.asks.as_ref().map(|asks| (Arc::clone(asks), own_words.clone())),
         );
         let parts = link::Parts {
             generation,

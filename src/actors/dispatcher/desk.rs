@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::{IN_FLIGHT, IN_FLIGHT_BYTES, weight};
+use crate::actors::asked::Asked;
 use crate::actors::handler::{HandlerActor, Item, Parts, Word};
 use crate::event::Event;
 use crate::ids::{HandlerId, Seq, WorkspaceId};
@@ -123,9 +124,23 @@ impl Desk {
             attempt: attempts.saturating_add(1),
             key,
         });
-        self.bytes += weight(event);
-        self.in_hand.insert((event.seq, run), hand);
+        self.keep(run, hand);
+    }
+
+    /// The handler has it already, or will get no more of it: it was asked with it.
+    pub(super) fn hold(&mut self, hand: InHand) {
+        self.keep(1, hand);
+    }
+
+    fn keep(&mut self, run: u32, hand: InHand) {
+        self.bytes += weight(&hand.event);
+        self.in_hand.insert((hand.event.seq, run), hand);
         self.mind_room();
+    }
+
+    /// What an ack waits for goes at once. A handler that is dead has failed.
+    pub(super) fn ask(&mut self, asked: Asked) {
+        self.say(Word::Ask(asked));
     }
 
     /// The handler has no more to do with it; none when it did not have it.

@@ -70,6 +70,7 @@ impl Dispatcher {
                 self.fail(at, key, &hand, wait, why);
             }
             End::Rejected { why } => self.fail(at, key, &hand, None, why),
+            End::Expired { why } => self.expire(at, key, &hand, why),
         }
     }
 

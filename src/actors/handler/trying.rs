@@ -1,6 +1,7 @@
 //! One try of one delivery: within its time, behind a fence, and judged.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
@@ -8,9 +9,13 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, poll};
 
 use super::{End, Item, Parts, Told};
+use crate::actors::asked::{STALE, late, may_be_asked};
 use crate::actors::names::say;
+use crate::event::Event;
 use crate::handlers::{Delivery, Handler as Plug, Outcome};
 use crate::ids::Seq;
+use crate::machine::answer;
+use crate::slack::web::WebApi;
 use crate::store::Lane;
 
 /// The tries under way.
@@ -21,12 +26,14 @@ pub(super) struct Tried {
     pub(super) lane: Lane,
     /// The key it had for itself.
     pub(super) key: Option<i64>,
-    pub(super) told: Told,
+    /// None where nobody wants to know yet.
+    pub(super) told: Option<Told>,
 }
 
 /// Starts a try. What is done at the first poll is done: no timer and no place among the running for it.
 pub(super) async fn begin<'a>(
     parts: &'a Parts,
+    web: &'a WebApi,
     plug: &'a dyn Plug,
     lane: Lane,
     key: Option<i64>,
@@ -35,13 +42,22 @@ pub(super) async fn begin<'a>(
 ) -> Option<Tried> {
     let Item { event, run, attempt, .. } = item;
     let judge = Judge { parts, lane, key, seq: event.seq, run, attempt, started: parts.clock.mono() };
-    let delivery = Delivery { event, attempt };
+    if parts.is_stale(&event) {
+        return Some(judge.judge(Ending::Expired(STALE)));
+    }
+    let of = Arc::clone(&event);
+    let delivery = Delivery { event, attempt, answer_within: None };
     let Ok(handling) = std::panic::catch_unwind(AssertUnwindSafe(|| plug.handle(delivery))) else {
         return Some(judge.judge(Ending::Panicked));
     };
     let mut handling = AssertUnwindSafe(handling).catch_unwind();
     if let std::task::Poll::Ready(end) = poll!(&mut handling) {
-        return Some(judge.judge(end.map_or(Ending::Panicked, Ending::Of)));
+        let end = end.map_or(Ending::Panicked, Ending::Of);
+        if !matches!(end, Ending::Of(Outcome::Answer(_))) {
+            return Some(judge.judge(end));
+        }
+        running.push(async move { judge.judge(passed_on(parts, web, &of, end).await) }.boxed_local());
+        return None;
     }
     let within = parts.plugin.options.within;
     running.push(
@@ -50,33 +66,64 @@ pub(super) async fn begin<'a>(
                 Ok(end) => end.map_or(Ending::Panicked, Ending::Of),
                 Err(_) => Ending::TooSlow(within),
             };
-            judge.judge(end)
+            judge.judge(passed_on(parts, web, &of, end).await)
         }
         .boxed_local(),
     );
     None
 }
 
+/// An answer that no ack waits for finds its way.
+async fn passed_on(parts: &Parts, web: &WebApi, event: &Event, end: Ending) -> Ending {
+    match end {
+        // Boxed: hardly any event is answered so, and each would carry its room.
+        Ending::Of(Outcome::Answer(answer)) => {
+            Ending::Of(Box::pin(late(event, &answer, web, &parts.node)).await)
+        }
+        end @ (Ending::Of(_) | Ending::Panicked | Ending::TooSlow(_) | Ending::Expired(_)) => end,
+    }
+}
+
+impl Parts {
+    /// Would the handler answer an event to which no answer can come any more?
+    fn is_stale(&self, event: &Event) -> bool {
+        self.plugin.options.answers
+            && may_be_asked(event.kind)
+            && answer::is_stale(
+                event.kind,
+                &event.kind_type,
+                event.received_ms,
+                self.started_ms,
+                self.clock.now().wall_ms,
+            )
+    }
+}
+
+/// What an operator reads of one that a handler wants again.
+pub(super) const ASKED_FOR: &str = "the handler asked for another try";
+
 /// How a try ended.
-enum Ending {
+pub(super) enum Ending {
     Of(Outcome),
     Panicked,
     TooSlow(Duration),
+    /// It was too late to begin it, or for its answer.
+    Expired(&'static str),
 }
 
 /// Counts an end, and says it aloud when it is a bad one.
-struct Judge<'a> {
-    parts: &'a Parts,
-    lane: Lane,
-    key: Option<i64>,
-    seq: Seq,
-    run: u32,
-    attempt: u32,
-    started: Duration,
+pub(super) struct Judge<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) lane: Lane,
+    pub(super) key: Option<i64>,
+    pub(super) seq: Seq,
+    pub(super) run: u32,
+    pub(super) attempt: u32,
+    pub(super) started: Duration,
 }
 
 impl Judge<'_> {
-    fn judge(self, ending: Ending) -> Tried {
+    pub(super) fn judge(self, ending: Ending) -> Tried {
         let Self {
             parts: Parts { plugin, clock, metrics, names, .. },
             lane,
@@ -90,19 +137,24 @@ impl Judge<'_> {
         let who = || names.seat(lane.app, lane.workspace);
         metrics.seconds.took(clock.mono().saturating_sub(started));
         let end = match ending {
-            Ending::Of(Outcome::Done) => {
+            Ending::Of(Outcome::Done | Outcome::Answer(_)) => {
                 metrics.done.inc();
                 End::Done
             }
             Ending::Of(Outcome::Retry { after }) => {
                 metrics.retry.inc();
                 say!(warn, who(), handler, %seq, attempt, "the handler could not handle the event");
-                End::Again { after, why: "the handler asked for another try".into() }
+                End::Again { after, why: ASKED_FOR.into() }
             }
             Ending::Of(Outcome::Reject { reason }) => {
                 metrics.reject.inc();
                 say!(warn, who(), handler, %seq, reason, "the handler refuses the event");
                 End::Rejected { why: reason.into() }
+            }
+            Ending::Expired(why) => {
+                metrics.expired.inc();
+                say!(warn, who(), handler, %seq, why, "the event has expired");
+                End::Expired { why }
             }
             Ending::Panicked => {
                 metrics.panic.inc();
@@ -116,6 +168,6 @@ impl Judge<'_> {
                 End::Again { after: None, why: format!("the handler took longer than {within:?}").into() }
             }
         };
-        Tried { lane, key, told: (seq, run, end) }
+        Tried { lane, key, told: Some((seq, run, end)) }
     }
 }

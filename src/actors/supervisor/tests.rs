@@ -208,6 +208,7 @@ fn shared_and_history(apps: i64) -> (Arc<Shared>, mpsc::Receiver<Transition>) {
         generations: Generations::default(),
         budget: Budget::new(1 << 20, 0),
         exit: Exit::Unkept(mpsc::channel(1).0),
+        asks: None,
         pacer: Pacer::new(Clock::start(), Limits::default()),
         identities: Arc::new(Semaphore::new(1)),
         history,

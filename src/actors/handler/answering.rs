@@ -1,0 +1,62 @@
+//! One event whose ack waits for the handler's answer.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+
+use super::Parts;
+use super::trying::{Ending, Judge, Running, Tried};
+use crate::actors::asked::{self, Asked};
+use crate::handlers::{Delivery, Handler as Plug, Outcome};
+use crate::ids::Seq;
+use crate::slack::web::WebApi;
+use crate::store::Lane;
+
+/// Asks the handler. What becomes of it is told when the journal has brought the event, now or later.
+pub(super) fn begin<'a>(
+    parts: &'a Parts,
+    web: &'a WebApi,
+    plug: &'a dyn Plug,
+    asked: Asked,
+    running: &Running<'a>,
+) {
+    running.push(ask(parts, web, plug, asked).boxed_local());
+}
+
+async fn ask(parts: &Parts, web: &WebApi, plug: &dyn Plug, asked: Asked) -> Tried {
+    let event = Arc::clone(&asked.event);
+    let lane = Lane::of(&event);
+    let started = parts.clock.mono();
+    let delivery = Delivery { event, attempt: 1, answer_within: Some(asked.within()) };
+    let within = parts.plugin.options.within;
+    let handling = AssertUnwindSafe(async { plug.handle(delivery).await }).catch_unwind();
+    let end = match tokio::time::timeout(within, handling).await {
+        Ok(end) => end.map_or(Ending::Panicked, Ending::Of),
+        Err(_) => Ending::TooSlow(within),
+    };
+    let took = parts.clock.mono().saturating_sub(started);
+    // What the answer waits for after it was given is not the handler's time.
+    let judge = |seq| {
+        let started = parts.clock.mono().saturating_sub(took);
+        Judge { parts, lane, key: None, seq, run: 1, attempt: 1, started }
+    };
+    let (outcome, fault) = match end {
+        Ending::Of(outcome) => (outcome, None),
+        fault @ (Ending::Panicked | Ending::TooSlow(_) | Ending::Expired(_)) => {
+            (Outcome::Retry { after: None }, Some(fault))
+        }
+    };
+    let (ending, seq) = asked.conclude(outcome, web).await;
+    let tried = match (ending, fault) {
+        (asked::Ending::Expired(why), fault) => {
+            if let Some(fault) = fault {
+                judge(seq.unwrap_or(Seq(0))).judge(fault);
+            }
+            judge(seq.unwrap_or(Seq(0))).judge(Ending::Expired(why))
+        }
+        (asked::Ending::Of(_), Some(fault)) => judge(seq.unwrap_or(Seq(0))).judge(fault),
+        (asked::Ending::Of(outcome), None) => judge(seq.unwrap_or(Seq(0))).judge(Ending::Of(outcome)),
+    };
+    Tried { told: tried.told.filter(|_| seq.is_some()), ..tried }
+}
