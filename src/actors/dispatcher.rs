@@ -39,6 +39,7 @@ use crate::machine::routes::{HandlerSet, Routes};
 use crate::machine::seq::SeqMaker;
 use crate::machine::window::Window;
 use crate::slack::web::Outside;
+use crate::status::feed::Feed;
 use crate::store::{DeliveryChange, DeliveryId, Lane, Store, Workspaces};
 use crate::telemetry::Metrics;
 use desk::{Desk, InHand};
@@ -99,6 +100,8 @@ pub(super) struct Parts {
     pub(super) budget: Arc<Budget>,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
+    /// Where it is told what did not go well at once.
+    pub(super) feed: Arc<Feed>,
     /// Where changes of what is stored are told.
     pub(super) changes: Arc<Changes>,
     /// What whom an event is of is called in the log.
@@ -144,6 +147,7 @@ pub(super) struct Dispatcher {
     budget: Arc<Budget>,
     metrics: Arc<Metrics>,
     names: Arc<Names>,
+    feed: Arc<Feed>,
     asks: Arc<Asks>,
     inboxes: Option<(mpsc::Receiver<Finished>, mpsc::Receiver<Unkept>, mpsc::Receiver<DedupeKey>)>,
     behind: Behind,
@@ -206,6 +210,7 @@ impl Dispatcher {
             budget: parts.budget,
             metrics: parts.metrics,
             names: parts.names,
+            feed: parts.feed,
             asks: parts.asks,
             inboxes: Some((inbox, parts.unkept, parts.asked)),
             behind: Behind::Yes,

@@ -135,6 +135,7 @@ impl Node {
             budget: Arc::clone(&budget),
             clock,
             metrics: Arc::clone(&metrics),
+            feed: directory.feed(),
             changes: Arc::clone(directory.changes()),
             names: Arc::clone(directory.names()),
         };

@@ -10,7 +10,8 @@ use super::owing::{Pending, Waits};
 use super::{Dispatcher, PAUSE, millis, weight};
 use crate::actors::handler::End;
 use crate::actors::names::say;
-use crate::store::{DeliveryChange, DeliveryRow, DeliveryStatus, Lane};
+use crate::status::feed::{DeliveryNews, Outcome};
+use crate::store::{DeliveryChange, DeliveryId, DeliveryRow, DeliveryStatus, Lane};
 
 /// What is not done after so long gets its row, so that what was settled before it is not repeated after a crash.
 const GRACE: Duration = Duration::from_secs(1);
@@ -29,6 +30,10 @@ impl Dispatcher {
         match end {
             _ if !is_kept => self.settle(key.0, weight),
             End::Done => {
+                if hand.attempts > 0 || key.1 > 1 {
+                    let attempts = hand.attempts.saturating_add(1);
+                    self.feed.tell_delivery(news(desk.id_of(key), lane, Outcome::Done, attempts));
+                }
                 if let Some(order) = hand.key
                     && desk.lanes.let_go(lane, order, key)
                 {
@@ -107,6 +112,8 @@ impl Dispatcher {
                 desk.let_go(lane, order);
             }
         }
+        let outcome = if wait.is_some() { Outcome::Failed } else { Outcome::Dead };
+        self.feed.tell_delivery(news(row.id, lane, outcome, attempts));
         desk.lanes.leave(lane);
         desk.ending.insert(key, lane);
         let settles = (hand.row == Row::None).then(|| (key.0, weight(&hand.event)));
@@ -200,4 +207,11 @@ impl Dispatcher {
         }
         self.go_on(ctx);
     }
+}
+
+/// What is told of a delivery that did not go well at once.
+const fn news(id: DeliveryId, lane: Lane, outcome: Outcome, attempts: u32) -> DeliveryNews {
+    let DeliveryId { seq, handler, run } = id;
+    let Lane { app, workspace } = lane;
+    DeliveryNews { app, workspace, seq, handler, run, outcome, attempts, untold: 0 }
 }
