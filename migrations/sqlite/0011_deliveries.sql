@@ -34,6 +34,7 @@ create table deliveries (
 
 create index deliveries_waiting on deliveries (handler_id, app_id, workspace_id, seq) where status = 'waiting';
 create index deliveries_due on deliveries (handler_id, next_at) where status = 'retrying';
+create index deliveries_holding on deliveries (seq) where status = 'retrying' and hold_until is not null;
 create index deliveries_dead on deliveries (seq) where status in ('dead', 'expired');
 
 -- Who sees to what it owed, once it lives no more.

@@ -250,7 +250,11 @@ impl Desk {
         match &self.actor {
             Some(actor) if actor.connected() => {}
             Some(_) => self.died(),
-            None => self.actor = Some(start(&self.parts, &self.arbiter)),
+            None => {
+                // Nobody has heard what was said meanwhile.
+                self.asked_back = 0;
+                self.actor = Some(start(&self.parts, &self.arbiter));
+            }
         }
     }
 

@@ -38,7 +38,7 @@ const DUE: &str = select!(
     " and d.handler_id = $2 and d.status = 'retrying' and d.next_at <= $3 order by d.next_at, d.seq limit $4"
 );
 
-const HOLDERS: &str = select!(ours!(), " and d.status = 'retrying' and d.hold_until > $2 order by d.seq");
+const HOLDERS: &str = select!(ours!(), " and d.status = 'retrying' and d.hold_until is not null and d.hold_until > $2 order by d.seq");
 
 const ABOVE: &str = "select seq, handler_id, run from deliveries where seq > $1 order by seq";
 
@@ -117,6 +117,11 @@ impl Backend {
         let mut db = self.reader().await?;
         let (mut backlogs, mut last) = (Vec::new(), (i64::MIN, i64::MIN, i64::MIN));
         loop {
+            if backlogs.len() % LEAPS == LEAPS - 1 {
+                // A read is cut when it takes too long; this is many short ones.
+                drop(db);
+                db = self.reader().await?;
+            }
             let next: Option<(i64, i64, i64, i64)> = sqlx::query_as(NEXT_LANE)
                 .bind(last.0)
                 .bind(last.1)
@@ -215,6 +220,9 @@ impl Backend {
         Ok(owed)
     }
 }
+
+/// Lines found by one read.
+const LEAPS: usize = 500;
 
 /// What is read of those that are due at once.
 const MAX_BYTES: usize = 4 << 20;
