@@ -18,7 +18,7 @@ impl Handler for Ordered {
     async fn handle(&self, delivery: Delivery) -> Outcome {
         let event = &delivery.event;
         // Whatever stands behind you is away at times. Those behind this one in its conversation wait for it.
-        if delivery.attempt == 1 && event.seq.0 % 50 == 0 {
+        if delivery.attempt == 1 && event.seq.0 % 200 == 0 {
             return Outcome::Retry { after: Some(Duration::from_millis(100)) };
         }
         tracing::info!(id = %event.slack_id, seq = %event.seq, workspace = event.workspace.map_or(0, |one| one.0).to_string(), "event");

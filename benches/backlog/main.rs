@@ -28,7 +28,8 @@ use tautline::ids::{AppId, Seq, WorkspaceId};
 use tautline::machine::pace::Limits;
 use tautline::machine::seq::SeqMaker;
 use tautline::store::{
-    self, DeliveryChange, DeliveryId, DeliveryRow, DeliveryStatus, Keep, Lane, OpenOptions, Store, generate_key_text,
+    self, DeliveryChange, DeliveryId, DeliveryRow, DeliveryStatus, Keep, Lane, OpenOptions, Store,
+    generate_key_text,
 };
 use tautline::telemetry::Metrics;
 use tokio::time::{interval, sleep};
@@ -53,7 +54,9 @@ fn main() {
     let args = Args::parse();
     println!("{}\n", machine::describe());
     println!("{} events of {WORKSPACES} workspaces, owed to a handler that does nothing:\n", args.events);
-    println!("| store | order | events a second | CPU an event | memory before, most |\n|---|---|---|---|---|");
+    println!(
+        "| store | order | events a second | CPU an event | memory before, most |\n|---|---|---|---|---|"
+    );
     for order in [Order::None, Order::Workspace] {
         actix_rt::System::new().block_on(async {
             let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-backlog");

@@ -32,7 +32,8 @@ create table deliveries (
     primary key (seq, handler_id, run)
 ) strict, without rowid;
 
-create index deliveries_waiting on deliveries (handler_id, app_id, workspace_id, seq) where status = 'waiting';
+-- With the key, by which what is held is passed over without a look at its row.
+create index deliveries_waiting on deliveries (handler_id, app_id, workspace_id, seq, order_key) where status = 'waiting';
 create index deliveries_due on deliveries (handler_id, next_at) where status = 'retrying';
 create index deliveries_holding on deliveries (seq) where status = 'retrying' and hold_until is not null;
 create index deliveries_dead on deliveries (seq) where status in ('dead', 'expired');

@@ -24,7 +24,7 @@ use super::asked::Asks;
 use super::budget::{Budget, OVERHEAD, Share};
 use super::changes::Changes;
 use super::gulps::Gulps;
-use super::handler::Finished;
+use super::handler::{End, Finished};
 use super::journal::{Committed, Marks};
 use super::lifecycle::{self, Lifecycle};
 use super::names::Names;
@@ -57,6 +57,9 @@ const GROUPS: usize = 32;
 
 /// How often it is checked whether anything was missed or has come due, or a handler has died.
 const TICK: Duration = Duration::from_secs(1);
+
+/// A wall clock that was set back by so much was set, and did not drift.
+const SET_BACK_MS: i64 = 2_000;
 
 /// The pause before what was refused by the database is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -133,6 +136,10 @@ pub(super) struct Dispatcher {
     owing: Owing,
     dice: Dice,
     ticks: u32,
+    /// When it is looked next, before the next tick, what has come due, milliseconds since 1970.
+    due_at: Option<i64>,
+    /// How far the wall clock is ahead of this process's, milliseconds.
+    ahead_ms: i64,
     lifecycle: Rc<Lifecycle>,
     /// Events that say something of their installation, not yet taken up, and how many are being.
     notable: Vec<Arc<Event>>,
@@ -190,6 +197,8 @@ impl Dispatcher {
             owing: Owing::default(),
             dice: Dice::new(seed),
             ticks: 0,
+            due_at: None,
+            ahead_ms: i64::MIN,
             lifecycle: Rc::new(Lifecycle::new(
                 Arc::clone(&workspaces),
                 parts.outside,
@@ -313,6 +322,7 @@ impl Dispatcher {
         }
         self.catch_up(ctx);
         self.read_lanes(ctx);
+        self.read_more_due(ctx);
         self.end_if_drained();
     }
 
@@ -333,9 +343,41 @@ impl Dispatcher {
         }
     }
 
+    /// Starts handlers that died again. What is paused does not get what it had in hand.
+    fn revive(&mut self) {
+        for at in 0..self.desks.len() {
+            let Some(desk) = self.desks.get_mut(at) else { return };
+            if !desk.revive() {
+                continue;
+            }
+            for key in desk.unsent(&self.paused) {
+                self.on_end(at, key, End::GivenBack);
+            }
+        }
+    }
+
+    /// Where the wall clock was set back, what waits for its time would wait for as much longer.
+    fn mind_the_clock(&mut self, ctx: &mut Context<Self>) {
+        let now = self.clock.now();
+        let ahead_ms = now.wall_ms.saturating_sub(millis(now.mono));
+        let was_ms = std::mem::replace(&mut self.ahead_ms, ahead_ms);
+        if was_ms.saturating_sub(ahead_ms) < SET_BACK_MS {
+            return;
+        }
+        tracing::warn!("the clock was set back: what waits to be tried again is tried now");
+        let (store, now_ms) = (Arc::clone(&self.store), now.wall_ms);
+        let hurry = async move { store.hurry(now_ms).await };
+        ctx.spawn(hurry.into_actor(self).map(move |hurried, act, _| {
+            if let Err(error) = hurried {
+                tracing::debug!(%error, "it is tried again with the next tick");
+                act.ahead_ms = was_ms;
+            }
+        }));
+    }
+
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.metrics.events_waiting.set(i64::try_from(self.window.undone()).unwrap_or(i64::MAX));
-        self.desks.iter_mut().for_each(Desk::revive);
+        self.revive();
         if let Some(marks) = &self.marks {
             let missing = Seq(marks.committed.load(Ordering::Acquire)) > self.window.last();
             self.behind = self.behind.tick(self.window.last(), missing);
@@ -344,6 +386,7 @@ impl Dispatcher {
             if self.window.last() >= self.ruled.1 {
                 self.ruled.0 = HashSet::new();
             }
+            self.mind_the_clock(ctx);
             self.write_down_what_takes_long();
             self.let_overdue_go();
             self.desks.iter_mut().for_each(|desk| desk.lanes.look_at_all());

@@ -204,7 +204,7 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
             let Some(state) = self.states.get_mut(&lane) else { continue };
             state.reading = Reading::No;
             let room = most.saturating_sub(state.here);
-            if state.is_behind && room > 0 && !is_shut(lane) {
+            if state.is_behind && room > 0 && state.returning == 0 && !is_shut(lane) {
                 state.reading = Reading::UnderWay { has_grown: state.unwritten > 0 };
                 return Some((lane, room));
             }
@@ -231,6 +231,20 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
         if let Some(state) = self.states.get_mut(&lane) {
             state.reading = Reading::No;
         }
+    }
+
+    /// Is something on its way to the store that may come before what is there? What was read meanwhile is not to be used.
+    pub fn is_returning(&self, lane: L) -> bool {
+        self.states.get(&lane).is_some_and(|state| state.returning > 0)
+    }
+
+    /// All that are held: lane, key, and by which.
+    pub fn all_held(&self) -> Vec<(L, i64, I)> {
+        let held = self
+            .states
+            .iter()
+            .flat_map(|(lane, state)| state.held.iter().map(move |(key, holder)| (*lane, *key, holder.id)));
+        held.collect()
     }
 
     /// The keys of a lane that are held.
@@ -419,8 +433,20 @@ mod tests {
         assert_eq!(lanes.place(1, None, false), Place::Behind);
         lanes.written(1, false);
         assert_eq!(lanes.begin_read(open), None, "what came later is there, what was put back is not");
+        assert!(lanes.is_returning(1));
         lanes.written(1, true);
         assert_eq!(lanes.begin_read(open), Some((1, 7)));
+    }
+
+    #[test]
+    fn a_lane_that_waits_to_be_read_is_not_read_past_what_is_put_back_meanwhile() {
+        let mut lanes = lanes();
+        lanes.place(1, None, false);
+        lanes.found(1);
+        lanes.put_back(1, false);
+        assert_eq!(lanes.begin_read(open), None);
+        lanes.written(1, true);
+        assert_eq!(lanes.begin_read(open), Some((1, 8)));
     }
 
     #[test]

@@ -17,9 +17,11 @@ use std::sync::Arc;
 
 use crate::config::KeySource;
 use crate::event::{DedupeKey, Event, Kind};
-use crate::ids::{AppId, Seq, WorkspaceName, WriterId};
+use crate::ids::{AppId, HandlerId, Seq, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
-use crate::store::{Change, Delivery, Desired, OpenOptions, Put, Secret, Store, When, WorkspaceSpec};
+use crate::store::{
+    Change, Delivery, DeliveryId, Desired, OpenOptions, Put, Secret, Store, When, WorkspaceSpec,
+};
 
 /// A place where a store lives and can be opened again after it was closed.
 pub(in crate::store) trait Ground {
@@ -236,4 +238,9 @@ fn event(seq: i64, key: &str, payload: &str) -> Arc<Event> {
         received_ms: seq.saturating_mul(10),
         payload: payload.into(),
     })
+}
+
+/// Behind all deliveries of events up to this.
+fn behind(seq: i64) -> DeliveryId {
+    DeliveryId { seq: Seq(seq), handler: HandlerId(i64::MAX), run: u32::MAX }
 }

@@ -1,5 +1,7 @@
 //! What handlers owe, as it is stored: a row for each delivery that is not done and does not wait in memory alone.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
 use crate::event::Event;
@@ -201,23 +203,29 @@ pub trait Deliveries: Send + Sync + 'static {
         now_ms: i64,
     ) -> Result<(), StoreError>;
 
-    /// Deliveries of events above `after` that have a row, whatever became of them: those rows rule, not the journal.
-    async fn rows_above(&self, after: Seq) -> Result<Vec<DeliveryId>, StoreError>;
+    /// Deliveries of events above `after` that have a row, whatever became of them, in order, `limit` at most: those rows rule, not the
+    /// journal.
+    async fn rows_above(&self, after: DeliveryId, limit: u32) -> Result<Vec<DeliveryId>, StoreError>;
 
-    /// The lanes in which deliveries wait.
-    async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError>;
+    /// The lanes in which deliveries wait, those behind `after`, in an order of their own, `limit` at most.
+    async fn backlogs(&self, after: Option<&Backlog>, limit: u32) -> Result<Vec<Backlog>, StoreError>;
 
     /// Deliveries that wait in a lane, in order of seq.
     async fn read_waiting(&self, wanted: Wanted<'_>) -> Result<Vec<Owed>, StoreError>;
 
-    /// Deliveries to a handler whose time has come, those due first, but for these that are in memory.
+    /// Deliveries to a handler whose time has come, those due first, but for these that are in memory and those of these workspaces. One
+    /// that is sealed with a key which is not here is passed over.
     async fn read_due(
         &self,
         handler: HandlerId,
-        here: &[DeliveryId],
+        here: &HashSet<DeliveryId>,
+        but: &[WorkspaceId],
         limit: u32,
         now_ms: i64,
     ) -> Result<Vec<Owed>, StoreError>;
+
+    /// What was put off by a clock that was ahead is due now: what was written later than this.
+    async fn hurry(&self, now_ms: i64) -> Result<u64, StoreError>;
 
     /// Those that hold up their key at this time.
     async fn holders(&self, now_ms: i64) -> Result<Vec<DeliveryRow>, StoreError>;

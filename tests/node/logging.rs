@@ -116,7 +116,8 @@ fn every_line_about_a_workspace_names_it_by_each_of_its_ids() {
     let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let about = |line: &&Value| {
         let target = line["target"].as_str().unwrap_or_default();
-        let whole = ["tautline::actors::journal", "tautline::actors::pacer"].contains(&target);
+        let whole = ["tautline::actors::journal", "tautline::actors::pacer", "tautline::actors::routing"]
+            .contains(&target);
         !whole && (target.starts_with("tautline::actors") || target.starts_with("tautline::handlers"))
     };
     let about: Vec<_> = lines.iter().filter(about).collect();

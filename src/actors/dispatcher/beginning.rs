@@ -7,12 +7,13 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::desk::Desk;
-use super::{Dispatcher, PAUSE};
+use super::{Dispatcher, PAUSE, millis};
+use crate::clock::Now;
 use crate::ids::{HandlerId, Seq};
-use crate::store::{Backlog, DeliveryId, DeliveryRow, KnownHandler, Paused, StoreError};
+use crate::store::{Backlog, DeliveryId, DeliveryRow, KnownHandler, Paused, Store, StoreError};
 
 /// How often it is looked whether anything waits of which this node does not know, in ticks.
-const LOOK: u32 = 30;
+const LOOK: u32 = 15;
 
 /// What was owed before the start.
 struct Before {
@@ -33,8 +34,8 @@ impl Dispatcher {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             Ok::<_, StoreError>(Before {
                 handlers: store.declare_handlers(&names, now_ms).await?,
-                rows: store.rows_above(settled).await?,
-                backlogs: store.backlogs().await?,
+                rows: rows_above(&*store, settled).await?,
+                backlogs: backlogs(&*store).await?,
                 holders: store.holders(now_ms).await?,
                 paused: store.paused().await?,
             })
@@ -54,18 +55,45 @@ impl Dispatcher {
         }
         let last = before.rows.last().map_or(Seq(0), |id| id.seq);
         self.ruled = (before.rows.into_iter().collect(), last);
-        for DeliveryRow { id, lane, order_key, hold_until_ms, .. } in before.holders {
-            if let Some(desk) = self.desk_of(id.handler)
-                && let (Some(key), Some(until_ms)) = (order_key, hold_until_ms)
-            {
-                desk.lanes.hold(lane, key, (id.seq, id.run), until_ms);
-            }
-        }
+        self.on_holders(&before.holders);
         self.on_paused(&before.paused);
         self.on_backlogs(&before.backlogs);
         self.has_begun = true;
         self.read_due(ctx);
         self.go_on(ctx);
+    }
+
+    /// Those that hold up their keys by the store's word: another node's that died are held up here from now on, and who was discarded
+    /// holds up nobody.
+    fn on_holders(&mut self, holders: &[DeliveryRow]) {
+        let now = self.clock.now();
+        let named: HashSet<DeliveryId> = holders.iter().map(|row| row.id).collect();
+        for desk in &mut self.desks {
+            let mut doubted = HashSet::new();
+            for (lane, key, id) in desk.lanes.all_held() {
+                let is_known_better = desk.in_hand.contains_key(&id) || desk.ending.contains_key(&id);
+                if is_known_better || named.contains(&desk.id_of(id)) {
+                    continue;
+                }
+                // What was read may be older than the newest: the second look tells.
+                if desk.doubted.contains(&id) {
+                    desk.lanes.let_go(lane, key, id);
+                    desk.let_go(lane, key);
+                } else {
+                    doubted.insert(id);
+                }
+            }
+            desk.doubted = doubted;
+        }
+        for DeliveryRow { id, lane, order_key, hold_until_ms, .. } in holders {
+            let key = (id.seq, id.run);
+            let Some(desk) = self.desk_of(id.handler) else { continue };
+            let (Some(order), Some(until_ms)) = (*order_key, *hold_until_ms) else { continue };
+            let is_news = !desk.in_hand.contains_key(&key) && !desk.ending.contains_key(&key);
+            if is_news && !desk.lanes.held(*lane).contains(&order) {
+                desk.lanes.hold(*lane, order, key, from_wall(until_ms, now));
+            }
+        }
     }
 
     fn on_backlogs(&mut self, backlogs: &[Backlog]) {
@@ -84,17 +112,28 @@ impl Dispatcher {
     pub(super) fn look_around(&mut self, ctx: &mut Context<Self>) {
         self.ticks = self.ticks.wrapping_add(1);
         let (store, is_long) = (Arc::clone(&self.store), self.ticks.is_multiple_of(LOOK));
-        let look = async move {
-            let backlogs = if is_long { store.backlogs().await? } else { Vec::new() };
-            Ok::<_, StoreError>((store.paused().await?, backlogs))
-        };
-        ctx.spawn(look.into_actor(self).map(|seen, act, ctx| match seen {
-            Ok((paused, backlogs)) => {
-                act.on_backlogs(&backlogs);
+        let paused = Arc::clone(&store);
+        let look = async move { paused.paused().await };
+        ctx.spawn(look.into_actor(self).map(|paused, act, ctx| match paused {
+            Ok(paused) => {
                 act.on_paused(&paused);
                 act.go_on(ctx);
             }
             Err(error) => tracing::debug!(%error, "it is not known what is paused"),
+        }));
+        if !is_long {
+            return;
+        }
+        let now_ms = self.clock.now().wall_ms;
+        let look =
+            async move { Ok::<_, StoreError>((store.holders(now_ms).await?, backlogs(&*store).await?)) };
+        ctx.spawn(look.into_actor(self).map(|seen, act, ctx| match seen {
+            Ok((holders, backlogs)) => {
+                act.on_holders(&holders);
+                act.on_backlogs(&backlogs);
+                act.go_on(ctx);
+            }
+            Err(error) => tracing::debug!(%error, "it is not known what else waits"),
         }));
     }
 
@@ -121,5 +160,38 @@ impl Dispatcher {
                 desk.lanes.look_at_all();
             }
         }
+    }
+}
+
+/// A time of the wall clock as this process counts, milliseconds.
+fn from_wall(until_ms: i64, now: Now) -> i64 {
+    if until_ms == i64::MAX {
+        return until_ms;
+    }
+    millis(now.mono).saturating_add(until_ms.saturating_sub(now.wall_ms))
+}
+
+/// Read at once.
+const PAGE: u32 = 500;
+
+async fn rows_above(store: &dyn Store, settled: Seq) -> Result<Vec<DeliveryId>, StoreError> {
+    let mut rows = Vec::new();
+    let mut after = DeliveryId { seq: settled, handler: HandlerId(i64::MAX), run: u32::MAX };
+    loop {
+        let page = store.rows_above(after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(rows) };
+        after = *last;
+        rows.extend(page);
+    }
+}
+
+async fn backlogs(store: &dyn Store) -> Result<Vec<Backlog>, StoreError> {
+    let mut backlogs: Vec<Backlog> = Vec::new();
+    loop {
+        let page = store.backlogs(backlogs.last(), PAGE).await?;
+        if page.is_empty() {
+            return Ok(backlogs);
+        }
+        backlogs.extend(page);
     }
 }

@@ -16,6 +16,9 @@ use crate::store::{DeliveryId, DeliveryRow, DeliveryStatus, Lane};
 /// Deliveries sent to a handler at once.
 const BATCH: usize = 256;
 
+/// How many of a workspace's in memory that have waited for their time are many.
+const CROWDED: usize = 256;
+
 /// How much of a lane is in memory at most.
 const BOUNDS: Bounds = Bounds { plenty: 1024, little: 64 };
 
@@ -60,6 +63,8 @@ pub(super) struct Desk {
     pub(super) put_back: HashSet<Key>,
     /// Ended, while the store does not know it yet: what is read of it is stale.
     pub(super) ending: HashMap<Key, Lane>,
+    /// Holding up their keys here, and not by the store's last word.
+    pub(super) doubted: HashSet<Key>,
     pub(super) is_paused: bool,
     /// How often it was asked to give back what it has not begun, and has not done so.
     pub(super) asked_back: usize,
@@ -67,6 +72,8 @@ pub(super) struct Desk {
     pub(super) reading: Option<HashSet<Key>>,
     /// The same of what is due.
     pub(super) reading_due: Option<HashSet<Key>>,
+    /// Was the last page of what is due full?
+    pub(super) has_more_due: bool,
     bytes: usize,
     outbox: VecDeque<Item>,
     parts: Parts,
@@ -87,10 +94,12 @@ impl Desk {
             in_hand: HashMap::new(),
             put_back: HashSet::new(),
             ending: HashMap::new(),
+            doubted: HashSet::new(),
             is_paused: false,
             asked_back: 0,
             reading: None,
             reading_due: None,
+            has_more_due: false,
             bytes: 0,
             outbox: VecDeque::new(),
             parts,
@@ -221,13 +230,23 @@ impl Desk {
         in_hand.chain(ending).map(|(seq, _)| *seq).collect()
     }
 
-    /// How many in memory have waited for their time.
-    pub(super) fn late(&self) -> usize {
-        self.in_hand.values().filter(|hand| hand.is_late).count()
+    /// How many in memory have waited for their time, and the workspaces of which a good part of them are.
+    pub(super) fn late(&self) -> (usize, Vec<WorkspaceId>) {
+        let (mut count, mut each) = (0, HashMap::<WorkspaceId, usize>::new());
+        for hand in self.in_hand.values().filter(|hand| hand.is_late) {
+            count += 1;
+            if let Some(workspace) = hand.event.workspace {
+                *each.entry(workspace).or_default() += 1;
+            }
+        }
+        (
+            count,
+            each.into_iter().filter(|(_, late)| *late >= CROWDED).map(|(workspace, _)| workspace).collect(),
+        )
     }
 
     /// The deliveries that may be due by the store's word while it does not know the newest.
-    pub(super) fn late_or_ending(&self) -> Vec<DeliveryId> {
+    pub(super) fn late_or_ending(&self) -> HashSet<DeliveryId> {
         let late = self.in_hand.iter().filter(|(_, hand)| hand.is_late).map(|(key, _)| key);
         late.chain(self.ending.keys()).map(|key| self.id_of(*key)).collect()
     }
@@ -245,17 +264,30 @@ impl Desk {
         }
     }
 
-    /// Starts a dead handler again; it gets what it had in hand, in its order.
-    pub(super) fn revive(&mut self) {
+    /// Starts a dead handler again; it gets what it had in hand, in its order. True when it was.
+    pub(super) fn revive(&mut self) -> bool {
         match &self.actor {
-            Some(actor) if actor.connected() => {}
-            Some(_) => self.died(),
+            Some(actor) if actor.connected() => false,
+            Some(_) => {
+                self.died();
+                false
+            }
             None => {
                 // Nobody has heard what was said meanwhile.
                 self.asked_back = 0;
                 self.actor = Some(start(&self.parts, &self.arbiter));
+                true
             }
         }
+    }
+
+    /// Takes from what is to be sent what is of these workspaces, or all where it is paused.
+    pub(super) fn unsent(&mut self, paused: &HashSet<WorkspaceId>) -> Vec<Key> {
+        let is_all = self.is_paused;
+        let is_shut = |item: &Item| is_all || item.event.workspace.is_some_and(|one| paused.contains(&one));
+        let (back, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.outbox).into_iter().partition(is_shut);
+        self.outbox = rest.into();
+        back.iter().map(|item| (item.event.seq, item.run)).collect()
     }
 
     fn died(&mut self) {

@@ -7,7 +7,7 @@ use actix::prelude::*;
 
 use super::desk::{InHand, Key, Row};
 use super::owing::{Pending, Waits};
-use super::{Dispatcher, PAUSE, millis, weight};
+use super::{Dispatcher, PAUSE, TICK, millis, weight};
 use crate::actors::handler::End;
 use crate::actors::names::say;
 use crate::status::feed::{DeliveryNews, Outcome};
@@ -81,25 +81,33 @@ impl Dispatcher {
 
     /// A try has failed: another follows after so long, or it is given up.
     fn fail(&mut self, at: usize, key: Key, hand: &InHand, wait: Option<Duration>, why: Box<str>) {
-        let now_ms = self.clock.now().wall_ms;
+        let now = self.clock.now();
+        let now_ms = now.wall_ms;
         let Some(desk) = self.desks.get_mut(at) else { return };
         let (lane, options) = (Lane::of(&hand.event), desk.plugin().options);
         let attempts = hand.attempts.saturating_add(1);
         let mut row = DeliveryRow {
             attempts,
             status: DeliveryStatus::Dead,
-            last_error: Some(why.into()),
+            last_error: Some(cut(&why)),
             ..desk.row(&hand.event, key.1, hand.key, now_ms)
         };
         if let Some(wait) = wait {
             row.status = DeliveryStatus::Retrying;
             row.next_ms = now_ms.saturating_add(millis(wait));
             row.hold_until_ms = hand.key.filter(|_| options.hold != Some(Duration::ZERO)).and_then(|order| {
+                // As this process counts: a wall clock that is set meanwhile holds up nobody longer.
+                let mono_ms = millis(now.mono);
                 if !hand.is_late {
-                    let until_ms = options.hold.map_or(i64::MAX, |hold| now_ms.saturating_add(millis(hold)));
-                    desk.lanes.hold(lane, order, key, until_ms);
+                    let until = options.hold.map_or(i64::MAX, |hold| mono_ms.saturating_add(millis(hold)));
+                    desk.lanes.hold(lane, order, key, until);
                 }
-                desk.lanes.held_until(lane, order, key)
+                let until = desk.lanes.held_until(lane, order, key)?;
+                Some(if until == i64::MAX {
+                    until
+                } else {
+                    now_ms.saturating_add(until.saturating_sub(mono_ms))
+                })
             });
         } else {
             desk.metrics().dead.inc();
@@ -123,7 +131,14 @@ impl Dispatcher {
     /// Notes what has become of a delivery that is in the store alone.
     pub(super) fn note_tried(&mut self, at: usize, row: DeliveryRow) {
         if let Some(desk) = self.desks.get_mut(at) {
-            desk.ending.insert((row.id.seq, row.id.run), row.lane);
+            let key = (row.id.seq, row.id.run);
+            desk.ending.insert(key, row.lane);
+            if let Some(order) = row.order_key
+                && row.status == DeliveryStatus::Dead
+                && desk.lanes.let_go(row.lane, order, key)
+            {
+                desk.let_go(row.lane, order);
+            }
         }
         self.owing.push(Pending {
             change: DeliveryChange::Tried(row),
@@ -153,7 +168,7 @@ impl Dispatcher {
 
     /// What was held up for long enough passes what has failed.
     pub(super) fn let_overdue_go(&mut self) {
-        let now_ms = self.clock.now().wall_ms;
+        let now_ms = millis(self.clock.now().mono);
         for desk in &mut self.desks {
             for (lane, key, id) in desk.lanes.overdue(now_ms) {
                 desk.lanes.let_go(lane, key, id);
@@ -183,10 +198,29 @@ impl Dispatcher {
         }));
     }
 
+    /// What is due before the next tick is read when it is due.
+    fn expect_due(&mut self, group: &[Pending], ctx: &mut Context<Self>) {
+        let next = group.iter().filter_map(|pending| match &pending.change {
+            DeliveryChange::Tried(row) if row.status == DeliveryStatus::Retrying => Some(row.next_ms),
+            DeliveryChange::Tried(_) | DeliveryChange::Owed(_) | DeliveryChange::Done(_) => None,
+        });
+        let Some(next_ms) = next.min() else { return };
+        let wait = next_ms.saturating_sub(self.clock.now().wall_ms).max(0);
+        if wait >= millis(TICK) || self.due_at.is_some_and(|due_at| due_at <= next_ms) {
+            return;
+        }
+        self.due_at = Some(next_ms);
+        ctx.run_later(Duration::from_millis(wait.unsigned_abs()), |act, ctx| {
+            act.due_at = None;
+            act.read_due(ctx);
+        });
+    }
+
     fn on_written(&mut self, group: Vec<Pending>, ctx: &mut Context<Self>) {
         if self.owing.written() {
             tracing::info!("what is owed is written down again");
         }
+        self.expect_due(&group, ctx);
         for Pending { change, desk, settles, waits } in group {
             if let Some((seq, weight)) = settles {
                 self.settle(seq, weight);
@@ -214,4 +248,12 @@ const fn news(id: DeliveryId, lane: Lane, outcome: Outcome, attempts: u32) -> De
     let DeliveryId { seq, handler, run } = id;
     let Lane { app, workspace } = lane;
     DeliveryNews { app, workspace, seq, handler, run, outcome, attempts, untold: 0 }
+}
+
+/// The longest text of a failure that is kept, characters.
+const LONGEST: usize = 500;
+
+/// What a handler says may be of any length.
+fn cut(why: &str) -> String {
+    why.chars().take(LONGEST).collect()
 }

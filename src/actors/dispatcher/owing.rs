@@ -42,6 +42,11 @@ impl Owing {
         self.queue.push_back(pending);
     }
 
+    /// Does so much wait that nothing more is to be read? What is read ends here too.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() > 2 * GROUP
+    }
+
     /// Is all on disk?
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && !self.is_writing

@@ -10,6 +10,7 @@ use actix::prelude::*;
 use super::desk::{InHand, Row};
 use super::{Dispatcher, IN_FLIGHT, IN_FLIGHT_BYTES};
 use crate::event::Event;
+use crate::handlers::Order;
 use crate::ids::Seq;
 use crate::store::{DeliveryRow, DeliveryStatus, Lane, Owed, StoreError, Wanted};
 
@@ -21,9 +22,6 @@ const DUE: u32 = 256;
 
 /// How much of the memory they may take.
 const LATE: usize = IN_FLIGHT / 4;
-
-/// How long one of a paused workspace that is due is put off.
-const SNOOZE_MS: i64 = 30_000;
 
 /// Is there more in the journal than was handed on?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,13 +90,17 @@ impl Dispatcher {
 
     /// Reads the next lane of each handler that has room for it.
     pub(super) fn read_lanes(&mut self, ctx: &mut Context<Self>) {
-        if self.marks.is_none() || self.drained.is_some() {
+        if self.marks.is_none() || self.drained.is_some() || self.owing.is_full() {
             return;
         }
+        let comes_again = self.window.last() < self.begun_at;
         for at in 0..self.desks.len() {
             let paused = &self.paused;
-            let Some(desk) = self.desks.get_mut(at).filter(|desk| desk.reading.is_none() && !desk.is_shut())
-            else {
+            let Some(desk) = self.desks.get_mut(at).filter(|desk| {
+                // In an order what the journal gives again comes first: what is in the store may come behind it.
+                let waits = comes_again && desk.plugin().options.order != Order::None;
+                desk.reading.is_none() && !desk.is_shut() && !waits
+            }) else {
                 continue;
             };
             let is_shut = |lane: Lane| lane.workspace.is_some_and(|one| paused.contains(&one));
@@ -134,7 +136,7 @@ impl Dispatcher {
             }
         };
         let is_shut = desk.is_shut() || lane.workspace.is_some_and(|one| self.paused.contains(&one));
-        if is_shut || self.drained.is_some() {
+        if is_shut || desk.lanes.is_returning(lane) || self.drained.is_some() {
             // It waits: for the next start, or for what comes before it.
             return desk.lanes.fail_read(lane);
         }
@@ -161,21 +163,26 @@ impl Dispatcher {
 
     /// Reads what is due of each handler that has room for it.
     pub(super) fn read_due(&mut self, ctx: &mut Context<Self>) {
-        if self.marks.is_none() || self.drained.is_some() {
+        if self.marks.is_none() || self.drained.is_some() || self.owing.is_full() {
             return;
         }
         let now_ms = self.clock.now().wall_ms;
+        let comes_again = self.window.last() < self.begun_at;
         for at in 0..self.desks.len() {
             let Some(desk) = self.desks.get_mut(at) else { return };
-            let room = LATE.saturating_sub(desk.late()).min(desk.room());
-            if desk.reading_due.is_some() || desk.is_shut() || room == 0 {
+            let (late, crowded) = desk.late();
+            let room = LATE.saturating_sub(late).min(desk.room());
+            let waits = comes_again && desk.plugin().options.order != Order::None;
+            if desk.reading_due.is_some() || desk.is_shut() || waits || room == 0 {
                 continue;
             }
             desk.reading_due = Some(HashSet::new());
             let here = desk.late_or_ending();
+            // Of who has many in hand others' come first.
+            let but: Vec<_> = self.paused.iter().copied().chain(crowded).collect();
             let limit = u32::try_from(room).unwrap_or(u32::MAX).min(DUE);
             let (store, handler) = (Arc::clone(&self.store), desk.id);
-            let page = async move { store.read_due(handler, &here, limit, now_ms).await };
+            let page = async move { store.read_due(handler, &here, &but, limit, now_ms).await };
             let then = page.into_actor(self).map(move |page, act: &mut Self, ctx| {
                 act.on_due(at, page, limit, ctx);
             });
@@ -194,17 +201,16 @@ impl Dispatcher {
         let Some(desk) = self.desks.get_mut(at) else { return };
         let since = desk.reading_due.take().unwrap_or_default();
         let page = match page {
-            Ok(page) if self.drained.is_none() => page,
+            Ok(page) if self.drained.is_none() && !desk.is_shut() => page,
             Ok(_) => return,
             Err(error) => return self.note_unread(&error),
         };
-        let is_full = u32::try_from(page.len()).is_ok_and(|len| len >= limit);
-        let (mut gone, mut put_off) = (Vec::new(), Vec::new());
+        desk.has_more_due = u32::try_from(page.len()).is_ok_and(|len| len >= limit);
+        let mut gone = Vec::new();
         for Owed { row, event } in page {
             let is_shut = row.lane.workspace.is_some_and(|one| self.paused.contains(&one));
             match event {
-                _ if desk.is_stale((row.id.seq, row.id.run), &since) => {}
-                Some(_) if is_shut => put_off.push(row),
+                _ if is_shut || desk.is_stale((row.id.seq, row.id.run), &since) => {}
                 Some(event) => {
                     desk.lanes.enter(row.lane);
                     let (event, key) = (Arc::new(event), row.order_key);
@@ -214,12 +220,20 @@ impl Dispatcher {
                 None => gone.push(row),
             }
         }
-        for row in put_off {
-            self.note_tried(at, DeliveryRow { next_ms: now_ms.saturating_add(SNOOZE_MS), ..row });
-        }
         self.bury(at, gone, now_ms);
         self.go_on(ctx);
-        if is_full {
+    }
+
+    /// Goes on with what is due where a page was full and half of it is done.
+    pub(super) fn read_more_due(&mut self, ctx: &mut Context<Self>) {
+        let mut has_room = false;
+        for desk in self.desks.iter_mut().filter(|desk| desk.has_more_due) {
+            if desk.late().0 < LATE / 2 {
+                desk.has_more_due = false;
+                has_room = true;
+            }
+        }
+        if has_room {
             self.read_due(ctx);
         }
     }

@@ -1,5 +1,7 @@
 //! Promises about what operators see of the journal and of what is owed, and what they do about it.
 
+use std::collections::HashSet;
+
 use super::{Ground, event, name, put, spec, writer};
 use crate::event::Kind;
 use crate::ids::{HandlerId, Seq};
@@ -215,7 +217,7 @@ pub(in crate::store) async fn what_has_died_is_tried_anew_and_its_end_stays_to_b
     let now = store.remedy_delivery(id, Remedy::Retry, &scene.admin, 50).await.unwrap().unwrap();
     assert_eq!((now.row.status, now.row.attempts, now.row.next_ms), (Retrying, 0, 50));
     assert_eq!((now.row.hold_until_ms, now.row.last_error.as_deref()), (None, Some("busy")));
-    let due = store.read_due(scene.log, &[], 10, 50).await.unwrap();
+    let due = store.read_due(scene.log, &HashSet::new(), &[], 10, 50).await.unwrap();
     assert_eq!(due.iter().map(|owed| owed.row.id).collect::<Vec<_>>(), [id]);
     let hurried = first(3, scene.log);
     let hurried = store.remedy_delivery(hurried, Remedy::Retry, &scene.admin, 60).await.unwrap().unwrap();
@@ -245,8 +247,8 @@ pub(in crate::store) async fn what_is_discarded_is_given_to_nobody(ground: &impl
         let again = store.remedy_delivery(id, Remedy::Discard, &scene.admin, 50).await;
         assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
     }
-    assert_eq!(store.read_due(scene.log, &[], 10, i64::MAX).await.unwrap().len(), 0);
-    assert_eq!(store.backlogs().await.unwrap(), []);
+    assert_eq!(store.read_due(scene.log, &HashSet::new(), &[], 10, i64::MAX).await.unwrap().len(), 0);
+    assert_eq!(store.backlogs(None, 100).await.unwrap(), []);
     assert_eq!(scene.audited(Action::DeliveryDiscard).await.len(), 3);
     store.close().await;
 }
@@ -260,7 +262,7 @@ pub(in crate::store) async fn a_replay_is_a_new_run_for_those_named_or_those_not
         made.made,
         [(second(5, scene.echo), "echo".to_owned()), (second(5, scene.log), "log".to_owned())]
     );
-    let due = store.read_due(scene.log, &[], 10, 50).await.unwrap();
+    let due = store.read_due(scene.log, &HashSet::new(), &[], 10, 50).await.unwrap();
     assert_eq!(due.iter().map(|owed| owed.row.id).collect::<Vec<_>>(), [second(5, scene.log)]);
     assert_eq!((due[0].row.lane, due[0].row.order_key), (scene.acme, None));
     assert!(due[0].event.is_some());

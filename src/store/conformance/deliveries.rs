@@ -1,6 +1,8 @@
 //! Promises about what handlers owe.
 
-use super::{Ground, event, put, spec, writer};
+use std::collections::HashSet;
+
+use super::{Ground, behind, event, put, spec, writer};
 use crate::ids::{AppId, HandlerId, Seq, WorkspaceId};
 use crate::status::Code;
 use crate::store::{
@@ -43,7 +45,7 @@ async fn waiting(store: &dyn Store, handler: HandlerId, held: &[i64], here: &[Se
 }
 
 async fn due(store: &dyn Store, handler: HandlerId, now_ms: i64) -> Vec<i64> {
-    seqs(&store.read_due(handler, &[], 100, now_ms).await.unwrap())
+    seqs(&store.read_due(handler, &HashSet::new(), &[], 100, now_ms).await.unwrap())
 }
 
 fn seqs(owed: &[Owed]) -> Vec<i64> {
@@ -81,7 +83,7 @@ pub(in crate::store) async fn what_is_owed_waits_in_its_lane_in_order_until_it_i
     store.write_deliveries(writer, &owed, 5).await.unwrap();
     assert_eq!(waiting(&*store, log, &[], &[]).await, [1, 2, 3]);
     assert_eq!(waiting(&*store, log, &[], &[Seq(1), Seq(3)]).await, [2], "those here are passed over");
-    let lanes = store.backlogs().await.unwrap();
+    let lanes = store.backlogs(None, 100).await.unwrap();
     assert_eq!(
         lanes.iter().map(|one| (one.handler, one.lane, one.oldest)).collect::<Vec<_>>(),
         [(log, LANE, Seq(1))]
@@ -94,7 +96,7 @@ pub(in crate::store) async fn what_is_owed_waits_in_its_lane_in_order_until_it_i
     assert_eq!(read.len(), 1, "the bytes are bounded, but for the first");
     assert_eq!(&*read[0].event.as_ref().unwrap().payload, "2");
     assert_eq!(read[0].row, row(2, log));
-    assert_eq!(store.rows_above(Seq(2)).await.unwrap(), [row(3, log).id]);
+    assert_eq!(store.rows_above(behind(2), 100).await.unwrap(), [row(3, log).id]);
     store.close().await;
 }
 
@@ -111,13 +113,17 @@ pub(in crate::store) async fn what_failed_is_due_when_its_time_has_come_and_its_
     assert_eq!(waiting(&*store, log, &[], &[]).await, [0; 0]);
     assert_eq!(due(&*store, log, 99).await, [2]);
     assert_eq!(due(&*store, log, 100).await, [2, 1], "those due first come first");
-    let read = store.read_due(log, &[row(2, log).id], 1, 100).await.unwrap();
+    let read = store.read_due(log, &HashSet::from([row(2, log).id]), &[], 1, 100).await.unwrap();
     assert_eq!(seqs(&read), [1], "those here are passed over and take no place");
     assert_eq!(read[0].row.last_error.as_deref(), Some("busy  'quoted'"));
     let dead = DeliveryRow { status: DeliveryStatus::Dead, attempts: 2, ..failed(2, log, 0) };
     store.write_deliveries(writer, &[Done(row(1, log).id), Tried(dead)], 7).await.unwrap();
     assert_eq!(due(&*store, log, 1000).await, [0; 0]);
-    assert_eq!(store.rows_above(Seq(0)).await.unwrap().len(), 2, "what has a history stays to be seen");
+    assert_eq!(
+        store.rows_above(behind(0), 100).await.unwrap().len(),
+        2,
+        "what has a history stays to be seen"
+    );
     store.write_deliveries(writer, &[Tried(failed(1, log, 1)), Tried(failed(2, log, 1))], 8).await.unwrap();
     assert_eq!(due(&*store, log, 1000).await, [0; 0], "what has ended has ended");
     store.close().await;
@@ -168,7 +174,7 @@ pub(in crate::store) async fn what_is_owed_is_there_after_reopening(ground: &imp
     let _second = writer(&*store).await;
     assert_eq!(waiting(&*store, log, &[], &[]).await, [1]);
     assert_eq!(due(&*store, log, 100).await, [2]);
-    assert_eq!(store.backlogs().await.unwrap().len(), 1);
+    assert_eq!(store.backlogs(None, 100).await.unwrap().len(), 1);
     store.close().await;
     let closed = store.write_deliveries(first, &[Done(row(1, log).id)], 8).await;
     assert!(matches!(closed, Err(StoreError::Unavailable(_))), "{closed:?}");

@@ -1,8 +1,10 @@
 //! Promises about what goes, and what stays all the same.
 
+use std::collections::HashSet;
+
 use std::sync::Arc;
 
-use super::{Ground, event, name, put, spec, writer};
+use super::{Ground, behind, event, name, put, spec, writer};
 use crate::event::Event;
 use crate::ids::{AppId, HandlerId, Seq, WorkspaceId};
 use crate::machine::seq::first_at;
@@ -123,7 +125,7 @@ pub(in crate::store) async fn what_is_owed_of_a_removed_workspace_is_called_off_
     let cleared = store.clear_removed(100, 11).await.unwrap();
     assert_eq!((cleared.cancelled, cleared.erased, cleared.is_all), (2, 0, true));
     assert_eq!(waiting(&*store).await, [others.seq], "what others wait for is theirs");
-    assert_eq!(store.read_due(log, &[], 9, i64::MAX).await.unwrap().len(), 0);
+    assert_eq!(store.read_due(log, &HashSet::new(), &[], 9, i64::MAX).await.unwrap().len(), 0);
     store.write_deliveries(ours, &[Owe(owed(&theirs[2], log))], 12).await.unwrap();
     let late_ms = 10 + i64::try_from(LATE.as_millis()).unwrap();
     assert_eq!(store.clear_removed(100, late_ms - 1).await.unwrap().cancelled, 1);
@@ -263,9 +265,9 @@ async fn payloads(store: &dyn Store) -> Vec<String> {
 }
 
 async fn rows_left(store: &dyn Store) -> Vec<Seq> {
-    store.rows_above(Seq(0)).await.unwrap().into_iter().map(|id| id.seq).collect()
+    store.rows_above(behind(0), 100).await.unwrap().into_iter().map(|id| id.seq).collect()
 }
 
 async fn waiting(store: &dyn Store) -> Vec<Seq> {
-    store.backlogs().await.unwrap().into_iter().map(|backlog| backlog.oldest).collect()
+    store.backlogs(None, 100).await.unwrap().into_iter().map(|backlog| backlog.oldest).collect()
 }

@@ -58,10 +58,11 @@ pub(super) const HOLD_POSTING: &str = "select case when exists (select 1 from pg
      and l.database = (select oid from pg_database where datname = current_database())) \
      then true else pg_try_advisory_lock(1413567494, 0) end";
 
-/// This node's writer (`$1`) is the heir of those that live no more: of all that ended in order, and, of the others, of these (`$2`), or
-/// of all where it is null. Not where another living one is already.
+/// This node's writer (`$1`) is the heir of those that live no more: of these (`$2`), and of those that ended in order and have no heir, or
+/// one of these or one that has ended itself; where it is null, of all. Not where another living one is already.
 pub(super) const INHERIT: &str = "update writers set heir = $1 where id <> $1 and heir is distinct from $1 \
-     and ($2::int[] is null or ended_at is not null or id = any($2)) \
+     and ($2::int[] is null or id = any($2) or (ended_at is not null and (heir is null or heir = any($2) \
+     or exists (select 1 from writers h where h.id = writers.heir and h.ended_at is not null)))) \
      and not exists (select 1 from pg_locks l where l.locktype = 'advisory' and l.classid = 1413567489 and l.granted \
      and l.pid <> pg_backend_pid() and l.objid::bigint in (writers.id, coalesce(writers.heir, writers.id)) \
      and l.database = (select oid from pg_database where datname = current_database()))";

@@ -188,7 +188,8 @@ pub(super) async fn resume(db: &mut PgConnection, station: &mut Station) -> Resu
             kept.push(*estate);
         }
     }
-    sqlx::query("update writers set ended_at = null where id = $1 and ended_at is not null")
+    // Whoever took this one for dead is its heir no more.
+    sqlx::query("update writers set ended_at = null, heir = null where id = $1 and (ended_at is not null or heir is not null)")
         .bind(station.writer)
         .execute(&mut *db)
         .await?;

@@ -313,7 +313,7 @@ impl Backend {
 
     pub(super) async fn weigh_handlers(&self) -> Result<Vec<Burden>, Fault> {
         let handlers = self.list_handlers().await?;
-        let lanes = self.list_backlogs().await?;
+        let lanes = self.list_backlogs(None, u32::MAX).await?;
         let mut db = self.reader().await?;
         let dead: Vec<(i64, i64)> =
             sqlx::query_as(COUNT_DEAD).bind(i64::from(COUNTED)).fetch_all(&mut *db).await?;

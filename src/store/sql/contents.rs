@@ -1,5 +1,6 @@
 //! The store's methods, each one transaction; this file is their table of contents.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -330,12 +331,12 @@ impl Deliveries for Backend {
         self.told(self.write_owed(writer, changes, now_ms)).await
     }
 
-    async fn rows_above(&self, after: Seq) -> Result<Vec<DeliveryId>, StoreError> {
-        self.told(self.list_rows_above(after)).await
+    async fn rows_above(&self, after: DeliveryId, limit: u32) -> Result<Vec<DeliveryId>, StoreError> {
+        self.told(self.list_rows_above(after, limit)).await
     }
 
-    async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError> {
-        self.told(self.list_backlogs()).await
+    async fn backlogs(&self, after: Option<&Backlog>, limit: u32) -> Result<Vec<Backlog>, StoreError> {
+        self.told(self.list_backlogs(after, limit)).await
     }
 
     async fn read_waiting(&self, wanted: Wanted<'_>) -> Result<Vec<Owed>, StoreError> {
@@ -345,11 +346,16 @@ impl Deliveries for Backend {
     async fn read_due(
         &self,
         handler: HandlerId,
-        here: &[DeliveryId],
+        here: &HashSet<DeliveryId>,
+        but: &[WorkspaceId],
         limit: u32,
         now_ms: i64,
     ) -> Result<Vec<Owed>, StoreError> {
-        self.told(self.list_due(handler, here, limit, now_ms)).await
+        self.told(self.list_due(handler, here, but, limit, now_ms)).await
+    }
+
+    async fn hurry(&self, now_ms: i64) -> Result<u64, StoreError> {
+        self.told(self.hurry_all(now_ms)).await
     }
 
     async fn holders(&self, now_ms: i64) -> Result<Vec<DeliveryRow>, StoreError> {

@@ -1,6 +1,6 @@
 //! What is owed, on its way out: rows with the events they are about.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::FromRow;
 
@@ -35,12 +35,21 @@ const WAITING: &str = select!(
 
 const DUE: &str = select!(
     ours!(),
-    " and d.handler_id = $2 and d.status = 'retrying' and d.next_at <= $3 order by d.next_at, d.seq limit $4"
+    " and d.handler_id = $2 and d.status = 'retrying' and d.next_at <= $3 and d.workspace_id not in ",
+    json_numbers!("$5"),
+    " order by d.next_at, d.seq limit $4"
 );
 
-const HOLDERS: &str = select!(ours!(), " and d.status = 'retrying' and d.hold_until is not null and d.hold_until > $2 order by d.seq");
+const HOLDERS: &str = select!(
+    ours!(),
+    " and d.status = 'retrying' and d.hold_until is not null and d.hold_until > $2 order by d.seq"
+);
 
-const ABOVE: &str = "select seq, handler_id, run from deliveries where seq > $1 order by seq";
+const ABOVE: &str = concat!(
+    "select d.seq, d.handler_id, d.run from deliveries d where ",
+    ours!(),
+    " and d.seq >= $2 and (d.seq, d.handler_id, d.run) > ($2, $3, $4) order by d.seq, d.handler_id, d.run limit $5"
+);
 
 /// The next line behind one.
 const NEXT_LANE: &str = "select handler_id, app_id, workspace_id, seq from deliveries where status = 'waiting' \
@@ -106,29 +115,42 @@ fn lane(app: i64, workspace: i64) -> Lane {
 }
 
 impl Backend {
-    pub(super) async fn list_rows_above(&self, after: Seq) -> Result<Vec<DeliveryId>, Fault> {
-        let rows: Vec<(i64, i64, i64)> =
-            sqlx::query_as(ABOVE).bind(after.0).fetch_all(&mut *self.reader().await?).await?;
+    pub(super) async fn list_rows_above(
+        &self,
+        after: DeliveryId,
+        limit: u32,
+    ) -> Result<Vec<DeliveryId>, Fault> {
+        let rows: Vec<(i64, i64, i64)> = sqlx::query_as(ABOVE)
+            .bind(self.own_writer())
+            .bind(after.seq.0)
+            .bind(after.handler.0)
+            .bind(i64::from(after.run))
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
         Ok(rows.into_iter().map(id).collect())
     }
 
     /// By leaps from line to line, so that no number of rows makes it long.
-    pub(super) async fn list_backlogs(&self) -> Result<Vec<Backlog>, Fault> {
+    pub(super) async fn list_backlogs(
+        &self,
+        after: Option<&Backlog>,
+        limit: u32,
+    ) -> Result<Vec<Backlog>, Fault> {
         let mut db = self.reader().await?;
-        let (mut backlogs, mut last) = (Vec::new(), (i64::MIN, i64::MIN, i64::MIN));
-        loop {
-            if backlogs.len() % LEAPS == LEAPS - 1 {
-                // A read is cut when it takes too long; this is many short ones.
-                drop(db);
-                db = self.reader().await?;
-            }
+        let place = |one: &Backlog| {
+            (one.handler.0, one.lane.app.0, one.lane.workspace.map_or(0, |workspace| workspace.0))
+        };
+        let mut last = after.map_or((i64::MIN, i64::MIN, i64::MIN), place);
+        let mut backlogs = Vec::new();
+        for _ in 0..limit {
             let next: Option<(i64, i64, i64, i64)> = sqlx::query_as(NEXT_LANE)
                 .bind(last.0)
                 .bind(last.1)
                 .bind(last.2)
                 .fetch_optional(&mut *db)
                 .await?;
-            let Some((handler, app, workspace, seq)) = next else { return Ok(backlogs) };
+            let Some((handler, app, workspace, seq)) = next else { break };
             backlogs.push(Backlog {
                 handler: HandlerId(handler),
                 lane: lane(app, workspace),
@@ -136,6 +158,7 @@ impl Backend {
             });
             last = (handler, app, workspace);
         }
+        Ok(backlogs)
     }
 
     pub(super) async fn list_waiting(&self, wanted: Wanted<'_>) -> Result<Vec<Owed>, Fault> {
@@ -151,27 +174,42 @@ impl Backend {
             .bind(i64::from(wanted.limit))
             .fetch_all(&mut *db)
             .await?;
-        self.with_events(&mut db, rows, wanted.max_bytes).await
+        self.with_events(&mut db, rows, wanted.max_bytes, false).await
     }
 
     pub(super) async fn list_due(
         &self,
         handler: HandlerId,
-        here: &[DeliveryId],
+        here: &HashSet<DeliveryId>,
+        but: &[WorkspaceId],
         limit: u32,
         now_ms: i64,
     ) -> Result<Vec<Owed>, Fault> {
         let mut db = self.reader().await?;
+        let but: Vec<i64> = but.iter().map(|workspace| workspace.0).collect();
         let mut rows: Vec<OwedRow> = sqlx::query_as(DUE)
             .bind(self.own_writer())
             .bind(handler.0)
             .bind(now_ms)
             .bind(i64::from(limit).saturating_add(i64::try_from(here.len()).unwrap_or(i64::MAX)))
+            .bind(numbers(&but))
             .fetch_all(&mut *db)
             .await?;
         rows.retain(|row| !here.contains(&id((row.seq, row.handler_id, row.run))));
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        self.with_events(&mut db, rows, MAX_BYTES).await
+        self.with_events(&mut db, rows, MAX_BYTES, true).await
+    }
+
+    pub(super) async fn hurry_all(&self, now_ms: i64) -> Result<u64, Fault> {
+        let mut tx = self.begin_owed().await?;
+        let done = sqlx::query(
+            "update deliveries set next_at = $1, updated_at = $1 where status = 'retrying' and updated_at > $1",
+        )
+        .bind(now_ms)
+        .execute(tx.db())
+        .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected())
     }
 
     pub(super) async fn list_holders(&self, now_ms: i64) -> Result<Vec<DeliveryRow>, Fault> {
@@ -183,12 +221,13 @@ impl Backend {
         rows.into_iter().map(OwedRow::read).collect()
     }
 
-    /// The rows, as many as fit, with their events. One whose event wants another key stops those behind it.
+    /// The rows, as many as fit, with their events. One whose event wants another key is passed over, or stops those behind it.
     async fn with_events(
         &self,
         db: &mut Connection,
         rows: Vec<OwedRow>,
         max_bytes: usize,
+        passes_over: bool,
     ) -> Result<Vec<Owed>, Fault> {
         let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
         let bounds = (seqs.iter().copied().min(), seqs.iter().copied().max());
@@ -212,6 +251,10 @@ impl Backend {
             let event = match events.remove(&row.seq) {
                 None => None,
                 Some(Ok(event)) => event,
+                Some(Err(error)) if passes_over => {
+                    tracing::warn!(seq = row.seq, %error, "a delivery that is due waits for its key");
+                    continue;
+                }
                 Some(Err(_)) if !owed.is_empty() => break,
                 Some(Err(error)) => return Err(error.into()),
             };
@@ -220,9 +263,6 @@ impl Backend {
         Ok(owed)
     }
 }
-
-/// Lines found by one read.
-const LEAPS: usize = 500;
 
 /// What is read of those that are due at once.
 const MAX_BYTES: usize = 4 << 20;

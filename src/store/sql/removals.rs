@@ -138,7 +138,7 @@ impl Backend {
 
     /// Forgets those for whom all is done, unless something waits in a line where nobody has looked: it is called off first.
     async fn finish(&self, done: &HashSet<i64>, limit: u32, now_ms: i64) -> Result<u64, Fault> {
-        let lanes = self.list_backlogs().await?;
+        let lanes = self.list_backlogs(None, u32::MAX).await?;
         let of_done = |id: Option<WorkspaceId>| id.is_some_and(|id| done.contains(&id.0));
         let left: Vec<_> = lanes.into_iter().filter(|one| of_done(one.lane.workspace)).collect();
         let mut tx = self.begin_owed().await?;
