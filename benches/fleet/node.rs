@@ -35,7 +35,7 @@ pub(crate) async fn register(slack: &str, workspaces: usize, folder: &Path) {
         let spec = WorkspaceSpec {
             title: None,
             desired: Desired::Connected,
-            delivery: store::Delivery::Active,
+            delivery: store::DeliveryMode::Active,
             links: 1,
             labels: Vec::new(),
             app_token: Secret::Set(token),

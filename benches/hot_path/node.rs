@@ -150,7 +150,7 @@ async fn run_node(
         let spec = WorkspaceSpec {
             title: None,
             desired: Desired::Connected,
-            delivery: store::Delivery::Active,
+            delivery: store::DeliveryMode::Active,
             links: 1,
             labels: Vec::new(),
             app_token: Secret::Set(AppToken::parse(&format!("xapp-1-A{number:06}-1-bench")).unwrap()),

@@ -219,7 +219,7 @@ mod tests {
         let spec = WorkspaceSpec {
             title: None,
             desired: Desired::Connected,
-            delivery: crate::store::Delivery::Active,
+            delivery: crate::store::DeliveryMode::Active,
             links: 1,
             labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             app_token: Secret::Set(AppToken::parse("xapp-1").unwrap()),

@@ -13,7 +13,7 @@ use crate::machine::routes::{AckMode, Route};
 use crate::secret::{AppToken, BotToken};
 use crate::slack::web::Outside;
 use crate::store::{
-    self, Caller, Delivery, Desired, Keep, OpenOptions, Secret, Store, StoreError, When, WorkspaceSpec,
+    self, Caller, DeliveryMode, Desired, Keep, OpenOptions, Secret, Store, StoreError, When, WorkspaceSpec,
     Workspaces, Writer,
 };
 
@@ -156,7 +156,7 @@ async fn register_default(
     let spec = WorkspaceSpec {
         title: before.as_ref().and_then(|before| before.title.clone()),
         desired: Desired::Connected,
-        delivery: before.as_ref().map_or(Delivery::Active, |before| before.delivery),
+        delivery: before.as_ref().map_or(DeliveryMode::Active, |before| before.delivery),
         links: before.as_ref().map_or(links, |before| before.links),
         labels: before.map(|before| before.labels).unwrap_or_default(),
         app_token: Secret::Set(app_token.clone()),

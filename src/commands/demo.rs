@@ -19,7 +19,7 @@ use crate::ids::WorkspaceName;
 use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::simulator::{self, Act, Handle, Load, NewApp, Simulator, Team, Which};
-use crate::store::{Delivery, Desired, Keep, Secret, WorkspaceSpec};
+use crate::store::{DeliveryMode, Desired, Keep, Secret, WorkspaceSpec};
 use crate::telemetry::{Metrics, start_log};
 
 /// The customers of the demo.
@@ -124,7 +124,7 @@ async fn register(app: &App, slack: &Handle, number: usize, customer: &str) -> R
     let spec = WorkspaceSpec {
         title: None,
         desired: Desired::Connected,
-        delivery: Delivery::Active,
+        delivery: DeliveryMode::Active,
         links: 1,
         labels: Vec::new(),
         app_token: Secret::Set(AppToken::parse(&app_token).map_err(Failure::setup)?),

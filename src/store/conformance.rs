@@ -20,7 +20,7 @@ use crate::event::{DedupeKey, Event, Kind};
 use crate::ids::{AppId, HandlerId, Seq, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
 use crate::store::{
-    Change, Delivery, DeliveryId, Desired, OpenOptions, Put, Secret, Store, When, WorkspaceSpec,
+    Change, DeliveryMode, DeliveryId, Desired, OpenOptions, Put, Secret, Store, When, WorkspaceSpec,
 };
 
 /// A place where a store lives and can be opened again after it was closed.
@@ -191,7 +191,7 @@ fn no_token() -> WorkspaceSpec {
     WorkspaceSpec {
         title: None,
         desired: Desired::Connected,
-        delivery: Delivery::Active,
+        delivery: DeliveryMode::Active,
         links: 1,
         labels: vec![],
         app_token: Secret::Keep,

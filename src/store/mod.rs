@@ -53,8 +53,8 @@ pub use reseal::{Resealed, Resealing};
 pub use retention::{Cleared, Keep, LATE, Retention, Step};
 pub use routes::{MAX_ROUTES, PutRoute, RouteStore, StoredRoute, WrongField, read_route, show_match};
 pub use types::{
-    App, By, Change, Delivery, Desired, Order, Place, Put, Seat, Secret, Taken, TokenHint, Transition, When,
-    Workspace, WorkspaceSpec, Writer,
+    App, By, Change, DeliveryMode, Desired, Order, Place, Put, Seat, Secret, Taken, TokenHint, Transition,
+    When, Workspace, WorkspaceSpec, Writer,
 };
 pub use webhooks::{
     KeptNotice, LastPost, MAX_WEBHOOKS, Memory, NewNotice, Notice, Posts, Remember, Settled, Webhook,

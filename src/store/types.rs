@@ -28,7 +28,7 @@ impl Desired {
 /// Is what comes of a workspace given to handlers?
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Delivery {
+pub enum DeliveryMode {
     /// As it comes.
     #[default]
     Active,
@@ -36,7 +36,7 @@ pub enum Delivery {
     Paused,
 }
 
-impl Delivery {
+impl DeliveryMode {
     /// Both.
     pub const ALL: &[Self] = &[Self::Active, Self::Paused];
 
@@ -69,7 +69,7 @@ pub struct Workspace {
     /// Wanted on or off.
     pub desired: Desired,
     /// Is what comes of it given to handlers?
-    pub delivery: Delivery,
+    pub delivery: DeliveryMode,
     /// Sockets wanted for its app, 1 to 9.
     pub links: u8,
     /// Labels, sorted by key.
@@ -119,7 +119,7 @@ pub struct WorkspaceSpec {
     /// Wanted on or off.
     pub desired: Desired,
     /// Is what comes of it given to handlers?
-    pub delivery: Delivery,
+    pub delivery: DeliveryMode,
     /// Sockets wanted, 1 to 9.
     pub links: u8,
     /// Labels, any order.

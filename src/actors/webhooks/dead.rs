@@ -98,7 +98,7 @@ mod tests {
         let spec = WorkspaceSpec {
             title: None,
             desired: Desired::Connected,
-            delivery: crate::store::Delivery::Active,
+            delivery: crate::store::DeliveryMode::Active,
             links: 1,
             labels: vec![("tenant".into(), "42".into())],
             app_token: Secret::Set(AppToken::parse("xapp-1-A1-1-aaaa").unwrap()),

@@ -18,7 +18,7 @@ use crate::secret::AppToken;
 use crate::status::feed::{DeliveryNews, News, Outcome, StateChange};
 use crate::status::{Code, Health, State, Trouble};
 use crate::store::{
-    Caller, Delivery, Desired, Label, NewToken, Role, Secret, TokenDigest, When, WorkspaceSpec,
+    Caller, DeliveryMode, Desired, Label, NewToken, Role, Secret, TokenDigest, When, WorkspaceSpec,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -292,7 +292,7 @@ async fn put(node: &FakeNode, name: &str, app: &str, tenant: Option<&str>, now_m
     let spec = WorkspaceSpec {
         title: None,
         desired: Desired::Connected,
-        delivery: Delivery::Active,
+        delivery: DeliveryMode::Active,
         links: 1,
         labels: tenant.map(|tenant| ("tenant".to_owned(), tenant.to_owned())).into_iter().collect(),
         app_token: Secret::Set(AppToken::parse(&format!("xapp-{app}")).unwrap()),

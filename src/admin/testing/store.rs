@@ -10,7 +10,7 @@ use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::status::{Standing, Trouble};
 use crate::store::{
-    App as StoredApp, Change, Delivery, Desired, Order, Place, Put, Seat, Secret, StoreError, TokenHint,
+    App as StoredApp, Change, DeliveryMode, Desired, Order, Place, Put, Seat, Secret, StoreError, TokenHint,
     Transition, When, Workspace, WorkspaceSpec, Workspaces,
 };
 
@@ -52,7 +52,7 @@ impl FakeStore {
         let spec = WorkspaceSpec {
             title: None,
             desired: Desired::Connected,
-            delivery: Delivery::Active,
+            delivery: DeliveryMode::Active,
             links: 1,
             labels: Vec::new(),
             app_token: Secret::Set(AppToken::parse(token).unwrap()),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::super::body::{Fields, is_text, text};
 use super::super::problem::Problem;
 use crate::secret::{AppToken, BotToken};
-use crate::store::{Delivery, Desired, WorkspaceSpec};
+use crate::store::{DeliveryMode, Desired, WorkspaceSpec};
 
 /// What they are called.
 pub(super) const KNOWN: &str = "name, app_token, bot_token, labels, links, desired, delivery";
@@ -43,8 +43,8 @@ pub(super) fn desired(value: &Value) -> Result<Desired, String> {
     }
 }
 
-pub(super) fn delivery(value: &Value) -> Result<Delivery, String> {
-    let found = Delivery::ALL.iter().copied().find(|delivery| value.as_str() == Some(delivery.as_str()));
+pub(super) fn delivery(value: &Value) -> Result<DeliveryMode, String> {
+    let found = DeliveryMode::ALL.iter().copied().find(|delivery| value.as_str() == Some(delivery.as_str()));
     found.ok_or_else(|| "must be 'active' or 'paused'".to_owned())
 }
 

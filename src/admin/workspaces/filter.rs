@@ -3,7 +3,7 @@
 use super::super::query::Taken;
 use super::body::{label_key, label_value};
 use crate::status::{Code, Health, State, Status};
-use crate::store::{Delivery, Workspace};
+use crate::store::{DeliveryMode, Workspace};
 
 /// The parameters, for messages.
 pub(in crate::admin) const KNOWN: &str = "state, health, delivery, warning, label, app_id, team_id, q";
@@ -16,7 +16,7 @@ const LONGEST_WORD: usize = 255;
 pub(in crate::admin) struct Filter {
     states: Vec<State>,
     healths: Vec<Health>,
-    deliveries: Vec<Delivery>,
+    deliveries: Vec<DeliveryMode>,
     warnings: Vec<Code>,
     labels: Vec<(String, Option<String>)>,
     app_ids: Vec<String>,
@@ -35,7 +35,9 @@ impl Filter {
         let taken = match key {
             "state" => one_of(State::ALL, State::as_str, value).map(|state| self.states.push(state)),
             "health" => one_of(Health::ALL, Health::as_str, value).map(|health| self.healths.push(health)),
-            "delivery" => one_of(Delivery::ALL, Delivery::as_str, value).map(|one| self.deliveries.push(one)),
+            "delivery" => {
+                one_of(DeliveryMode::ALL, DeliveryMode::as_str, value).map(|one| self.deliveries.push(one))
+            }
             "warning" => known_code(value).map(|code| self.warnings.push(code)),
             "label" => label(value).map(|label| self.labels.push(label)),
             "app_id" => slack_id(value).map(|id| self.app_ids.push(id)),

@@ -6,7 +6,7 @@ use super::super::body::{Fields, text};
 use super::super::problem::Problem;
 use super::body::{self, KNOWN, MAX_LABEL_VALUE, MAX_LABELS, label_key};
 use crate::secret::{AppToken, BotToken};
-use crate::store::{Delivery, Desired, Secret, Workspace, WorkspaceSpec};
+use crate::store::{DeliveryMode, Desired, Secret, Workspace, WorkspaceSpec};
 
 /// What is to be other than it is.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub(super) struct Patch {
     /// The name on a screen, kept, removed or set as a secret is.
     title: Secret<String>,
     desired: Option<Desired>,
-    delivery: Option<Delivery>,
+    delivery: Option<DeliveryMode>,
     links: Option<u8>,
     labels: Labels,
     app_token: Secret<AppToken>,
@@ -36,7 +36,7 @@ impl Patch {
     }
 
     /// Nothing but whether its events are given to handlers.
-    pub(super) fn delivery(delivery: Delivery) -> Self {
+    pub(super) fn delivery(delivery: DeliveryMode) -> Self {
         Self { delivery: Some(delivery), ..Self::default() }
     }
 

@@ -15,7 +15,7 @@ use super::patch::Patch;
 use super::{parse_name, unknown};
 use crate::ids::WorkspaceName;
 use crate::status::Command;
-use crate::store::{Delivery, Desired, StoreError, When, Workspace};
+use crate::store::{DeliveryMode, Desired, StoreError, When, Workspace};
 
 /// What is done to a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +70,8 @@ impl Verb {
         let (patch, command) = match self {
             Self::Connect => (Patch::wish(Desired::Connected), Some(Command::Connect)),
             Self::Disconnect => (Patch::wish(Desired::Disconnected), Some(Command::Apply)),
-            Self::Pause => (Patch::delivery(Delivery::Paused), None),
-            Self::Resume => (Patch::delivery(Delivery::Active), None),
+            Self::Pause => (Patch::delivery(DeliveryMode::Paused), None),
+            Self::Resume => (Patch::delivery(DeliveryMode::Active), None),
             Self::Reconnect => {
                 let found = node.store().workspace(name).await?.ok_or_else(|| unknown(name))?;
                 if found.desired == Desired::Disconnected {

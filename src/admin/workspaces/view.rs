@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::Counters;
 use crate::moment::rfc3339;
 use crate::status::{Code, Health, LinkState, LinkStatus, Reason, State, Status};
-use crate::store::{Delivery, Desired, TokenHint, Workspace};
+use crate::store::{DeliveryMode, Desired, TokenHint, Workspace};
 
 #[derive(Serialize)]
 pub(super) struct WorkspaceOut<'a> {
@@ -18,7 +18,7 @@ pub(super) struct WorkspaceOut<'a> {
     enterprise_id: Option<&'a str>,
     labels: BTreeMap<&'a str, &'a str>,
     desired: Desired,
-    delivery: Delivery,
+    delivery: DeliveryMode,
     links: u8,
     health: Health,
     state: State,

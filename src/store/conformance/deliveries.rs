@@ -6,8 +6,8 @@ use super::{Ground, behind, event, put, spec, writer};
 use crate::ids::{AppId, HandlerId, Seq, WorkspaceId};
 use crate::status::Code;
 use crate::store::{
-    Change, Delivery, DeliveryChange, DeliveryId, DeliveryRow, DeliveryStatus, Lane, Owed, Store, StoreError,
-    Wanted, WorkspaceSpec,
+    Change, DeliveryChange, DeliveryId, DeliveryMode, DeliveryRow, DeliveryStatus, Lane, Owed, Store,
+    StoreError, Wanted, WorkspaceSpec,
 };
 
 use DeliveryChange::{Done, Owed as Owe, Tried};
@@ -184,14 +184,14 @@ pub(in crate::store) async fn a_workspace_is_paused_until_it_is_resumed_and_its_
     ground: &impl Ground,
 ) {
     let store = ground.open().await;
-    let off = WorkspaceSpec { delivery: Delivery::Paused, ..spec("xapp-acme") };
+    let off = WorkspaceSpec { delivery: DeliveryMode::Paused, ..spec("xapp-acme") };
     let acme = put(&*store, "acme", &off, 5).await.workspace;
     put(&*store, "other", &spec("xapp-other"), 5).await;
-    assert_eq!(acme.delivery, Delivery::Paused);
+    assert_eq!(acme.delivery, DeliveryMode::Paused);
     assert_eq!(store.paused().await.unwrap().workspaces, [acme.id]);
     assert_eq!(put(&*store, "acme", &off, 6).await.change, Change::Unchanged);
     let on = put(&*store, "acme", &spec("xapp-acme"), 7).await;
-    assert_eq!((on.change, on.workspace.delivery), (Change::Updated, Delivery::Active));
+    assert_eq!((on.change, on.workspace.delivery), (Change::Updated, DeliveryMode::Active));
     assert_eq!(store.paused().await.unwrap().workspaces, []);
     let lines = store.history(acme.app, None, 10).await.unwrap();
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| (line.at_ms, line.workspace, line.code)).collect();

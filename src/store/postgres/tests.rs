@@ -17,7 +17,7 @@ use crate::machine::seq::first_at;
 use crate::secret::{AppToken, BotToken};
 use crate::store::conformance::{Ground, conformance};
 use crate::store::{
-    Delivery, Desired, Inbox as _, OpenOptions, Opened, Retention as _, Secret, Step, Store, StoreError,
+    DeliveryMode, Desired, Inbox as _, OpenOptions, Opened, Retention as _, Secret, Step, Store, StoreError,
     Taken, When, WorkspaceSpec, Workspaces as _, generate_key_text,
 };
 
@@ -91,7 +91,7 @@ async fn neither_tokens_nor_payloads_are_readable_in_any_table() {
     let spec = WorkspaceSpec {
         title: None,
         desired: Desired::Connected,
-        delivery: Delivery::Active,
+        delivery: DeliveryMode::Active,
         links: 1,
         labels: vec![],
         app_token: Secret::Set(AppToken::parse("xapp-1-A1-1-canary-app-token").unwrap()),

@@ -7,7 +7,7 @@ use crate::secret::AppToken;
 use crate::status::{Code, Standing, State, Trouble};
 use crate::store::fault::Fault;
 use crate::store::vault::{Place, Vault};
-use crate::store::{App, Delivery, Desired, Seat, StoreError, TokenHint, Transition, Workspace};
+use crate::store::{App, DeliveryMode, Desired, Seat, StoreError, TokenHint, Transition, Workspace};
 
 /// Selects [`WorkspaceRow`]s of living workspaces; one statement, so one moment.
 macro_rules! select_workspaces {
@@ -231,8 +231,8 @@ pub(super) fn desired(text: &str) -> Result<Desired, Fault> {
     known.ok_or_else(|| unknown("workspaces.desired", text))
 }
 
-fn delivery(text: &str) -> Result<Delivery, Fault> {
-    let known = Delivery::ALL.iter().copied().find(|delivery| delivery.as_str() == text);
+fn delivery(text: &str) -> Result<DeliveryMode, Fault> {
+    let known = DeliveryMode::ALL.iter().copied().find(|delivery| delivery.as_str() == text);
     known.ok_or_else(|| unknown("workspaces.delivery", text))
 }
 

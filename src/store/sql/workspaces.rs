@@ -16,7 +16,7 @@ use crate::status::{Code, Standing};
 use crate::store::fault::Fault;
 use crate::store::vault::Vault;
 use crate::store::{
-    Action, By, Caller, Change, Changes, Deed, Delivery, Desired, Label, Order, Place, Put, Secret,
+    Action, By, Caller, Change, Changes, Deed, DeliveryMode, Desired, Label, Order, Place, Put, Secret,
     StoreError, When, Workspace, WorkspaceSpec,
 };
 
@@ -145,10 +145,10 @@ impl Backend {
                 forgive(tx.db(), id, now_ms).await?;
             }
         }
-        if before.as_ref().map_or(Delivery::Active, |before| before.delivery) != spec.delivery {
+        if before.as_ref().map_or(DeliveryMode::Active, |before| before.delivery) != spec.delivery {
             let code = match spec.delivery {
-                Delivery::Active => Code::Resumed,
-                Delivery::Paused => Code::Paused,
+                DeliveryMode::Active => Code::Resumed,
+                DeliveryMode::Paused => Code::Paused,
             };
             add_to_history(tx.db(), seating.app, id, code, now_ms).await?;
         }

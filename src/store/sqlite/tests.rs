@@ -16,7 +16,7 @@ use crate::ids::{AppId, Seq, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
 use crate::store::conformance::{Ground, conformance};
 use crate::store::{
-    Delivery, Desired, Inbox as _, OpenOptions, Opened, Order, Retention as _, Secret, Step, Store,
+    DeliveryMode, Desired, Inbox as _, OpenOptions, Opened, Order, Retention as _, Secret, Step, Store,
     StoreError, Taken, When, WorkspaceSpec, Workspaces as _, generate_key_text,
 };
 
@@ -485,7 +485,7 @@ fn spec(app_token: &str, bot_token: &str) -> WorkspaceSpec {
     WorkspaceSpec {
         title: None,
         desired: Desired::Connected,
-        delivery: Delivery::Active,
+        delivery: DeliveryMode::Active,
         links: 1,
         labels: vec![],
         app_token: Secret::Set(AppToken::parse(app_token).unwrap()),

@@ -10,7 +10,7 @@ use crate::machine::notice::Told;
 use crate::secret::{AppToken, WebhookSecret};
 use crate::status::feed::{News, Read};
 use crate::status::{Health, State};
-use crate::store::{Caller, Delivery, Desired, OpenOptions, Secret, WebhookSpec, When, WorkspaceSpec};
+use crate::store::{Caller, DeliveryMode, Desired, OpenOptions, Secret, WebhookSpec, When, WorkspaceSpec};
 
 #[tokio::test]
 async fn a_workspace_that_cannot_be_read_costs_no_other_its_notice() {
@@ -112,7 +112,7 @@ impl Place {
         let spec = WorkspaceSpec {
             title: None,
             desired: Desired::Connected,
-            delivery: Delivery::Active,
+            delivery: DeliveryMode::Active,
             links: 1,
             labels: Vec::new(),
             app_token: Secret::Set(AppToken::parse(&format!("xapp-{name}")).unwrap()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::store::Delivery;
+use crate::store::DeliveryMode;
 
 #[actix_web::test]
 async fn a_list_goes_on_where_its_cursor_says_and_misses_nobody() {
@@ -48,7 +48,7 @@ async fn a_list_shows_those_that_every_kind_of_condition_admits() {
         });
         put(&node, &format!("/api/v1/workspaces/{id}"), &body).await;
     }
-    node.store.change("globex", |row| row.delivery = Delivery::Paused);
+    node.store.change("globex", |row| row.delivery = DeliveryMode::Paused);
     node.statuses.lock().unwrap().insert(AppId(1), reconnecting());
     for (query, ids) in [
         ("", &["acme", "globex", "initech"][..]),

@@ -148,7 +148,7 @@ async fn two_nodes_that_change_workspaces_at_the_same_time_do_it_one_after_the_o
     let spec = |token: &str| WorkspaceSpec {
         title: None,
         desired: Desired::Connected,
-        delivery: Delivery::Active,
+        delivery: DeliveryMode::Active,
         links: 1,
         labels: vec![],
         app_token: Secret::Set(AppToken::parse(token).unwrap()),
