@@ -151,6 +151,7 @@ impl Asked {
         // Of no use to a trial, but to be as they must be.
         let _: Option<_> = fields.take("name", body::title);
         let _: Option<_> = fields.take("desired", body::desired);
+        let _: Option<_> = fields.take("delivery", body::delivery);
         let _: Option<_> = fields.take("links", body::links);
         let _: Option<_> = fields.take("labels", body::labels);
         let app_token = fields.secret("app_token", AppToken::parse);
