@@ -2,6 +2,7 @@
 
 mod replay;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -12,12 +13,17 @@ use super::Failure;
 use super::client::{Asked, NodeArgs, segment};
 use super::since::moment;
 use super::table::{show_fields, show_json, show_line, show_list, text};
+use crate::ids::Seq;
+use crate::machine::seq;
 
 const ALL: &str = "/api/v1/events";
 /// Between two looks of `tail`.
 const LOOK: Duration = Duration::from_secs(1);
 /// What `tail` shows of what came before.
 const BEFORE: usize = 10;
+/// How far back from the newest `tail` asks again, milliseconds.
+const BACK_MS: i64 = 5000;
+const PREFIX: &str = "evt_";
 
 /// Events of a running node
 #[derive(Debug, Args)]
@@ -147,21 +153,65 @@ impl Tail {
     fn run(self) -> Result<(), Failure> {
         let Self { filter, node } = self;
         node.run(async |node| {
-            let mut last: Option<String> = None;
+            let mut tail = Shown::default();
+            let mut most = Some(BEFORE);
             loop {
+                // Whatever the filter, it is looked for above the newest that there was at the look before.
+                let newest = node.list(ALL, &[], Some(1)).await?;
                 let mut query = filter.query();
-                query.extend(last.clone().map(|last| ("after", last)));
-                let most = last.is_none().then_some(BEFORE);
-                let mut events = node.list(ALL, &query, most).await?;
-                last = events.first().map(|newest| text(newest, "/id")).or(last);
+                query.extend(tail.after().map(|after| ("after", after)));
+                let mut events = node.list(ALL, &query, most.take()).await?;
                 events.reverse();
-                for event in &events {
+                for event in events.iter().filter(|event| tail.is_new(&text(event, "/id"))) {
                     tell(node, event);
                 }
+                tail.seen(newest.first().map(|newest| text(newest, "/id")));
                 tokio::time::sleep(LOOK).await;
             }
         })
     }
+}
+
+/// What `tail` has seen.
+#[derive(Debug, Default)]
+struct Shown {
+    /// The newest event at the last look.
+    newest: Option<Seq>,
+    /// Those shown, as far back as is asked.
+    ids: BTreeSet<Seq>,
+    /// The oldest of what is shown of the time before: what lies below was not asked for.
+    oldest: Option<Seq>,
+}
+
+impl Shown {
+    /// Behind which it is asked for more: some seconds before the newest, since another node's, and what is long on its way into the store,
+    /// may come below it.
+    fn after(&self) -> Option<String> {
+        Some(format!("{PREFIX}{}", self.least()?))
+    }
+
+    fn least(&self) -> Option<Seq> {
+        Some(seq::first_at(seq::wall_ms_of(self.newest?).saturating_sub(BACK_MS)))
+    }
+
+    /// Is this one shown for the first time? From now on it is not.
+    fn is_new(&mut self, id: &str) -> bool {
+        place(id).is_none_or(|seq| self.oldest.is_none_or(|oldest| oldest <= seq) && self.ids.insert(seq))
+    }
+
+    fn seen(&mut self, newest: Option<String>) {
+        if self.newest.is_none() {
+            self.oldest = self.ids.first().copied();
+        }
+        self.newest = newest.and_then(|newest| place(&newest)).or(self.newest);
+        if let Some(least) = self.least() {
+            self.ids = self.ids.split_off(&least);
+        }
+    }
+}
+
+fn place(id: &str) -> Option<Seq> {
+    id.strip_prefix(PREFIX)?.parse().ok().map(Seq)
 }
 
 /// One event on a line of its own.
@@ -207,4 +257,25 @@ async fn show(node: &Asked, id: &str) -> Result<(), Failure> {
     ];
     show_list(&columns, deliveries);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tail_asks_from_some_seconds_back_and_shows_nothing_twice() {
+        let at = |second: i64| format!("{PREFIX}{}", seq::first_at(1_795_377_600_000 + second * 1000));
+        let mut tail = Shown::default();
+        assert_eq!(tail.after(), None);
+        assert!(tail.is_new(&at(0)));
+        tail.seen(Some(at(60)));
+        assert_eq!(tail.after(), Some(at(55)), "whatever the filter has shown");
+        assert!(tail.is_new(&at(58)));
+        assert!(!tail.is_new(&at(-1)), "older than what was shown first");
+        tail.seen(None);
+        assert!(tail.is_new(&at(57)) && !tail.is_new(&at(58)));
+        tail.seen(Some(at(70)));
+        assert_eq!(tail.ids.len(), 0, "what is asked for no more is not remembered");
+    }
 }
