@@ -35,10 +35,12 @@ pub(super) enum Task {
 }
 
 impl Task {
-    async fn count(&self, archive: &dyn Archive, before: Seq) -> Result<Stepped, StoreError> {
+    async fn count(&self, archive: &dyn Archive, before: Seq, now_ms: i64) -> Result<Stepped, StoreError> {
         match self {
-            Self::Remedy(remedy, filter) => archive.count_remedies(*remedy, filter, Some(before)).await,
-            Self::Replay(to, filter) => archive.count_replays(to, filter, Some(before)).await,
+            Self::Remedy(remedy, filter) => {
+                archive.count_remedies(*remedy, filter, Some(before), now_ms).await
+            }
+            Self::Replay(to, filter) => archive.count_replays(to, filter, Some(before), now_ms).await,
         }
     }
 
@@ -56,7 +58,7 @@ pub(super) async fn count(access: &Access, task: &Task, action: &str) -> Result<
     let (mut matched, mut next) = (0, Some(Seq(i64::MAX)));
     for _ in 0..COUNTED_STEPS {
         let Some(before) = next else { break };
-        let step = task.count(&*archive, before).await?;
+        let step = task.count(&*archive, before, access.now_ms()).await?;
         (matched, next) = (matched + step.matched, step.next);
     }
     let told = json!({ "dry_run": true, "action": action, "matched": matched, "complete": next.is_none() });
@@ -66,7 +68,7 @@ pub(super) async fn count(access: &Access, task: &Task, action: &str) -> Result<
 /// Begins it as a job, which is written down with its filter.
 pub(super) async fn begin(
     access: &Access,
-    jobs: Arc<Jobs>,
+    jobs: &Jobs,
     task: Task,
     (kind, action): (&'static str, Action),
     filter: Value,
@@ -80,22 +82,16 @@ pub(super) async fn begin(
         changes.field("handlers", &Value::Null, &json!(names));
     }
     let deed = Deed { action, workspace: None, target: Some(job.id().to_owned()), changes };
-    if let Err(error) = access.accounts().write_audit(access.caller(), &deed, now_ms).await {
-        jobs.forget(&job);
-        return Err(error.into());
-    }
+    access.accounts().write_audit(access.caller(), &deed, now_ms).await?;
     let top = seq::first_at(now_ms.saturating_add(1));
-    let work = work(Arc::clone(&job), access.clone(), task, top);
-    // It tells its end itself.
-    drop(actix_rt::spawn(Arc::clone(&job).run(access.node(), work)));
-    Ok(job.accepted())
+    Ok(job.start(access.node(), |job| work(job, access.clone(), task, top)))
 }
 
 async fn work(job: Arc<Job>, access: Access, task: Task, top: Seq) {
     let archive = access.archive();
     let mut next = Some(top);
     while let Some(before) = next {
-        let counted = patiently(&job, async || task.count(&*archive, before).await).await;
+        let counted = patiently(&job, async || task.count(&*archive, before, access.now_ms()).await).await;
         let Some(step) = counted else { return };
         job.expect(step.matched);
         next = step.next;

@@ -68,8 +68,13 @@ async fn read(id: Path<String>, request: HttpRequest, access: Access) -> Result<
         return Ok(HttpResponse::Ok().json(DeliveryOut::new(row)));
     }
     let event = event.filter(|_| id.run == 1).ok_or_else(unknown)?;
+    // Where there are routes, who has no row may have had nothing to do with it.
+    if !access.routes().routes().await?.is_empty() {
+        return Err(unknown());
+    }
     let handlers = archive.known_handlers().await?;
-    let handler = handlers.iter().find(|handler| handler.id == id.handler).ok_or_else(unknown)?;
+    let mut meant = handlers.iter().filter(|handler| event.is_for(handler));
+    let handler = meant.find(|handler| handler.id == id.handler).ok_or_else(unknown)?;
     let mut shown = DeliveryOut::without_row(id, &handler.name, &event);
     shown.replaced_by = rows
         .iter()
@@ -96,8 +101,26 @@ async fn change(
 ) -> Result<HttpResponse, Problem> {
     query::none(request)?;
     let id = parse_id(id)?;
+    if remedy == Remedy::Retry {
+        must_be_here(access, id).await?;
+    }
     let changed = access.archive().remedy_delivery(id, remedy, access.caller(), access.now_ms()).await?;
     Ok(HttpResponse::Ok().json(DeliveryOut::new(&changed.ok_or_else(unknown)?)))
+}
+
+/// What no handler of this node takes would be kept, and tried, for ever.
+async fn must_be_here(access: &Access, id: DeliveryId) -> Result<(), Problem> {
+    let (archive, scope) = (access.archive(), access.caller().scope.as_ref());
+    if scope.is_some() {
+        archive.event(id.seq, scope).await?.ok_or_else(unknown)?;
+    }
+    let rows = archive.deliveries_of(&[id.seq]).await?;
+    let row = rows.into_iter().find(|row| row.row.id == id).ok_or_else(unknown)?;
+    if access.handler_names().contains(&row.handler) {
+        return Ok(());
+    }
+    let told = format!("this node has no handler '{}', so it would be tried by nobody", row.handler);
+    Err(Problem::new(Code::Conflict, told))
 }
 
 /// How a delivery is called: its event, its handler's number and its run.

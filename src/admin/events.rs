@@ -87,7 +87,7 @@ fn without_row<'a>(
     handlers: &'a [KnownHandler],
 ) -> impl Iterator<Item = DeliveryOut<'a>> {
     let has_row = |handler: &KnownHandler| rows.iter().any(|row| row.row.id.handler == handler.id);
-    handlers.iter().filter(move |handler| !has_row(handler)).map(|handler| {
+    handlers.iter().filter(move |handler| event.is_for(handler) && !has_row(handler)).map(|handler| {
         let id = DeliveryId { seq: event.seq, handler: handler.id, run: 1 };
         DeliveryOut::without_row(id, &handler.name, event)
     })

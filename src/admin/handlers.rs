@@ -12,7 +12,7 @@ use super::problem::{Code, Problem, wrong_method};
 use super::query;
 use crate::machine::seq;
 use crate::moment::rfc3339;
-use crate::store::{Burden, COUNTED};
+use crate::store::{Burden, COUNTED, KnownHandler};
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     let get = route().guard(guard::Any(guard::Get()).or(guard::Head())).to(list);
@@ -27,7 +27,8 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 async fn list(request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
     let burdens = access.archive().burdens().await?;
-    let data: Vec<_> = burdens.iter().map(|burden| HandlerOut::new(burden, access.now_ms())).collect();
+    let shown = burdens.iter().map(|burden| HandlerOut::new(&burden.handler, Some(burden), access.now_ms()));
+    let data: Vec<_> = shown.collect();
     Ok(HttpResponse::Ok().json(json!({ "data": data, "next_cursor": null })))
 }
 
@@ -46,13 +47,23 @@ async fn steer(
     is_paused: bool,
 ) -> Result<HttpResponse, Problem> {
     query::none(request)?;
+    let unknown = || Problem::new(Code::NotFound, "there is no such handler; GET /handlers has their names");
+    // No database is asked for what no handler is called.
+    if !is_a_name(name) {
+        return Err(unknown());
+    }
     let archive = access.archive();
     let steered = archive.steer_handler(name, is_paused, access.caller(), access.now_ms()).await?;
-    let unknown = || Problem::new(Code::NotFound, "there is no such handler; GET /handlers has their names");
     let handler = steered.ok_or_else(unknown)?;
-    let burdens = archive.burdens().await?;
-    let burden = burdens.iter().find(|burden| burden.handler.id == handler.id).ok_or_else(unknown)?;
-    Ok(HttpResponse::Ok().json(HandlerOut::new(burden, access.now_ms())))
+    // It is done, whether or not the figures can be had.
+    let burdens = archive.burdens().await.unwrap_or_default();
+    let burden = burdens.iter().find(|burden| burden.handler.id == handler.id);
+    Ok(HttpResponse::Ok().json(HandlerOut::new(&handler, burden, access.now_ms())))
+}
+
+/// Could a handler be called so?
+fn is_a_name(name: &str) -> bool {
+    !name.is_empty() && !name.chars().any(char::is_control)
 }
 
 #[derive(Serialize)]
@@ -60,26 +71,27 @@ struct HandlerOut<'a> {
     id: &'a str,
     paused: bool,
     paused_at: Option<String>,
-    waiting: u64,
-    retrying: u64,
-    dead: u64,
+    waiting: Option<u64>,
+    retrying: Option<u64>,
+    dead: Option<u64>,
     counted_to: u32,
     oldest: Option<String>,
     oldest_ms: Option<i64>,
 }
 
 impl<'a> HandlerOut<'a> {
-    fn new(burden: &'a Burden, now_ms: i64) -> Self {
+    fn new(handler: &'a KnownHandler, burden: Option<&Burden>, now_ms: i64) -> Self {
+        let oldest = burden.and_then(|burden| burden.oldest);
         Self {
-            id: &burden.handler.name,
-            paused: burden.handler.paused_ms.is_some(),
-            paused_at: burden.handler.paused_ms.map(rfc3339),
-            waiting: burden.waiting,
-            retrying: burden.retrying,
-            dead: burden.dead,
+            id: &handler.name,
+            paused: handler.paused_ms.is_some(),
+            paused_at: handler.paused_ms.map(rfc3339),
+            waiting: burden.map(|burden| burden.waiting),
+            retrying: burden.map(|burden| burden.retrying),
+            dead: burden.map(|burden| burden.dead),
             counted_to: COUNTED,
-            oldest: burden.oldest.map(event_id),
-            oldest_ms: burden.oldest.map(|oldest| now_ms.saturating_sub(seq::wall_ms_of(oldest)).max(0)),
+            oldest: oldest.map(event_id),
+            oldest_ms: oldest.map(|oldest| now_ms.saturating_sub(seq::wall_ms_of(oldest)).max(0)),
         }
     }
 }

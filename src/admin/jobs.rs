@@ -8,11 +8,14 @@ use actix_web::http::{Method, header};
 use actix_web::web::{Data, Path, ServiceConfig, post, resource, route};
 use actix_web::{HttpRequest, HttpResponse, guard};
 use serde::Serialize;
+use serde_json::json;
 
 use super::Node;
+use super::access::Access;
 use super::problem::{Code, Problem, wrong_method};
 use super::query;
 use crate::moment::rfc3339;
+use crate::store::{Action, Changes, Deed};
 
 /// Jobs at the same time.
 const RUNNING: usize = 4;
@@ -36,6 +39,14 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 /// The jobs of one node, newest first.
 #[derive(Debug, Default)]
 pub(super) struct Jobs(Mutex<VecDeque<Arc<Job>>>);
+
+/// A job that is not started yet: one whose request ends before it is never was.
+#[derive(Debug)]
+pub(super) struct Begun<'a> {
+    jobs: &'a Jobs,
+    job: Arc<Job>,
+    is_started: bool,
+}
 
 /// One job and how far it is.
 #[derive(Debug)]
@@ -82,7 +93,7 @@ pub(super) struct JobOut {
 
 impl Jobs {
     /// A new job of so many steps; a problem where enough of them run.
-    pub(super) fn begin(&self, kind: &'static str, total: usize, now_ms: i64) -> Result<Arc<Job>, Problem> {
+    pub(super) fn begin(&self, kind: &'static str, total: usize, now_ms: i64) -> Result<Begun<'_>, Problem> {
         let mut jobs = lock(&self.0);
         if jobs.iter().filter(|job| lock(&job.end).is_none()).count() >= RUNNING {
             let detail = format!("{RUNNING} jobs run already; wait for one, or cancel it");
@@ -105,11 +116,11 @@ impl Jobs {
             ended += usize::from(lock(&job.end).is_some());
             lock(&job.end).is_none() || ended <= KEPT
         });
-        Ok(job)
+        Ok(Begun { jobs: self, job, is_started: false })
     }
 
     /// It was not begun after all.
-    pub(super) fn forget(&self, job: &Arc<Job>) {
+    fn forget(&self, job: &Arc<Job>) {
         lock(&self.0).retain(|known| !Arc::ptr_eq(known, job));
     }
 
@@ -118,6 +129,33 @@ impl Jobs {
         found.ok_or_else(|| {
             Problem::new(Code::NotFound, "there is no such job; ended ones are forgotten in time")
         })
+    }
+}
+
+impl Begun<'_> {
+    /// Its id.
+    pub(super) fn id(&self) -> &str {
+        &self.job.id
+    }
+
+    /// Its work goes on beside what follows; the answer says where to ask.
+    pub(super) fn start<W>(mut self, node: Arc<dyn Node>, work: impl FnOnce(Arc<Job>) -> W) -> HttpResponse
+    where
+        W: Future<Output = ()> + 'static,
+    {
+        self.is_started = true;
+        let job = Arc::clone(&self.job);
+        // It tells its end itself.
+        drop(actix_rt::spawn(Arc::clone(&job).run(node, work(Arc::clone(&job)))));
+        job.accepted()
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if !self.is_started {
+            self.jobs.forget(&self.job);
+        }
     }
 }
 
@@ -140,11 +178,6 @@ impl Job {
         }
     }
 
-    /// Its id.
-    pub(super) fn id(&self) -> &str {
-        &self.id
-    }
-
     /// So many steps more were found to be done.
     pub(super) fn expect(&self, more: u64) {
         self.total.fetch_add(more, Ordering::Relaxed);
@@ -161,7 +194,7 @@ impl Job {
     }
 
     /// Runs its work; whatever becomes of it, the job has an end.
-    pub(super) async fn run(self: Arc<Self>, node: Arc<dyn Node>, work: impl Future<Output = ()>) {
+    async fn run(self: Arc<Self>, node: Arc<dyn Node>, work: impl Future<Output = ()>) {
         struct Ending {
             job: Arc<Job>,
             node: Arc<dyn Node>,
@@ -200,7 +233,7 @@ impl Job {
     }
 
     /// 202, with where to ask.
-    pub(super) fn accepted(&self) -> HttpResponse {
+    fn accepted(&self) -> HttpResponse {
         let place = format!("/api/v1/jobs/{}", self.id);
         HttpResponse::Accepted().insert_header((header::LOCATION, place)).json(self.show())
     }
@@ -214,7 +247,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn list(request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
     let data: Vec<_> = lock(&jobs.0).iter().map(|job| job.show()).collect();
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": null })))
+    Ok(HttpResponse::Ok().json(json!({ "data": data, "next_cursor": null })))
 }
 
 async fn read(id: Path<String>, request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Problem> {
@@ -223,11 +256,59 @@ async fn read(id: Path<String>, request: HttpRequest, jobs: Data<Jobs>) -> Resul
 }
 
 /// What is done is done; of the rest nothing is begun. One that has ended stays as it ended.
-async fn cancel(id: Path<String>, request: HttpRequest, jobs: Data<Jobs>) -> Result<HttpResponse, Problem> {
+async fn cancel(
+    id: Path<String>,
+    request: HttpRequest,
+    jobs: Data<Jobs>,
+    access: Access,
+) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
     let job = jobs.find(&id)?;
-    if lock(&job.end).is_none() {
+    let is_running = lock(&job.end).is_none();
+    if is_running {
+        // Before it is written down: a job must also be stopped while the database cannot be asked.
         job.cancelled.store(true, Ordering::Relaxed);
+        let mut changes = Changes::default();
+        changes.field("state", &json!("running"), &json!("cancelling"));
+        let deed = Deed { action: Action::JobCancel, workspace: None, target: Some(job.id.clone()), changes };
+        access.accounts().write_audit(access.caller(), &deed, access.now_ms()).await?;
     }
     Ok(HttpResponse::Ok().json(job.show()))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::StatusCode;
+
+    use super::super::events::tests::Scene;
+    use super::*;
+
+    #[actix_web::test]
+    async fn who_ends_a_job_is_written_down() {
+        let scene = Scene::of(5).await;
+        for nth in 2..40 {
+            let spec = json!({ "app_token": format!("xapp-1-A{nth}-1-0123456789abcdef") });
+            scene.ask(Method::PUT, &format!("/workspaces/w{nth}"), Some(spec)).await;
+        }
+        let body = json!({"action": "disconnect", "filter": {}});
+        let begun = scene.ask(Method::POST, "/workspaces/actions", Some(body)).await;
+        let id = begun.json()["id"].as_str().unwrap().to_owned();
+        let cancelled = scene.ask(Method::POST, &format!("/jobs/{id}/cancel"), None).await;
+        assert_eq!(cancelled.status, StatusCode::OK, "{}", cancelled.text());
+        assert_eq!(scene.ended(&begun).await["state"], "cancelled");
+        let again = scene.ask(Method::POST, &format!("/jobs/{id}/cancel"), None).await;
+        assert_eq!(again.json()["state"], "cancelled");
+        let audit = scene.get("/audit?action=job.cancel").await;
+        assert_eq!(audit["data"].as_array().unwrap().len(), 1, "one that has ended is not ended: {audit}");
+        assert_eq!(audit["data"][0]["target"], json!(id));
+    }
+
+    #[test]
+    fn a_job_whose_request_was_broken_off_before_it_was_started_never_was() {
+        let jobs = Jobs::default();
+        for _ in 0..=RUNNING {
+            drop(jobs.begin("events.replay", 0, 1).unwrap());
+        }
+        assert_eq!(lock(&jobs.0).len(), 0);
+    }
 }

@@ -31,7 +31,7 @@ pub enum Outcome {
     Failed,
     /// Given up.
     Dead,
-    /// Done, after a try had failed, or replayed.
+    /// Done, after a try had failed, or after somebody asked for it again.
     Done,
 }
 
@@ -63,12 +63,16 @@ pub struct DeliveryNews {
     pub outcome: Outcome,
     /// Tries so far.
     pub attempts: u32,
-    /// Others that were passed over since the one before: see [`Feed::tell_delivery`].
+    /// Others of the same workspace that were passed over since the one of it before: see [`Feed::tell_delivery`].
     pub untold: u32,
 }
 
 /// News of deliveries told in a second at most: a handler that is down must not push everything else out of the ring.
 const DELIVERIES_A_SECOND: u32 = 50;
+/// Of those, of one workspace: one of which all goes wrong must not take the place of the others.
+const OF_ONE_A_SECOND: u32 = 10;
+/// Workspaces of which is known how many were passed over: of more, the count is lost.
+const MOST_UNTOLD: usize = 20_000;
 
 /// Handlers and workspaces whose deliveries were given up that are counted at a time: of more, the count is lost.
 const MOST_DEAD: usize = 20_000;
@@ -89,12 +93,34 @@ pub struct DeadCount {
 /// By handler and workspace.
 type DeadCounts = HashMap<(HandlerId, Option<WorkspaceId>), DeadCount>;
 
-/// How many of them were told.
+/// How many of them were told in this second, and of whom how many were not since the last.
 #[derive(Debug, Default)]
 struct Pace {
     second: i64,
     told: u32,
-    untold: u32,
+    told_of: HashMap<Option<WorkspaceId>, u32>,
+    untold: HashMap<Option<WorkspaceId>, u32>,
+}
+
+impl Pace {
+    /// One more of somebody's: how many were passed over before it, or none where it is passed over too.
+    fn admit(&mut self, whose: Option<WorkspaceId>, second: i64) -> Option<u32> {
+        if self.second != second {
+            (self.second, self.told) = (second, 0);
+            self.told_of.clear();
+        }
+        let of_one = self.told_of.get(&whose).copied().unwrap_or(0);
+        if self.told < DELIVERIES_A_SECOND && of_one < OF_ONE_A_SECOND {
+            self.told += 1;
+            self.told_of.insert(whose, of_one + 1);
+            return Some(self.untold.remove(&whose).unwrap_or(0));
+        }
+        if self.untold.len() < MOST_UNTOLD || self.untold.contains_key(&whose) {
+            let untold = self.untold.entry(whose).or_insert(0);
+            *untold = untold.saturating_add(1);
+        }
+        None
+    }
 }
 
 /// A state changed, or the health, or why it is as it is.
@@ -219,25 +245,17 @@ impl Feed {
         self.head.send_modify(|head| head.next += 1);
     }
 
-    /// Adds what became of a delivery that did not go well at once. Of more than fifty in a second the rest is counted alone, and the count
-    /// told with the next.
+    /// Adds what became of a delivery that did not go well at once. Of more than ten of a workspace in a second, or fifty of all, the rest is
+    /// counted alone, and the count told with the next of the same workspace.
     pub fn tell_delivery(&self, news: DeliveryNews) {
         if news.outcome == Outcome::Dead {
             self.count_dead(&news);
         }
         let second = self.clock.now().wall_ms.div_euclid(1000);
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        if pace.second != second {
-            (pace.second, pace.told) = (second, 0);
+        let admitted = self.pace.lock().unwrap_or_else(PoisonError::into_inner).admit(news.workspace, second);
+        if let Some(untold) = admitted {
+            self.tell(News::Delivery(DeliveryNews { untold, ..news }));
         }
-        if pace.told >= DELIVERIES_A_SECOND {
-            pace.untold = pace.untold.saturating_add(1);
-            return;
-        }
-        pace.told += 1;
-        let untold = std::mem::take(&mut pace.untold);
-        drop(pace);
-        self.tell(News::Delivery(DeliveryNews { untold, ..news }));
     }
 
     fn count_dead(&self, news: &DeliveryNews) {
@@ -394,7 +412,7 @@ mod tests {
                 News::State(_) | News::Workspace(..) => None,
             })
             .collect();
-        assert!(told.len() <= usize::try_from(2 * DELIVERIES_A_SECOND + 1).unwrap(), "{}", told.len());
+        assert!(told.len() <= usize::try_from(2 * OF_ONE_A_SECOND + 1).unwrap(), "{}", told.len());
         let untold: u32 = told.iter().sum();
         assert_eq!(u32::try_from(told.len()).unwrap() + untold, sent + 1, "none is passed over in silence");
         for seq in 1..=200 {
@@ -403,6 +421,19 @@ mod tests {
         let dead = DeadCount { app: AppId(1), count: 200, first: Seq(1), last: Seq(200) };
         assert_eq!(feed.take_dead().into_iter().collect::<Vec<_>>(), [((HandlerId(1), None), dead)]);
         assert!(feed.take_dead().is_empty(), "once");
+    }
+
+    #[test]
+    fn a_workspace_of_which_all_goes_wrong_takes_no_others_place_nor_tells_their_count() {
+        let mut pace = Pace::default();
+        let [loud, quiet] = [Some(WorkspaceId(1)), Some(WorkspaceId(2))];
+        let told = (0..100).filter(|_| pace.admit(loud, 7).is_some()).count();
+        assert_eq!(told, usize::try_from(OF_ONE_A_SECOND).unwrap());
+        assert_eq!(pace.admit(quiet, 7), Some(0));
+        assert_eq!(pace.admit(loud, 8), Some(100 - OF_ONE_A_SECOND));
+        assert_eq!(pace.admit(loud, 8), Some(0), "each is counted once");
+        let told = (0..100).filter(|id| pace.admit(Some(WorkspaceId(*id)), 9).is_some()).count();
+        assert_eq!(told, usize::try_from(DELIVERIES_A_SECOND).unwrap());
     }
 
     fn read(feed: &Feed, place: u64, limit: usize) -> Vec<(u64, News)> {

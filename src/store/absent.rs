@@ -339,6 +339,7 @@ impl Archive for Absent {
         _: Remedy,
         _: &DeliveryFilter,
         _: Option<Seq>,
+        _: i64,
     ) -> Result<Stepped, StoreError> {
         away()
     }
@@ -358,6 +359,7 @@ impl Archive for Absent {
         _: &ReplayTo,
         _: &EventFilter,
         _: Option<Seq>,
+        _: i64,
     ) -> Result<Stepped, StoreError> {
         away()
     }

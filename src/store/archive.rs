@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::event::Kind;
 use crate::ids::{AppId, HandlerId, Seq, WorkspaceId, WorkspaceName};
+use crate::machine::answer::URL_LIVES;
 use crate::store::{Caller, DeliveryId, DeliveryRow, DeliveryStatus, KnownHandler, Label, StoreError};
 
 /// Rows that one page, or one step of a count, looks at.
@@ -48,6 +49,13 @@ pub struct DeliveryFilter {
     pub from: Option<Seq>,
     /// Of events below this place.
     pub below: Option<Seq>,
+    /// To one of these handlers; none: to any.
+    pub among: Option<Vec<String>>,
+}
+
+/// Since when a command must have come to be answered, milliseconds since 1970. All else that has expired can but expire again.
+pub(in crate::store) fn answered_since(now_ms: i64) -> i64 {
+    now_ms.saturating_sub(i64::try_from(URL_LIVES.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The place before all deliveries of events from this one on.
@@ -134,6 +142,13 @@ pub struct StoredEvent {
     pub is_settled: bool,
 }
 
+impl StoredEvent {
+    /// Was a handler there when it came, so that it was for it?
+    pub const fn is_for(&self, handler: &KnownHandler) -> bool {
+        handler.created_ms <= self.received_ms
+    }
+}
+
 /// A delivery as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDelivery {
@@ -186,15 +201,15 @@ impl Remedy {
 pub struct Replayed {
     /// New deliveries, with their handlers' names.
     pub made: Vec<(DeliveryId, String)>,
-    /// Handlers that are still owed the event and get it anyway.
+    /// Handlers that are still owed the event, or are being given it, and get it anyway.
     pub under_way: Vec<String>,
 }
 
 /// To whom events are replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplayTo {
-    /// To all handlers with which they ended undone.
-    Undone,
+    /// To those of these handlers with which they ended undone. Of many events, what was called off stays so.
+    Undone(Vec<String>),
     /// To these, whatever became of them before.
     Named(Vec<String>),
 }
@@ -219,7 +234,7 @@ pub struct Burden {
     pub retrying: u64,
     /// Deliveries that were given up or expired, among the newest of all handlers.
     pub dead: u64,
-    /// The oldest event that waits or is to be tried again.
+    /// The oldest event that waits or is to be tried again; where more than [`COUNTED`] do, the oldest of those that were looked at.
     pub oldest: Option<Seq>,
 }
 
@@ -251,7 +266,7 @@ pub trait Archive: Send + Sync + 'static {
     ) -> Result<Page<StoredDelivery, DeliveryId>, StoreError>;
 
     /// Does this to one delivery, and writes down who did: the delivery as it is then. A [`StoreError::Conflict`] where the remedy is not for
-    /// its status, it was replayed since, or its payload is gone; none when there is no such row.
+    /// its status, it has expired for good, it was replayed or changed since, or its payload is gone; none when there is no such row.
     async fn remedy_delivery(
         &self,
         id: DeliveryId,
@@ -260,7 +275,8 @@ pub trait Archive: Send + Sync + 'static {
         now_ms: i64,
     ) -> Result<Option<StoredDelivery>, StoreError>;
 
-    /// Makes new deliveries of an event, due now, and writes down who did; none when there is no such event. A [`StoreError::Conflict`] where
+    /// Makes new deliveries of an event, due now, and writes down who did; none when there is no such event. What has expired for good, and
+    /// what is not settled and has no row, is not made anew. A [`StoreError::Conflict`] where
     /// its payload is gone, a [`StoreError::Data`] where a handler is not known.
     async fn replay_event(
         &self,
@@ -270,12 +286,14 @@ pub trait Archive: Send + Sync + 'static {
         now_ms: i64,
     ) -> Result<Option<Replayed>, StoreError>;
 
-    /// How many deliveries of events below `before` a remedy is for, a step at a time.
+    /// How many deliveries of events below `before` a remedy is for, a step at a time. A retry is not for what has expired for good or is a
+    /// removed workspace's, and for what was called off only where the filter says so.
     async fn count_remedies(
         &self,
         remedy: Remedy,
         filter: &DeliveryFilter,
         before: Option<Seq>,
+        now_ms: i64,
     ) -> Result<Stepped, StoreError>;
 
     /// Does this to deliveries of events below `before`, a step at a time, from the newest on.
@@ -287,12 +305,14 @@ pub trait Archive: Send + Sync + 'static {
         now_ms: i64,
     ) -> Result<Stepped, StoreError>;
 
-    /// How many deliveries a replay of events below `before` would make, a step at a time.
+    /// How many deliveries a replay of events below `before` would make, a step at a time: none of a removed workspace's, nor to who is owed
+    /// one or is being given it.
     async fn count_replays(
         &self,
         to: &ReplayTo,
         filter: &EventFilter,
         before: Option<Seq>,
+        now_ms: i64,
     ) -> Result<Stepped, StoreError>;
 
     /// Replays events below `before`, a step at a time, from the newest on.

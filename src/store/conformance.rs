@@ -20,7 +20,7 @@ use crate::event::{DedupeKey, Event, Kind};
 use crate::ids::{AppId, HandlerId, Seq, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
 use crate::store::{
-    Change, DeliveryMode, DeliveryId, Desired, OpenOptions, Put, Secret, Store, When, WorkspaceSpec,
+    Change, DeliveryId, DeliveryMode, Desired, OpenOptions, Put, Secret, Store, When, WorkspaceSpec,
 };
 
 /// A place where a store lives and can be opened again after it was closed.
@@ -124,6 +124,7 @@ macro_rules! conformance {
             archive: what_has_died_is_tried_anew_and_its_end_stays_to_be_seen;
             archive: what_is_discarded_is_given_to_nobody;
             archive: a_replay_is_a_new_run_for_those_named_or_those_not_done;
+            archive: what_was_called_off_or_has_expired_or_is_a_removed_customers_is_not_brought_back;
             archive: many_are_counted_and_then_changed_in_steps;
             archive: many_are_replayed_in_steps_to_those_not_done_or_to_those_named;
             archive: a_handler_is_shown_with_what_weighs_on_it_and_paused_by_somebody;

@@ -168,6 +168,8 @@ pub struct KnownHandler {
     pub name: String,
     /// Since when nothing is given to it, milliseconds since 1970.
     pub paused_ms: Option<i64>,
+    /// When it was made known first, milliseconds since 1970: what came before was not for it.
+    pub created_ms: i64,
 }
 
 /// To whom and of whom nothing is to be delivered now.

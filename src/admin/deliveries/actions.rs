@@ -1,7 +1,5 @@
 //! `POST /deliveries/actions`: all that a filter means is tried at once, or given up, as a job; how many that is can be asked first.
 
-use std::sync::Arc;
-
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
@@ -30,7 +28,10 @@ pub(super) async fn act(
     take_filter(&mut fields, given.as_deref(), filter::KNOWN, |key, value| filter.take(key, value));
     fields.done("action, filter, dry_run")?;
     let remedy = remedy.ok_or_else(|| Problem::new(Code::Internal, "an action was lost"))?;
-    let task = Task::Remedy(remedy, filter.meant().clone());
+    let mut meant = filter.meant().clone();
+    // What nobody takes would be kept, and tried, for ever.
+    meant.among = (remedy == Remedy::Retry).then(|| access.handler_names().to_vec());
+    let task = Task::Remedy(remedy, meant);
     if dry_run {
         return bulk::count(&access, &task, remedy.as_str()).await;
     }
@@ -38,7 +39,7 @@ pub(super) async fn act(
         Remedy::Retry => ("deliveries.retry", Action::DeliveryRetry),
         Remedy::Discard => ("deliveries.discard", Action::DeliveryDiscard),
     };
-    bulk::begin(&access, Arc::clone(&jobs), task, kind, json!(given.unwrap_or_default())).await
+    bulk::begin(&access, &jobs, task, kind, json!(given.unwrap_or_default())).await
 }
 
 fn remedy(value: &Value) -> Result<Remedy, String> {

@@ -33,6 +33,10 @@ async fn one_without_a_row_is_done_or_in_hand_and_there_is_none_of_an_event_that
         let shown = scene.get(&format!("/deliveries/{}", scene.delivery(nth, 1))).await;
         assert_eq!((&shown["status"], &shown["handler"]), (&json!(status), &json!("log")));
     }
+    let route = json!({"handler": "log"});
+    scene.ask(Method::PUT, "/routes/billing", Some(route)).await;
+    let done = scene.ask(Method::GET, &format!("/deliveries/{}", scene.delivery(3, 1)), None).await;
+    assert_eq!(code(&done), "not_found", "with routes it may have had nothing to do with it");
     for id in [scene.delivery(3, 2), "dlv_7-1-1".to_owned(), "dlv_7-1".to_owned(), "dlv_7-1-1-1".to_owned()] {
         let missing = scene.ask(Method::GET, &format!("/deliveries/{id}"), None).await;
         assert_eq!(code(&missing), "not_found", "{id}");
@@ -97,6 +101,21 @@ async fn a_handler_shows_what_weighs_on_it_and_is_paused_and_resumed() {
     assert_eq!((&paused["paused"], &paused["paused_at"]), (&json!(true), &json!("2026-11-22T20:00:00.000Z")));
     let resumed = scene.ask(Method::POST, "/handlers/log/resume", None).await.json();
     assert_eq!((&resumed["paused"], &resumed["paused_at"]), (&json!(false), &json!(null)));
-    let missing = scene.ask(Method::POST, "/handlers/nobody/pause", None).await;
-    assert_eq!(code(&missing), "not_found");
+    for name in ["nobody", "a%00b", "%0A", "%7F"] {
+        let missing = scene.ask(Method::POST, &format!("/handlers/{name}/pause"), None).await;
+        assert_eq!(code(&missing), "not_found", "{name}");
+    }
+}
+
+#[actix_web::test]
+async fn what_this_node_has_no_handler_for_is_not_tried_again() {
+    let scene = Scene::with(5, "of-another-node").await;
+    let refused = scene.ask(Method::POST, &format!("/deliveries/{}/retry", scene.delivery(0, 1)), None).await;
+    assert_eq!((refused.status, code(&refused).as_str()), (StatusCode::CONFLICT, "conflict"));
+    let body = json!({"action": "retry", "filter": {}, "dry_run": true});
+    let counted = scene.ask(Method::POST, "/deliveries/actions", Some(body)).await.json();
+    assert_eq!(counted["matched"], 0);
+    let body = json!({"action": "discard", "filter": {}, "dry_run": true});
+    let counted = scene.ask(Method::POST, "/deliveries/actions", Some(body)).await.json();
+    assert_eq!(counted["matched"], 3, "given up it can be");
 }

@@ -1,7 +1,5 @@
 //! `POST /events/{id}/replay` and `/events/replay`: handed over once more, one event or all that a filter means.
 
-use std::sync::Arc;
-
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
@@ -27,10 +25,12 @@ pub(super) async fn one(
 ) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
     let mut fields = Fields::new(object(&request, payload, JSON).await?);
-    let to = replay_to(&mut fields);
+    let to = replay_to(&access, &mut fields);
     fields.done("handlers")?;
     let seq = parse_id(&id)?;
-    must_know(&access, &to).await?;
+    // Before a name is told to who does not see it.
+    access.archive().event(seq, access.caller().scope.as_ref()).await?.ok_or_else(unknown)?;
+    must_run(&access, &to)?;
     let replayed = access.archive().replay_event(seq, &to, access.caller(), access.now_ms()).await?;
     let replayed = replayed.ok_or_else(unknown)?;
     let made: Vec<_> = replayed.made.iter().map(|(id, handler)| made(*id, handler)).collect();
@@ -47,24 +47,25 @@ pub(super) async fn many(
 ) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
     let mut fields = Fields::new(object(&request, payload, JSON).await?);
-    let to = replay_to(&mut fields);
+    let to = replay_to(&access, &mut fields);
     let dry_run = fields.take("dry_run", flag).unwrap_or_default();
     let given = fields.take("filter", conditions);
     let mut filter = Filter::default();
     take_filter(&mut fields, given.as_deref(), filter::KNOWN, |key, value| filter.take(key, value));
     fields.done("filter, handlers, dry_run")?;
-    must_know(&access, &to).await?;
+    must_run(&access, &to)?;
     let task = Task::Replay(to, filter.meant().clone());
     if dry_run {
         return bulk::count(&access, &task, "replay").await;
     }
     let told = json!(given.unwrap_or_default());
-    bulk::begin(&access, Arc::clone(&jobs), task, ("events.replay", Action::EventReplay), told).await
+    bulk::begin(&access, &jobs, task, ("events.replay", Action::EventReplay), told).await
 }
 
-/// Absent: to all with whom it ended undone.
-fn replay_to(fields: &mut Fields) -> ReplayTo {
-    fields.take("handlers", names).map_or(ReplayTo::Undone, ReplayTo::Named)
+/// Absent: to all of this node with whom it ended undone.
+fn replay_to(access: &Access, fields: &mut Fields) -> ReplayTo {
+    let undone = || ReplayTo::Undone(access.handler_names().to_vec());
+    fields.take("handlers", names).map_or_else(undone, ReplayTo::Named)
 }
 
 fn names(value: &Value) -> Result<Vec<String>, String> {
@@ -73,13 +74,16 @@ fn names(value: &Value) -> Result<Vec<String>, String> {
     list.iter().map(|name| name.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
 }
 
-async fn must_know(access: &Access, to: &ReplayTo) -> Result<(), Problem> {
-    let ReplayTo::Named(names) = to else { return Ok(()) };
-    let known = access.archive().known_handlers().await?;
-    if names.iter().all(|name| known.iter().any(|handler| handler.name == *name)) {
+/// What nobody takes would be kept, and tried, for ever.
+fn must_run(access: &Access, to: &ReplayTo) -> Result<(), Problem> {
+    let (ReplayTo::Named(names), here) = (to, access.handler_names()) else { return Ok(()) };
+    if names.iter().all(|name| here.contains(name)) {
         return Ok(());
     }
-    let known: Vec<_> = known.into_iter().map(|handler| handler.name).collect();
-    let message = format!("a name that no handler has; there are {}", known.join(", "));
+    let mut message = "a name that no handler of this node has".to_owned();
+    // Who sees one label alone is told no other names.
+    if access.caller().scope.is_none() {
+        message = format!("{message}; it has {}", here.join(", "));
+    }
     Err(Problem::field(Code::InvalidFields, "handlers", message))
 }

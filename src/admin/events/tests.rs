@@ -17,20 +17,26 @@ const AT: &str = "2026-11-22T19:00:00Z";
 /// Events of the workspace acme: an hour before now, one a second, and what became of them at the handlers `echo` and `log`.
 pub(in crate::admin) struct Scene {
     api: Box<Service>,
+    pub(in crate::admin) node: Arc<FakeNode>,
     first: i64,
 }
 
 impl Scene {
     /// Of so many events log has given up the first, tries the second again, has the third waiting, and has the last in hand.
     pub(in crate::admin) async fn of(events: i64) -> Self {
+        Self::with(events, "log").await
+    }
+
+    /// The same of another handler than log.
+    pub(in crate::admin) async fn with(events: i64, handler: &str) -> Self {
         let node = FakeNode::real().await;
         let api = serve(&node).await;
         let store = node.real_store();
         let first = first_at(moment::parse(AT).unwrap()).0;
-        let scene = Self { api, first };
+        let scene = Self { api, node, first };
         let token = json!({"app_token": "xapp-1-A1-1-0123456789abcdef", "labels": {"tenant": "42"}});
         scene.ask(Method::PUT, "/workspaces/acme", Some(token)).await;
-        let handlers = store.declare_handlers(&["echo", "log"], 1).await.unwrap();
+        let handlers = store.declare_handlers(&["echo", handler], 1).await.unwrap();
         let writer = store.begin_writer("node-1", 1).await.unwrap().id;
         let group: Vec<_> = (0..events).map(|nth| Arc::new(event(scene.seq(nth), nth))).collect();
         store.append(writer, &group, Seq(0)).await.unwrap();
@@ -169,6 +175,18 @@ async fn one_event_tells_how_it_stands_at_every_handler() {
 }
 
 #[actix_web::test]
+async fn a_handler_that_came_later_than_an_event_has_nothing_to_do_with_it() {
+    let scene = Scene::of(5).await;
+    let late = moment::parse(AT).unwrap() + 60_000;
+    let late = scene.node.real_store().declare_handlers(&["late"], late).await.unwrap()[0].id;
+    let done = scene.get(&format!("/events/{}", scene.event(3))).await;
+    let handlers: Vec<_> = done["deliveries"].as_array().unwrap().iter().map(|one| &one["handler"]).collect();
+    assert_eq!(handlers, ["echo", "log"]);
+    let delivery = format!("/deliveries/dlv_{}-{late}-1", scene.seq(3));
+    assert_eq!(code(&scene.ask(Method::GET, &delivery, None).await), "not_found");
+}
+
+#[actix_web::test]
 async fn an_event_is_replayed_to_those_not_done_or_to_those_named() {
     let scene = Scene::of(5).await;
     let path = format!("/events/{}/replay", scene.event(0));
@@ -180,8 +198,13 @@ async fn an_event_is_replayed_to_those_not_done_or_to_those_named() {
     let body = json!({"handlers": ["echo", "log"]});
     let again = scene.ask(Method::POST, &path, Some(body)).await.json();
     assert_eq!((&again["deliveries"][0]["handler"], &again["under_way"]), (&json!("echo"), &json!(["log"])));
+    let in_hand = format!("/events/{}/replay", scene.event(4));
+    let in_hand = scene.ask(Method::POST, &in_hand, Some(json!({"handlers": ["echo"]}))).await.json();
+    assert_eq!((&in_hand["deliveries"], &in_hand["under_way"]), (&json!([]), &json!(["echo"])));
+    scene.node.real_store().declare_handlers(&["of-another-node"], 1).await.unwrap();
     for (body, field) in [
         (json!({"handlers": ["nobody"]}), "handlers"),
+        (json!({"handlers": ["of-another-node"]}), "handlers"),
         (json!({"handlers": []}), "handlers"),
         (json!({"to": "log"}), "to"),
     ] {
@@ -199,13 +222,17 @@ async fn a_replay_of_many_is_counted_first_and_then_a_job() {
     let scene = Scene::of(5).await;
     let body = |dry_run| json!({"filter": {"workspace": "acme", "since": AT}, "handlers": ["echo"], "dry_run": dry_run});
     let counted = scene.ask(Method::POST, "/events/replay", Some(body(true))).await.json();
-    assert_eq!(counted, json!({"dry_run": true, "action": "replay", "matched": 5, "complete": true}));
+    assert_eq!(
+        counted,
+        json!({"dry_run": true, "action": "replay", "matched": 4, "complete": true}),
+        "the last is in memory"
+    );
     assert_eq!(scene.listed("/deliveries?handler=echo", "id").await.len(), 0, "nothing is done yet");
     let begun = scene.ask(Method::POST, "/events/replay", Some(body(false))).await;
     let job = scene.ended(&begun).await;
     assert_eq!((&job["state"], &job["kind"]), (&json!("done"), &json!("events.replay")));
-    assert_eq!((&job["total"], &job["done"], &job["failed"]), (&json!(5), &json!(5), &json!(0)));
-    assert_eq!(scene.listed("/deliveries?handler=echo&status=retrying", "id").await.len(), 5);
+    assert_eq!((&job["total"], &job["done"], &job["failed"]), (&json!(4), &json!(4), &json!(0)));
+    assert_eq!(scene.listed("/deliveries?handler=echo&status=retrying", "id").await.len(), 4);
     let audit = scene.get("/audit?action=event.replay").await;
     assert_eq!(audit["data"][0]["target"], job["id"]);
     for (body, field) in [
@@ -239,6 +266,11 @@ async fn who_sees_one_label_sees_the_events_of_its_workspaces_and_begins_no_job(
         assert_eq!(asked(Method::GET, format!("/deliveries/{delivery}")).await.status, status, "{scope}");
         let retry = asked(Method::POST, format!("/deliveries/{delivery}/retry")).await;
         assert_eq!(retry.status, status, "{scope}");
+        let replay = TestRequest::post().uri(&format!("/api/v1/events/{id}/replay"));
+        let replay = replay.insert_header((AUTHORIZATION, format!("Bearer {token}")));
+        let replay = (scene.api)(replay.set_json(json!({"handlers": ["nobody"]}))).await;
+        assert!(replay.status.is_client_error() && !replay.text().contains("echo"), "{}", replay.text());
+        assert_eq!(replay.status == StatusCode::NOT_FOUND, found == 0, "{scope}");
         for path in ["/events/replay", "/deliveries/actions", "/handlers/log/pause"] {
             let refused = asked(Method::POST, path.to_owned()).await;
             assert_eq!(code(&refused), "forbidden", "{scope} {path}");

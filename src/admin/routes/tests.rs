@@ -97,7 +97,7 @@ async fn a_route_to_a_handler_that_is_not_here_is_refused_with_those_that_are() 
     assert_eq!(code(&answer), "invalid_fields");
     let error = &answer.json()["errors"][0];
     assert_eq!(error["field"], "handler");
-    assert_eq!(error["message"], "this node has no handler of that name; it has: log, bridge");
+    assert_eq!(error["message"], "this node has no handler of that name; it has: log, bridge, echo");
     assert_eq!(get(&node, "/api/v1/routes").await.json()["data"], json!([]));
 }
 

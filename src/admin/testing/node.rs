@@ -66,7 +66,7 @@ impl FakeNode {
             steered: Mutex::default(),
             obeys: watch::Sender::new(None),
             routes_changes: AtomicI64::new(0),
-            handlers: ["log", "bridge"].map(str::to_owned).into(),
+            handlers: ["log", "bridge", "echo"].map(str::to_owned).into(),
             checks: Mutex::new(checks.into()),
             feed: Arc::default(),
             real,

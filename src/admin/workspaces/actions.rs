@@ -50,10 +50,7 @@ pub(super) async fn act(
         Verb::Resume => "workspaces.resume",
     };
     let job = jobs.begin(kind, names.len(), node.now_ms())?;
-    let work = work(Arc::clone(&job), node.clone(), asked.verb, names);
-    // It tells its end itself.
-    drop(actix_rt::spawn(Arc::clone(&job).run(node.node(), work)));
-    Ok(job.accepted())
+    Ok(job.start(node.node(), |job| work(job, node.clone(), asked.verb, names)))
 }
 
 async fn work(job: Arc<Job>, node: Access, verb: Verb, names: Vec<WorkspaceName>) {

@@ -49,11 +49,13 @@ pub enum Action {
     HandlerPause,
     /// Something is given to a handler again.
     HandlerResume,
+    /// A job is ended before its end.
+    JobCancel,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::WorkspaceCreate,
         Self::WorkspaceUpdate,
         Self::WorkspaceRemove,
@@ -73,6 +75,7 @@ impl Action {
         Self::DeliveryDiscard,
         Self::HandlerPause,
         Self::HandlerResume,
+        Self::JobCancel,
     ];
 
     /// Its name in the API and in the store.
@@ -97,6 +100,7 @@ impl Action {
             Self::DeliveryDiscard => "delivery.discard",
             Self::HandlerPause => "handler.pause",
             Self::HandlerResume => "handler.resume",
+            Self::JobCancel => "job.cancel",
         }
     }
 

@@ -7,7 +7,7 @@ use crate::event::Kind;
 use crate::ids::{HandlerId, Seq};
 use crate::store::{
     Action, AuditFilter, Caller, DeliveryChange, DeliveryFilter, DeliveryId, DeliveryRow, DeliveryStatus,
-    EventFilter, Label, Lane, Remedy, ReplayTo, Store, StoreError, WorkspaceSpec,
+    EventFilter, Label, Lane, Remedy, ReplayTo, Store, StoreError, When, WorkspaceSpec,
 };
 
 use DeliveryStatus::{Cancelled, Dead, Done, Expired, Retrying, Waiting};
@@ -101,6 +101,10 @@ async fn seqs(store: &dyn Store, filter: &EventFilter) -> Vec<i64> {
     let page = store.events(filter, None, None, 100).await.unwrap();
     assert_eq!(page.next, None);
     page.found.iter().map(|event| event.seq.0).collect()
+}
+
+fn undone(handlers: &[&str]) -> ReplayTo {
+    ReplayTo::Undone(handlers.iter().map(|name| (*name).to_owned()).collect())
 }
 
 fn tenant(value: &str) -> Label {
@@ -203,7 +207,7 @@ pub(in crate::store) async fn who_sees_one_label_finds_and_changes_the_deliverie
     let other = Caller { scope: Some(tenant("43")), ..scene.admin.clone() };
     let id = first(5, scene.log);
     assert_eq!(store.remedy_delivery(id, Remedy::Retry, &other, 50).await.unwrap(), None);
-    assert_eq!(store.replay_event(Seq(5), &ReplayTo::Undone, &other, 50).await.unwrap(), None);
+    assert_eq!(store.replay_event(Seq(5), &undone(&["log"]), &other, 50).await.unwrap(), None);
     assert_eq!(scene.status(id).await, Some(Dead));
     let theirs = Caller { scope: Some(tenant("42")), ..scene.admin.clone() };
     assert!(store.remedy_delivery(id, Remedy::Retry, &theirs, 50).await.unwrap().is_some());
@@ -256,21 +260,19 @@ pub(in crate::store) async fn what_is_discarded_is_given_to_nobody(ground: &impl
 pub(in crate::store) async fn a_replay_is_a_new_run_for_those_named_or_those_not_done(ground: &impl Ground) {
     let scene = scene(ground).await;
     let store = &*scene.store;
-    let made = store.replay_event(Seq(5), &ReplayTo::Undone, &scene.admin, 50).await.unwrap().unwrap();
+    let undone = undone(&["echo", "log"]);
+    let made = store.replay_event(Seq(5), &undone, &scene.admin, 50).await.unwrap().unwrap();
     let second = |seq, handler| DeliveryId { run: 2, ..first(seq, handler) };
-    assert_eq!(
-        made.made,
-        [(second(5, scene.echo), "echo".to_owned()), (second(5, scene.log), "log".to_owned())]
-    );
+    assert_eq!(made.made, [(second(5, scene.log), "log".to_owned())], "what has expired would again");
     let due = store.read_due(scene.log, &HashSet::new(), &[], 10, 50).await.unwrap();
     assert_eq!(due.iter().map(|owed| owed.row.id).collect::<Vec<_>>(), [second(5, scene.log)]);
     assert_eq!((due[0].row.lane, due[0].row.order_key), (scene.acme, None));
     assert!(due[0].event.is_some());
     let dead = DeliveryFilter { statuses: vec![Dead, Expired], ..DeliveryFilter::default() };
-    assert_eq!(scene.list(&dead).await.len(), 2, "what is replayed is stuck no more");
+    assert_eq!(scene.list(&dead).await.len(), 3, "what is replayed is stuck no more");
     let old = store.remedy_delivery(first(5, scene.log), Remedy::Retry, &scene.admin, 60).await;
     assert!(matches!(old, Err(StoreError::Conflict(_))), "{old:?}");
-    let again = store.replay_event(Seq(5), &ReplayTo::Undone, &scene.admin, 60).await.unwrap().unwrap();
+    let again = store.replay_event(Seq(5), &undone, &scene.admin, 60).await.unwrap().unwrap();
     assert_eq!((again.made.len(), again.under_way.len()), (0, 0));
     // Done, and never written down.
     let log = ReplayTo::Named(vec!["log".into(), "log".into()]);
@@ -278,11 +280,19 @@ pub(in crate::store) async fn a_replay_is_a_new_run_for_those_named_or_those_not
     assert_eq!(made.made, [(second(2, scene.log), "log".to_owned())]);
     let again = store.replay_event(Seq(2), &log, &scene.admin, 70).await.unwrap().unwrap();
     assert_eq!((again.made.len(), again.under_way), (0, vec!["log".to_owned()]));
+    // Neither done nor written down: it is in memory.
+    let in_hand = store.replay_event(Seq(6), &log, &scene.admin, 70).await.unwrap().unwrap();
+    assert_eq!((in_hand.made.len(), in_hand.under_way), (0, vec!["log".to_owned()]));
+    let called_off = store.replay_event(Seq(1), &undone, &scene.admin, 70).await.unwrap().unwrap();
+    assert_eq!(called_off.made.len(), 2, "one event is named, so what was called off of it is meant");
     let nobody = ReplayTo::Named(vec!["nobody".into()]);
     let unknown = store.replay_event(Seq(2), &nobody, &scene.admin, 70).await;
     assert!(matches!(unknown, Err(StoreError::Absent(_))), "{unknown:?}");
     assert_eq!(store.replay_event(Seq(9), &log, &scene.admin, 70).await.unwrap(), None);
-    assert_eq!(scene.audited(Action::EventReplay).await, [Some("evt_2".into()), Some("evt_5".into())]);
+    assert_eq!(
+        scene.audited(Action::EventReplay).await,
+        [Some("evt_1".into()), Some("evt_2".into()), Some("evt_5".into())]
+    );
     store.close().await;
 }
 
@@ -291,7 +301,7 @@ pub(in crate::store) async fn many_are_counted_and_then_changed_in_steps(ground:
     let store = &*scene.store;
     let dead =
         DeliveryFilter { statuses: vec![Dead], workspace: Some(name("acme")), ..DeliveryFilter::default() };
-    let counted = store.count_remedies(Remedy::Retry, &dead, None).await.unwrap();
+    let counted = store.count_remedies(Remedy::Retry, &dead, None, 50).await.unwrap();
     assert_eq!((counted.matched, counted.next), (2, None));
     let done = store.remedy_some(Remedy::Retry, &dead, Some(Seq(5)), 50).await.unwrap();
     assert_eq!(done.matched, 1, "below the place alone");
@@ -299,7 +309,7 @@ pub(in crate::store) async fn many_are_counted_and_then_changed_in_steps(ground:
     assert_eq!(store.remedy_some(Remedy::Retry, &dead, None, 50).await.unwrap().matched, 1);
     assert_eq!(scene.status(first(7, scene.log)).await, Some(Dead), "nobody's is not acme's");
     let all = DeliveryFilter::default();
-    let counted = store.count_remedies(Remedy::Discard, &all, None).await.unwrap().matched;
+    let counted = store.count_remedies(Remedy::Discard, &all, None, 50).await.unwrap().matched;
     let done = store.remedy_some(Remedy::Discard, &all, None, 60).await.unwrap().matched;
     assert_eq!((counted, done), (6, 6), "all but the one that is cancelled already");
     assert!(scene.list(&all).await.iter().all(|(.., status)| *status == Cancelled));
@@ -313,18 +323,55 @@ pub(in crate::store) async fn many_are_replayed_in_steps_to_those_not_done_or_to
     let store = &*scene.store;
     let acme = EventFilter { workspace: Some(name("acme")), ..EventFilter::default() };
     let since = EventFilter { from: Some(Seq(2)), ..acme.clone() };
-    let undone = ReplayTo::Undone;
-    assert_eq!(store.count_replays(&undone, &since, None).await.unwrap().matched, 2);
-    assert_eq!(store.replay_some(&undone, &since, None, 50).await.unwrap().matched, 2);
+    let undone = undone(&["log", "nobody"]);
+    assert_eq!(store.count_replays(&undone, &since, None, 50).await.unwrap().matched, 1);
+    assert_eq!(store.replay_some(&undone, &since, None, 50).await.unwrap().matched, 1);
     assert_eq!(store.replay_some(&undone, &since, None, 50).await.unwrap().matched, 0, "they are under way");
-    let second = DeliveryId { run: 2, ..first(5, scene.echo) };
-    assert_eq!(scene.status(second).await, Some(Retrying));
+    let second = |seq, handler| DeliveryId { run: 2, ..first(seq, handler) };
+    assert_eq!(scene.status(second(5, scene.log)).await, Some(Retrying));
     let both = ReplayTo::Named(vec!["echo".into(), "log".into()]);
-    // To echo 1, 2, 3, 4 and 6, to log 1, 2 and 6: the others are owed already.
-    assert_eq!(store.count_replays(&both, &acme, None).await.unwrap().matched, 8);
-    assert_eq!(store.replay_some(&both, &acme, Some(Seq(6)), 60).await.unwrap().matched, 6);
-    assert_eq!(store.replay_some(&both, &acme, None, 60).await.unwrap().matched, 2);
-    assert_eq!(scene.status(DeliveryId { run: 2, ..first(6, scene.log) }).await, Some(Retrying));
+    // To echo 1 to 5, to log 1 and 2: the others are owed already, and 6 is in memory.
+    assert_eq!(store.count_replays(&both, &acme, None, 60).await.unwrap().matched, 7);
+    assert_eq!(store.replay_some(&both, &acme, Some(Seq(5)), 60).await.unwrap().matched, 6);
+    assert_eq!(store.replay_some(&both, &acme, None, 60).await.unwrap().matched, 1);
+    assert_eq!(scene.status(second(5, scene.echo)).await, Some(Retrying), "by its name");
+    assert_eq!(scene.status(second(6, scene.log)).await, None);
+    store.close().await;
+}
+
+pub(in crate::store) async fn what_was_called_off_or_has_expired_or_is_a_removed_customers_is_not_brought_back(
+    ground: &impl Ground,
+) {
+    let scene = scene(ground).await;
+    let store = &*scene.store;
+    let writer = writer(store).await;
+    let command = DeliveryChange::Tried(scene.row(2, scene.echo, Expired));
+    store.write_deliveries(writer, &[command], 6).await.unwrap();
+    let expired = first(5, scene.echo);
+    let refused = store.remedy_delivery(expired, Remedy::Retry, &scene.admin, 50).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    let all = DeliveryFilter::default();
+    let count = async |filter: &DeliveryFilter, now_ms| {
+        store.count_remedies(Remedy::Retry, filter, None, now_ms).await.unwrap().matched
+    };
+    // Of log 1, 3, 5 and 7, of echo the command.
+    assert_eq!(count(&all, 50).await, 5);
+    assert_eq!(count(&all, 50 + 30 * 60_000).await, 4, "too late for the command");
+    let named = DeliveryFilter { statuses: vec![Cancelled, Dead], ..all.clone() };
+    assert_eq!(count(&named, 50).await, 4, "what was called off is asked for");
+    let to_echo = DeliveryFilter { among: Some(vec!["echo".into(), "nobody".into()]), ..all.clone() };
+    assert_eq!(count(&to_echo, 50).await, 1);
+    let answered =
+        store.remedy_delivery(first(2, scene.echo), Remedy::Retry, &scene.admin, 50).await.unwrap();
+    assert_eq!(answered.unwrap().row.status, Retrying);
+    let events = EventFilter::default();
+    let replays = async |to: &ReplayTo| store.count_replays(to, &events, None, 50).await.unwrap().matched;
+    assert_eq!(replays(&undone(&["log", "echo"])).await, 3, "of log 1, 5 and 7");
+    store.remove_workspace(&name("acme"), When::Always, 60).await.unwrap();
+    assert_eq!(count(&all, 60).await, 1, "nobody's");
+    assert_eq!(store.remedy_some(Remedy::Retry, &all, None, 60).await.unwrap().matched, 1);
+    assert_eq!(replays(&undone(&["log", "echo"])).await, 0);
+    assert_eq!(replays(&ReplayTo::Named(vec!["echo".into()])).await, 0);
     store.close().await;
 }
 

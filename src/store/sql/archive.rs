@@ -103,13 +103,18 @@ const DEAD_FLOOR: &str = "select min(x.seq), count(*) from (select d.seq from de
      where d.status in ('dead', 'expired') and d.seq >= $1 and d.seq <= $2 and (d.seq, d.handler_id, d.run) < ($2, $3, $4) \
      order by d.seq desc limit $5) as x";
 
-const COUNT_OF: &str = "select count(*), min(x.seq) from \
+const COUNT_WAITING: &str = "select count(*), min(x.seq) from \
     (select seq from deliveries where handler_id = $1 and status = 'waiting' limit $2) as x";
 const COUNT_RETRYING: &str = "select count(*), min(x.seq) from \
     (select seq from deliveries where handler_id = $1 and status = 'retrying' limit $2) as x";
-const COUNT_DEAD: &str = "select x.handler_id, count(*) from (select d.handler_id from deliveries d \
-     where d.status in ('dead', 'expired') and not exists (select 1 from deliveries n where n.seq = d.seq \
-     and n.handler_id = d.handler_id and n.run > d.run) order by d.seq desc limit $1) as x group by x.handler_id";
+/// Bounded before it is asked whether a row is the newest run: however many were replayed, no more are looked at.
+const COUNT_DEAD: &str = "select x.handler_id, count(*) from (select d.seq, d.handler_id, d.run from deliveries d \
+     where d.status in ('dead', 'expired') order by d.seq desc limit $1) as x \
+     where not exists (select 1 from deliveries n where n.seq = x.seq and n.handler_id = x.handler_id and n.run > x.run) \
+     group by x.handler_id";
+const OLDEST: &str = "select x.handler_id, min(x.seq) from \
+    (select d.seq, d.handler_id, d.status from deliveries d order by d.seq limit $1) as x \
+    where x.status in ('waiting', 'retrying') group by x.handler_id";
 
 #[derive(FromRow)]
 struct StoredEventRow {
@@ -313,17 +318,22 @@ impl Backend {
 
     pub(super) async fn weigh_handlers(&self) -> Result<Vec<Burden>, Fault> {
         let handlers = self.list_handlers().await?;
-        let lanes = self.list_backlogs(None, u32::MAX).await?;
         let mut db = self.reader().await?;
         let dead: Vec<(i64, i64)> =
             sqlx::query_as(COUNT_DEAD).bind(i64::from(COUNTED)).fetch_all(&mut *db).await?;
+        // Of a handler of which more wait than are counted, the oldest may be none of those.
+        let oldest: Vec<(i64, i64)> =
+            sqlx::query_as(OLDEST).bind(i64::from(COUNTED)).fetch_all(&mut *db).await?;
+        let of = |figures: &[(i64, i64)], handler: &KnownHandler| {
+            figures.iter().find(|(id, _)| *id == handler.id.0).map(|(_, figure)| *figure)
+        };
         let mut burdens = Vec::with_capacity(handlers.len());
         for handler in handlers {
-            let (waiting, _) = count(&mut db, COUNT_OF, &handler).await?;
+            let (waiting, oldest_waiting) = count(&mut db, COUNT_WAITING, &handler).await?;
             let (retrying, oldest_retrying) = count(&mut db, COUNT_RETRYING, &handler).await?;
-            let waiting_in = lanes.iter().filter(|lane| lane.handler == handler.id);
-            let oldest = waiting_in.map(|lane| lane.oldest).chain(oldest_retrying.map(Seq)).min();
-            let dead = dead.iter().find(|(id, _)| *id == handler.id.0).map_or(0, |(_, count)| *count);
+            let oldest = [oldest_waiting, oldest_retrying, of(&oldest, &handler)];
+            let oldest = oldest.into_iter().flatten().min().map(Seq);
+            let dead = of(&dead, &handler).unwrap_or(0);
             burdens.push(Burden {
                 waiting: waiting.unsigned_abs(),
                 retrying: retrying.unsigned_abs(),

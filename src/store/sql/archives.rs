@@ -64,8 +64,9 @@ impl Archive for Backend {
         remedy: Remedy,
         filter: &DeliveryFilter,
         before: Option<Seq>,
+        now_ms: i64,
     ) -> Result<Stepped, StoreError> {
-        self.told(self.count_changes(remedy, filter, before)).await
+        self.told(self.count_changes(remedy, filter, before, now_ms)).await
     }
 
     async fn remedy_some(
@@ -83,8 +84,9 @@ impl Archive for Backend {
         to: &ReplayTo,
         filter: &EventFilter,
         before: Option<Seq>,
+        now_ms: i64,
     ) -> Result<Stepped, StoreError> {
-        self.told(self.count_new(to, filter, before)).await
+        self.told(self.count_new(to, filter, before, now_ms)).await
     }
 
     async fn replay_some(

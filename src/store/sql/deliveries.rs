@@ -55,10 +55,10 @@ const DONE: &str = concat!(
 const DONE_AT_ONCE: &str =
     concat!("delete from deliveries where attempts = 0 and run = 1 and last_error is null and ", these!());
 
-type HandlerRow = (i64, String, Option<i64>);
+pub(super) type HandlerRow = (i64, String, Option<i64>, i64);
 
-fn known((id, name, paused_ms): HandlerRow) -> KnownHandler {
-    KnownHandler { id: HandlerId(id), name, paused_ms }
+pub(super) fn known((id, name, paused_ms, created_ms): HandlerRow) -> KnownHandler {
+    KnownHandler { id: HandlerId(id), name, paused_ms, created_ms }
 }
 
 impl Backend {
@@ -77,10 +77,11 @@ impl Backend {
             .bind(now_ms)
             .execute(tx.db())
             .await?;
-            let row: HandlerRow = sqlx::query_as("select id, name, paused_at from handlers where name = $1")
-                .bind(name)
-                .fetch_one(tx.db())
-                .await?;
+            let row: HandlerRow =
+                sqlx::query_as("select id, name, paused_at, created_at from handlers where name = $1")
+                    .bind(name)
+                    .fetch_one(tx.db())
+                    .await?;
             handlers.push(known(row));
         }
         tx.commit().await?;
@@ -88,9 +89,10 @@ impl Backend {
     }
 
     pub(super) async fn list_handlers(&self) -> Result<Vec<KnownHandler>, Fault> {
-        let rows: Vec<HandlerRow> = sqlx::query_as("select id, name, paused_at from handlers order by name")
-            .fetch_all(&mut *self.reader().await?)
-            .await?;
+        let rows: Vec<HandlerRow> =
+            sqlx::query_as("select id, name, paused_at, created_at from handlers order by name")
+                .fetch_all(&mut *self.reader().await?)
+                .await?;
         Ok(rows.into_iter().map(known).collect())
     }
 

@@ -2,6 +2,10 @@
 
 use super::*;
 use crate::ids::WriterId;
+use crate::store::{
+    Archive as _, Caller, Deliveries as _, DeliveryChange, DeliveryId, DeliveryRow, DeliveryStatus, Lane,
+    Remedy,
+};
 
 #[tokio::test]
 async fn two_living_nodes_have_numbers_of_their_own_and_read_what_is_theirs() {
@@ -243,4 +247,60 @@ async fn until_taken(store: &PostgresStore, writer: WriterId, group: &[Arc<Event
 async fn payloads(store: &PostgresStore, after: i64) -> Vec<String> {
     let events = store.read_events(Seq(after), 100, usize::MAX).await.unwrap();
     events.into_iter().map(|event| event.payload.into()).collect()
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_handed_over_while_it_is_asked_for_again_stays_as_it_ended() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    let log = store.declare_handlers(&["log"], 1).await.unwrap()[0].id;
+    let writer = store.begin_writer("one", 1).await.unwrap().id;
+    store.append(writer, &[event(1, "a", "of one")], Seq(0)).await.unwrap();
+    let id = DeliveryId { seq: Seq(1), handler: log, run: 1 };
+    let row = DeliveryRow {
+        id,
+        lane: Lane { app: AppId(1), workspace: None },
+        status: DeliveryStatus::Retrying,
+        attempts: 3,
+        next_ms: 9,
+        order_key: None,
+        hold_until_ms: None,
+        last_error: None,
+        created_ms: 1,
+        updated_ms: 1,
+    };
+    store.write_deliveries(writer, &[DeliveryChange::Tried(row)], 1).await.unwrap();
+    for (remedy, end) in [(Remedy::Retry, "done"), (Remedy::Discard, "dead")] {
+        let mut dispatcher = place.connect().await;
+        let mut ends = dispatcher.begin().await.unwrap();
+        let sql = format!("update tautline.deliveries set status = '{end}'");
+        ends.execute(AssertSqlSafe(sql)).await.unwrap();
+        let root = Caller::admin("root");
+        let asked = store.remedy_delivery(id, remedy, &root, 5);
+        let (outcome, ()) = tokio::join!(asked, async {
+            place.until_somebody_waits_for_a_lock().await;
+            ends.commit().await.unwrap();
+        });
+        assert!(matches!(outcome, Err(StoreError::Conflict(_))), "{remedy:?}: {outcome:?}");
+        let rows = store.deliveries_of(&[Seq(1)]).await.unwrap();
+        assert_eq!(rows[0].row.status.as_str(), end, "{remedy:?}");
+        place.connect().await.execute("update tautline.deliveries set status = 'retrying'").await.unwrap();
+    }
+    store.close().await;
+}
+
+impl Place {
+    async fn until_somebody_waits_for_a_lock(&self) {
+        let mut db = self.connect().await;
+        let waits = "select count(*) from pg_stat_activity where datname = current_database() \
+             and wait_event_type = 'Lock'";
+        for _ in 0..1000 {
+            let waiting: i64 = sqlx::query_scalar(waits).fetch_one(&mut db).await.unwrap();
+            if waiting > 0 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("nobody waits for a lock");
+    }
 }
