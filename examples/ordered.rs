@@ -5,6 +5,8 @@
 //! cargo run --example ordered -- serve --handlers ordered
 //! ```
 
+#![expect(clippy::print_stderr, reason = "what is wrong with a handler is told to whoever starts the node")]
+
 use std::process::ExitCode;
 use std::time::Duration;
 

@@ -6,7 +6,17 @@
 //!
 //! Beside Postgres too where `scripts/with-postgres --durable` runs it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a benchmark may panic and prints its results"
+)]
+
 #[path = "../common/machine.rs"]
+#[expect(dead_code, reason = "the other benchmarks use more of it")]
 mod machine;
 
 use std::path::Path;

@@ -30,7 +30,7 @@ impl Dispatcher {
         match end {
             _ if !is_kept => self.settle(key.0, weight),
             End::Done => {
-                if hand.attempts > 0 || key.1 > 1 {
+                if hand.is_late || hand.attempts > 0 || key.1 > 1 {
                     let attempts = hand.attempts.saturating_add(1);
                     self.feed.tell_delivery(news(desk.id_of(key), lane, Outcome::Done, attempts));
                 }
@@ -72,15 +72,15 @@ impl Dispatcher {
                     // Until somebody says otherwise it keeps its key at the handler.
                     desk.let_go(lane, order);
                 }
-                self.fail(at, key, &hand, wait, why);
+                self.fail(at, key, &hand, wait, &why);
             }
-            End::Rejected { why } => self.fail(at, key, &hand, None, why),
+            End::Rejected { why } => self.fail(at, key, &hand, None, &why),
             End::Expired { why } => self.expire(at, key, &hand, why),
         }
     }
 
     /// A try has failed: another follows after so long, or it is given up.
-    fn fail(&mut self, at: usize, key: Key, hand: &InHand, wait: Option<Duration>, why: Box<str>) {
+    fn fail(&mut self, at: usize, key: Key, hand: &InHand, wait: Option<Duration>, why: &str) {
         let now = self.clock.now();
         let now_ms = now.wall_ms;
         let Some(desk) = self.desks.get_mut(at) else { return };
@@ -89,7 +89,7 @@ impl Dispatcher {
         let mut row = DeliveryRow {
             attempts,
             status: DeliveryStatus::Dead,
-            last_error: Some(cut(&why)),
+            last_error: Some(cut(why)),
             ..desk.row(&hand.event, key.1, hand.key, now_ms)
         };
         if let Some(wait) = wait {
