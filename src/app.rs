@@ -159,6 +159,7 @@ impl App {
             directory: Arc::new(Directory::default()),
             stopping: AtomicBool::new(false),
             handlers: options.handlers.names(),
+            answering: options.handlers.answering(),
             links: options.links,
             metrics: options.metrics,
             facts,

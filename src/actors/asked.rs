@@ -4,6 +4,7 @@
 //! brings the dispatcher is recognised by [`Asks::claim`]. An envelope that takes no answer costs nothing of this.
 
 mod ask;
+mod over;
 #[cfg(test)]
 mod tests;
 
@@ -17,14 +18,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use self::ask::Slot;
-pub(super) use self::ask::{Ask, Asked, Ending, STALE, late};
+pub(super) use self::ask::{Ask, Asked, Ending, STALE, UNASKED, beaten, late};
+use self::over::{Over, Past};
 use super::budget::OVERHEAD;
 use super::link::{Word, Words};
+use super::routing::InForce;
 use crate::clock::Clock;
 use crate::event::{DedupeKey, Event, Kind};
 use crate::handlers::Answer;
 use crate::ids::Seq;
 use crate::machine::answer::{self, ANSWER_WITHIN, Action, Exchange, Fate, With};
+use crate::machine::routes::{HandlerSet, Routes};
 use crate::protocol::ack;
 use crate::telemetry::Metrics;
 
@@ -32,10 +36,11 @@ use crate::telemetry::Metrics;
 /// and what only an ack could answer is let go unacked.
 const MOST: usize = 16_384;
 
-/// What events that handlers have been asked with weigh together at most, bytes; above it as above.
+/// What events that handlers have been asked with, and answers that are kept for repeats, weigh together at most, bytes. Above it events
+/// are let go as above, and answers are not kept.
 const MOST_BYTES: usize = 16 << 20;
 
-/// For so long past its deadline an exchange that is over is remembered, for repeats.
+/// For so long past its deadline an exchange that is over is kept with its answer, for repeats; then only what [`over`] remembers.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
 /// For so long past its deadline an exchange waits for its event to come by the journal.
@@ -54,7 +59,11 @@ pub(super) struct Asks {
     /// Tells the dispatcher whom to ask.
     bell: mpsc::Sender<DedupeKey>,
     next: AtomicU64,
-    bytes: Arc<AtomicUsize>,
+    room: Room,
+    /// Who gets what.
+    routes: Arc<InForce>,
+    /// The handlers that answer, by their places in the dispatcher's list.
+    answering: HandlerSet,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -62,6 +71,7 @@ pub(super) struct Asks {
 #[derive(Default)]
 struct Table {
     entries: HashMap<DedupeKey, Arc<Entry>>,
+    over: Over,
     swept: Duration,
 }
 
@@ -70,6 +80,7 @@ struct Entry {
     state: Mutex<State>,
     /// When the frame was read, monotonic.
     read_at: Duration,
+    room: Room,
     metrics: Arc<Metrics>,
 }
 
@@ -77,9 +88,11 @@ struct State {
     exchange: Exchange,
     envelope_id: Box<str>,
     links: Vec<(u64, Words)>,
+    /// Envelopes that have waited, repeats included.
+    joined: u64,
     /// Until the dispatcher takes it.
     unasked: Option<(Arc<Event>, Load)>,
-    answer: Option<Answer>,
+    answer: Option<Kept>,
     /// The handler whose answer waits for its fate.
     answerer: Option<oneshot::Sender<Fate>>,
     /// By the handlers' places in the dispatcher's list.
@@ -90,15 +103,34 @@ struct State {
     is_claimed: bool,
 }
 
-/// Bytes of an event that handlers have been asked with.
+/// An answer that acks carry.
+struct Kept {
+    answer: Answer,
+    /// Where there is none it is kept until the first acks have gone.
+    load: Option<Load>,
+}
+
+/// How many bytes are taken.
+#[derive(Clone, Default)]
+struct Room(Arc<AtomicUsize>);
+
+impl Room {
+    fn take(&self, bytes: usize) -> Option<Load> {
+        let fits = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= MOST_BYTES);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
+        Some(Load { bytes, taken: self.clone() })
+    }
+}
+
+/// Bytes of an event that handlers have been asked with, or of an answer that is kept.
 struct Load {
     bytes: usize,
-    taken: Arc<AtomicUsize>,
+    taken: Room,
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.taken.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -112,18 +144,38 @@ pub(super) struct Claim {
 }
 
 impl Asks {
-    /// An empty table, and what the dispatcher listens to.
-    pub(super) fn new(clock: Clock, metrics: Arc<Metrics>) -> (Arc<Self>, mpsc::Receiver<DedupeKey>) {
+    /// An empty table for a node with these routes and these handlers that answer, and what the dispatcher listens to.
+    pub(super) fn new(
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        routes: Arc<InForce>,
+        answering: HandlerSet,
+    ) -> (Arc<Self>, mpsc::Receiver<DedupeKey>) {
         let (bell, rung) = mpsc::channel(MOST);
         let asks = Self {
             table: Mutex::default(),
             bell,
             next: AtomicU64::new(0),
-            bytes: Arc::default(),
+            room: Room::default(),
+            routes,
+            answering,
             clock,
             metrics,
         };
         (Arc::new(asks), rung)
+    }
+
+    /// The routes that are in force. To be asked for anew with each batch of events.
+    pub(super) fn routes(&self) -> Arc<Routes> {
+        self.routes.get()
+    }
+
+    /// Whose answers the ack of such an event waits for, by these routes.
+    pub(super) fn wanted(&self, event: &Event, routes: &Routes) -> HandlerSet {
+        if self.answering.is_empty() || !may_be_asked(event.kind) {
+            return HandlerSet::NONE;
+        }
+        routes.ask(event).answering.of(self.answering)
     }
 
     /// Enters an envelope that takes an answer, by the link it came on. None when there is no room for it. To be called where tasks
@@ -138,23 +190,29 @@ impl Asks {
     ) -> Option<Ticket> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut table = lock(&self.table);
-        if self.clock.mono().saturating_sub(table.swept) > SWEEP {
-            self.sweep(&mut table);
+        let now = self.clock.mono();
+        if now.saturating_sub(table.swept) > SWEEP {
+            sweep(&mut table, now);
         }
         let known = table.entries.get(&event.dedupe).cloned();
         let entry = if let Some(entry) = known {
             entry
         } else {
-            let load = self.load(event.payload.len() + OVERHEAD)?;
             if table.entries.len() >= MOST {
                 return None;
             }
-            let entry = self.entry(event, load, way, envelope_id, read_at);
+            let entry = if let Some(past) = table.over.get(event.dedupe) {
+                Arc::new(self.again(*past, way, envelope_id, read_at))
+            } else {
+                let load = self.room.take(event.payload.len() + OVERHEAD)?;
+                self.entry(event, load, way, envelope_id, read_at)
+            };
             table.entries.insert(event.dedupe, Arc::clone(&entry));
             entry
         };
         drop(table);
         entry.change(|state| {
+            state.joined += 1;
             state.links.push((number, words.clone()));
             state.exchange.join(number);
         });
@@ -170,19 +228,9 @@ impl Asks {
         envelope_id: &str,
         read_at: Duration,
     ) -> Arc<Entry> {
-        let state = Mutex::new(State {
-            exchange: Exchange::new(way),
-            envelope_id: envelope_id.into(),
-            links: Vec::new(),
-            unasked: Some((Arc::new(event.clone()), load)),
-            answer: None,
-            answerer: None,
-            slots: Vec::new(),
-            is_expired: false,
-            is_in_time: false,
-            is_claimed: false,
-        });
-        let entry = Arc::new(Entry { state, read_at, metrics: Arc::clone(&self.metrics) });
+        let unasked = Some((Arc::new(event.clone()), load));
+        let state = State { unasked, ..State::new(Exchange::new(way), envelope_id) };
+        let entry = Arc::new(self.entry_of(state, read_at));
         let (waits, deadline) = (Arc::clone(&entry), self.clock.instant(read_at + ANSWER_WITHIN));
         actix_rt::spawn(async move {
             tokio::time::sleep_until(deadline).await;
@@ -191,10 +239,29 @@ impl Asks {
         entry
     }
 
-    /// What is to be asked; none when it has been taken.
+    /// The exchange of a repeat that comes when it is long over.
+    fn again(&self, past: Past, way: answer::Way, envelope_id: &str, read_at: Duration) -> Entry {
+        let exchange = Exchange::over(way, past.was_acked, past.is_answered);
+        let state = State {
+            slots: past.asked.iter().map(|handler| (handler, Arc::new(Slot::done()))).collect(),
+            is_expired: !past.was_acked,
+            is_claimed: true,
+            ..State::new(exchange, envelope_id)
+        };
+        self.entry_of(state, read_at)
+    }
+
+    fn entry_of(&self, state: State, read_at: Duration) -> Entry {
+        let (room, metrics) = (self.room.clone(), Arc::clone(&self.metrics));
+        Entry { state: Mutex::new(state), read_at, room, metrics }
+    }
+
+    /// What is to be asked; none when it has been taken, or when no answer can help any more.
     pub(super) fn take(&self, key: DedupeKey) -> Option<Ask> {
         let entry = lock(&self.table).entries.get(&key).cloned()?;
-        let (event, load) = lock(&entry.state).unasked.take()?;
+        let mut state = lock(&entry.state);
+        let (event, load) = state.unasked.take().filter(|_| !state.exchange.has_expired())?;
+        drop(state);
         Some(Ask::new(event, load, entry, self.clock))
     }
 
@@ -213,22 +280,45 @@ impl Asks {
         Claim { asked, has_expired: state.exchange.has_expired() }
     }
 
-    fn load(&self, bytes: usize) -> Option<Load> {
-        let taken = Arc::clone(&self.bytes);
-        let fits = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= MOST_BYTES);
-        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        Some(Load { bytes, taken })
+    /// Is it decided that the event's ack is not sent, so that no answer to it can help?
+    pub(super) fn has_expired(&self, event: &Event) -> bool {
+        let mut table = lock(&self.table);
+        let Some(entry) = table.entries.get(&event.dedupe).cloned() else {
+            return table.over.get(event.dedupe).is_some_and(|past| !past.was_acked);
+        };
+        drop(table);
+        lock(&entry.state).exchange.has_expired()
     }
 
-    fn sweep(&self, table: &mut Table) {
-        let now = self.clock.mono();
-        table.swept = now;
-        table.entries.retain(|_, entry| {
-            let age = now.saturating_sub(entry.read_at + ANSWER_WITHIN);
-            let state = lock(&entry.state);
-            !(state.is_claimed && state.exchange.is_over() && age > REMEMBERED) && age < UNCLAIMED
-        });
+    /// A handler that was not asked, or failed, answers now, by the event's `response_url`. Has another answered before?
+    pub(super) fn is_beaten(&self, event: &Event) -> bool {
+        if !may_be_asked(event.kind) {
+            return false;
+        }
+        let mut table = lock(&self.table);
+        let Some(entry) = table.entries.get(&event.dedupe).cloned() else {
+            let past = table.over.get(event.dedupe);
+            return past.is_some_and(|past| std::mem::replace(&mut past.is_answered, true));
+        };
+        drop(table);
+        entry.change(|state| state.exchange.is_beaten())
     }
+}
+
+/// Forgets what can be forgotten.
+fn sweep(table: &mut Table, now: Duration) {
+    let Table { entries, over, swept } = table;
+    *swept = now;
+    over.sweep(now);
+    entries.retain(|key, entry| {
+        let age = now.saturating_sub(entry.read_at + ANSWER_WITHIN);
+        let state = lock(&entry.state);
+        let is_done_with = state.is_claimed && state.exchange.is_over() && age > REMEMBERED;
+        if is_done_with {
+            over.add(*key, state.past(), now);
+        }
+        !is_done_with && age < UNCLAIMED
+    });
 }
 
 /// Can an event of this kind be one whose ack carries an answer?
@@ -248,11 +338,6 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// By what its event is recognised.
-    pub(super) const fn key(&self) -> DedupeKey {
-        self.key
-    }
-
     /// By what [`Word::Answered`] names it.
     pub(super) const fn number(&self) -> u64 {
         self.number
@@ -268,6 +353,12 @@ impl Ticket {
                 state.exchange.failed();
             });
         }
+    }
+
+    /// Its event was on disk before: if no other envelope brought it there, it comes by no journal.
+    pub(super) fn was_there(&self) {
+        let mut state = lock(&self.entry.state);
+        state.is_claimed |= state.joined == 1;
     }
 
     /// It is on disk, or there is none to wait for.
@@ -302,6 +393,8 @@ impl Entry {
                 }
                 Action::Drop(waiter) => state.tell(waiter, None),
                 Action::Close(fate) => {
+                    // What no ack has carried none ever will.
+                    state.answer.take_if(|kept| fate != Fate::Acked || kept.load.is_none());
                     if let Some(answerer) = state.answerer.take() {
                         // The handler may be gone.
                         answerer.send(fate).ok();
@@ -317,6 +410,31 @@ impl Entry {
 }
 
 impl State {
+    fn new(exchange: Exchange, envelope_id: &str) -> Self {
+        Self {
+            exchange,
+            envelope_id: envelope_id.into(),
+            links: Vec::new(),
+            joined: 0,
+            unasked: None,
+            answer: None,
+            answerer: None,
+            slots: Vec::new(),
+            is_expired: false,
+            is_in_time: false,
+            is_claimed: false,
+        }
+    }
+
+    fn past(&self) -> Past {
+        let asked = self.slots.iter().map(|(handler, _)| HandlerSet::one(*handler));
+        Past {
+            was_acked: !self.exchange.has_expired(),
+            is_answered: self.exchange.is_answered(),
+            asked: asked.fold(HandlerSet::NONE, HandlerSet::and),
+        }
+    }
+
     fn tell(&mut self, waiter: u64, ack: Option<Utf8Bytes>) {
         let Some(at) = self.links.iter().position(|(waiting, _)| *waiting == waiter) else { return };
         let (_, words) = self.links.swap_remove(at);
@@ -327,7 +445,7 @@ impl State {
     fn frame(&self, with: With) -> Option<Utf8Bytes> {
         let id = &self.envelope_id;
         let framed = match (with, &self.answer) {
-            (With::Answer, Some(answer)) => ack::with_payload(id, answer.json()),
+            (With::Answer, Some(kept)) => ack::with_payload(id, kept.answer.json()),
             (With::Pause, _) => ack::with_payload(id, &pause_text()),
             (With::Nothing | With::Answer, _) => ack::bare(id),
         };

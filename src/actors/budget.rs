@@ -59,6 +59,13 @@ impl Share {
         granted
     }
 
+    /// Gives `bytes` of it back.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.budget.taken.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     /// What it holds.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -84,6 +91,8 @@ mod tests {
         assert!(share.grow(11, true));
         assert_eq!((share.bytes(), budget.taken()), (101, 101));
         assert!(!share.grow(20, true));
+        share.shrink(11);
+        assert_eq!((share.bytes(), budget.taken()), (90, 90));
         drop(share);
         assert_eq!(budget.taken(), 0);
     }

@@ -178,6 +178,7 @@ impl Dispatcher {
                 clock: parts.clock,
                 names: Arc::clone(&parts.names),
                 tries_again: parts.marks.is_some(),
+                asks: Arc::clone(&parts.asks),
                 started_ms: parts.clock.now().wall_ms,
                 node: Arc::clone(&parts.metrics),
             })
@@ -237,7 +238,8 @@ impl Dispatcher {
             return false;
         }
         let now = self.clock.now();
-        let given_to = routes.ask(event).handlers;
+        let verdict = routes.ask(event);
+        let given_to = verdict.handlers;
         if given_to.is_empty() && !routes.is_empty() {
             self.metrics.unrouted.inc();
         }
@@ -251,7 +253,9 @@ impl Dispatcher {
         }
         let mut claim = self.claim(event);
         for at in wanted.iter() {
-            if !self.has_been_asked(at, event, &mut claim) {
+            let answers = verdict.answering.contains(at)
+                && self.desks.get(at).is_some_and(|desk| desk.plugin().options.answers);
+            if !self.has_been_asked(at, event, &mut claim, answers) {
                 self.give(at, event, now.wall_ms);
             }
         }

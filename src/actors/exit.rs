@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::asked::Ticket;
 use super::dispatcher::Unkept;
 use super::intake::Turn;
 use super::journal::{Batch, Queue};
@@ -38,24 +37,26 @@ impl Exit {
         let Turn { events, acks, share, weight, asked } = turn;
         match self {
             Self::Kept(queue, router) => {
-                let (later, at_once) = part(&events, &asked, acks, &router.routes());
+                let places = asked.iter().map(|(place, _)| *place);
+                let (later, at_once) = part(&events, places, acks, &router.routes());
+                let count = events.len();
                 let batch = Batch { events, share, number: ledger.next_batch(), link: words.clone() };
                 if !queue.push(batch) {
                     // The journal is gone and the node is stopping: unacked, Slack sends them to whoever comes next.
                     return Vec::new();
                 }
-                for ticket in asked {
+                for (_, ticket) in asked {
                     ticket.ring();
                     ledger.ask(ticket, now.mono);
                 }
-                ledger.enter(later, now.mono, weight);
+                ledger.enter(later, now.mono, weight, count);
                 at_once
             }
             Self::Unkept(dispatcher) => {
                 if dispatcher.try_send(Unkept { events, share }).is_err() {
                     return Vec::new();
                 }
-                for ticket in asked {
+                for (_, ticket) in asked {
                     // There is no disk to wait for.
                     ticket.stored();
                     ticket.ring();
@@ -67,10 +68,10 @@ impl Exit {
     }
 }
 
-/// The acks that wait for the disk, and those that do not, of these events but for those that wait for an answer.
+/// The acks that wait for the disk, and those that do not, of these events but for those that wait for an answer: their places, in order.
 fn part(
     events: &[Event],
-    asked: &[Ticket],
+    asked: impl Iterator<Item = usize>,
     acks: Vec<Utf8Bytes>,
     routes: &Routes,
 ) -> (Vec<Utf8Bytes>, Vec<Utf8Bytes>) {
@@ -79,14 +80,59 @@ fn part(
         Some(AckMode::Stored | AckMode::Answered) => (acks, Vec::new()),
         None => {
             let (mut later, mut at_once) = (Vec::with_capacity(acks.len()), Vec::new());
-            let is_asked = |event: &&Event| asked.iter().any(|ticket| ticket.key() == event.dedupe);
-            for (event, ack) in events.iter().filter(|event| !is_asked(event)).zip(acks) {
+            let mut asked = asked.peekable();
+            let others = events.iter().enumerate().filter(|(place, _)| asked.next_if_eq(place).is_none());
+            for ((_, event), ack) in others.zip(acks) {
                 match routes.ask(event).ack {
                     AckMode::Received => at_once.push(ack),
                     AckMode::Stored | AckMode::Answered => later.push(ack),
                 }
             }
             (later, at_once)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{DedupeKey, Kind};
+    use crate::ids::{AppId, RouteName, Seq};
+    use crate::machine::routes::{Match, Route};
+
+    #[test]
+    fn each_ack_stays_with_its_event_also_beside_one_of_the_same_key_that_waits_for_an_answer() {
+        let route = |kinds, ack| Route {
+            name: RouteName::parse("r").unwrap(),
+            handler: "log".into(),
+            matches: Match { kinds, ..Match::default() },
+            ack: Some(ack),
+            is_on: true,
+        };
+        let routes = [
+            route(vec![Kind::EventsApi], AckMode::Received),
+            route(vec![Kind::SlashCommands], AckMode::Stored),
+        ];
+        let routes = Routes::new(&routes, &["log".into()], &[], AckMode::Stored);
+        let (asked, other, message) =
+            (event(Kind::SlashCommands), event(Kind::SlashCommands), event(Kind::EventsApi));
+        let acks = ["other", "message"].map(Utf8Bytes::from).to_vec();
+        let (later, at_once) = part(&[asked, other, message], [0].into_iter(), acks, &routes);
+        assert_eq!((later, at_once), (vec!["other".into()], vec!["message".into()]));
+    }
+
+    fn event(kind: Kind) -> Event {
+        Event {
+            seq: Seq(0),
+            app: AppId(1),
+            workspace: None,
+            kind,
+            kind_type: "x".into(),
+            slack_id: "E1".into(),
+            dedupe: DedupeKey([0; 16]),
+            retry: 0,
+            received_ms: 0,
+            payload: "{}".into(),
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use self::trying::{Running, Tried, begin};
 use self::untold::Untold;
-use super::asked::{self, Asked};
+use super::asked::{self, Asked, Asks};
 use super::names::Names;
 use crate::clock::Clock;
 use crate::event::Event;
@@ -117,6 +117,8 @@ pub(super) struct Parts {
     pub(super) names: Arc<Names>,
     /// Is what failed tried again? Not where nothing is kept; then it holds up nobody.
     pub(super) tries_again: bool,
+    /// Where answers are waited for.
+    pub(super) asks: Arc<Asks>,
     /// When this process started, milliseconds since 1970.
     pub(super) started_ms: i64,
     /// What is counted of the whole node.
@@ -130,7 +132,8 @@ pub(super) struct HandlerActor {
     inbox: Option<mpsc::Receiver<Word>>,
 }
 
-/// Words that wait in memory; the dispatcher keeps fewer events in flight than this.
+/// Words that wait in the mailbox while its thread does not come to it; then they wait at the dispatcher's. It keeps fewer events in flight
+/// than this, and asks with four times as many: what the runner has not taken up yet has a place for all of them.
 const WORDS: usize = super::dispatcher::IN_FLIGHT;
 
 /// How many are begun before it is looked what has come.
@@ -139,7 +142,7 @@ const FRESH: usize = 64;
 impl HandlerActor {
     /// The actor of a handler.
     pub(super) fn new(parts: Parts) -> Self {
-        let (words, inbox) = mpsc::channel(WORDS);
+        let (words, inbox) = mpsc::channel(8 * WORDS);
         Self { parts: Some(parts), words, inbox: Some(inbox) }
     }
 }

@@ -14,6 +14,7 @@ use crate::clock::Now;
 use crate::event::{Event, Kind};
 use crate::ids::{AppId, Seq, WorkspaceId};
 use crate::machine::answer;
+use crate::machine::routes::Routes;
 use crate::protocol::envelope::Envelope;
 use crate::protocol::routing::{Routing, clean};
 use crate::protocol::{ack, dedupe};
@@ -50,12 +51,13 @@ pub(super) struct Learnt {
 /// What one turn of a link has read.
 pub(super) struct Turn {
     pub(super) events: Vec<Event>,
+    /// Of those events that wait for no answer, in their order.
     pub(super) acks: Vec<Utf8Bytes>,
     pub(super) share: Share,
     /// What they count against the link's limit.
     pub(super) weight: usize,
-    /// Those whose acks wait for an answer.
-    pub(super) asked: Vec<Ticket>,
+    /// The places of those events whose acks wait for an answer, in order.
+    pub(super) asked: Vec<(usize, Ticket)>,
 }
 
 impl Turn {
@@ -68,8 +70,8 @@ impl Turn {
 enum Ack {
     /// An answer.
     Waits(Ticket),
-    /// The disk, or nothing.
-    WhenStored,
+    /// What the routes say: the disk, or nothing.
+    AsRouted,
     /// It is let go.
     Never,
 }
@@ -83,6 +85,8 @@ pub(super) struct Intake {
     metrics: Arc<Metrics>,
     /// Where answers are waited for, and the link they come to; none where no handler answers.
     asks: Option<(Arc<Asks>, Words)>,
+    /// The routes as they are in this turn, once an envelope has made it ask.
+    routes: Option<Arc<Routes>>,
     turn: Turn,
     learnt: Option<Learnt>,
 }
@@ -103,7 +107,7 @@ impl Intake {
         asks: Option<(Arc<Asks>, Words)>,
     ) -> Self {
         let turn = Turn::new(&budget);
-        Self { app, roster, budget, counters, metrics, asks, turn, learnt: None }
+        Self { app, roster, budget, counters, metrics, asks, routes: None, turn, learnt: None }
     }
 
     /// Takes an envelope in, or lets it go when there is no room: Slack sends it again. What Slack does not send again passes
@@ -130,30 +134,38 @@ impl Intake {
         }
         let event = self.event(envelope, now.wall_ms);
         match self.ask(envelope, &event, now) {
-            Ack::Waits(ticket) => self.turn.asked.push(ticket),
-            Ack::WhenStored => self.turn.acks.push(ack.into()),
-            Ack::Never => return self.shed(envelope.payload.len()),
+            Ack::Waits(ticket) => self.turn.asked.push((self.turn.events.len(), ticket)),
+            Ack::AsRouted => self.turn.acks.push(ack.into()),
+            Ack::Never => {
+                self.turn.share.shrink(bytes);
+                return self.shed(envelope.payload.len());
+            }
         }
         self.turn.weight += weight;
         self.turn.events.push(event);
     }
 
-    /// What its ack waits for. Where too much waits for answers already, what can be answered later is acked when it is stored.
-    fn ask(&self, envelope: &Envelope<'_>, event: &Event, now: Now) -> Ack {
+    /// What its ack waits for. Where too much waits for answers already, what can be answered later is acked as the routes say.
+    fn ask(&mut self, envelope: &Envelope<'_>, event: &Event, now: Now) -> Ack {
         let Some((asks, words)) = self.asks.as_ref().filter(|_| envelope.accepts_response_payload) else {
-            return Ack::WhenStored;
+            return Ack::AsRouted;
         };
         let has_url = envelope.routing.response_url.is_some();
-        let Some(way) = answer::way(event.kind, &event.kind_type, has_url) else { return Ack::WhenStored };
+        let Some(way) = answer::way(event.kind, &event.kind_type, has_url) else { return Ack::AsRouted };
+        let routes = self.routes.get_or_insert_with(|| asks.routes());
+        if asks.wanted(event, routes).is_empty() {
+            return Ack::AsRouted;
+        }
         match (asks.begin(event, way, &envelope.id, words, now.mono), way) {
             (Some(ticket), _) => Ack::Waits(ticket),
-            (None, answer::Way::AckOrUrl) => Ack::WhenStored,
+            (None, answer::Way::AckOrUrl) => Ack::AsRouted,
             (None, answer::Way::AckOnly) => Ack::Never,
         }
     }
 
     /// What was taken in since the last call; none when there is nothing.
     pub(super) fn finish_turn(&mut self, wall_ms: i64) -> Option<Turn> {
+        self.routes = None;
         if self.turn.events.is_empty() {
             return None;
         }
@@ -215,5 +227,75 @@ impl Intake {
             }
             Owner::Nobody => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_channel::mpsc::unbounded;
+
+    use super::*;
+    use crate::actors::routing::InForce;
+    use crate::clock::Clock;
+    use crate::ids::RouteName;
+    use crate::machine::routes::{AckMode, HandlerSet, Match, Route};
+    use crate::protocol::frame::{self, Frame};
+
+    #[actix::test]
+    async fn what_is_let_go_for_want_of_room_among_what_waits_takes_up_no_room_itself() {
+        let budget = Budget::new(64 << 20, 0);
+        let mut intake = intake(&budget, &[]);
+        let large = "x".repeat(10 << 20);
+        take(&mut intake, "V1", &large);
+        take(&mut intake, "V2", &large);
+        assert_eq!(intake.counters.shed.load(Ordering::Relaxed), 1);
+        let turn = intake.finish_turn(0).unwrap();
+        assert_eq!((turn.events.len(), turn.asked.len()), (1, 1));
+        assert_eq!(turn.share.bytes(), turn.events[0].payload.len() + OVERHEAD);
+        drop(turn);
+        assert_eq!(budget.taken(), 0);
+    }
+
+    #[actix::test]
+    async fn an_ack_waits_for_an_answer_only_of_those_that_answer_and_only_if_their_routes_do_not_say_otherwise()
+     {
+        for (handler, ack, waits) in [
+            ("bot", None, true),
+            ("bot", Some(AckMode::Answered), true),
+            ("bot", Some(AckMode::Stored), false),
+            ("bot", Some(AckMode::Received), false),
+            ("log", None, false),
+            ("log", Some(AckMode::Answered), false),
+            ("log", Some(AckMode::Received), false),
+        ] {
+            let name = RouteName::parse("r").unwrap();
+            let route = Route { name, handler: handler.into(), matches: Match::default(), ack, is_on: true };
+            let mut intake = intake(&Budget::new(64 << 20, 0), &[route]);
+            take(&mut intake, "V1", "");
+            let turn = intake.finish_turn(0).unwrap();
+            assert_eq!((!turn.asked.is_empty(), turn.acks.is_empty()), (waits, waits), "{handler} {ack:?}");
+        }
+    }
+
+    /// Of a node with two handlers, of which the second answers.
+    fn intake(budget: &Arc<Budget>, routes: &[Route]) -> Intake {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let routes = Routes::new(routes, &["log".into(), "bot".into()], &[], AckMode::Stored);
+        let (asks, _) =
+            Asks::new(Clock::start(), Arc::clone(&metrics), InForce::new(routes), HandlerSet::one(1));
+        let roster = Arc::new(Roster::new(Vec::new()));
+        let asks = Some((asks, unbounded().0));
+        Intake::new(AppId(1), roster, Arc::clone(budget), Arc::default(), metrics, asks)
+    }
+
+    /// A submitted view.
+    fn take(intake: &mut Intake, id: &str, text: &str) {
+        let payload = serde_json::json!({ "type": "view_submission", "view": { "state": text } });
+        let frame = serde_json::json!({
+            "envelope_id": id, "type": "interactive", "accepts_response_payload": true, "payload": payload,
+        });
+        let frame = frame.to_string();
+        let Frame::Envelope(envelope) = frame::parse(&frame) else { panic!("no envelope") };
+        intake.take(&envelope, &Ledger::default(), true, Clock::start().now());
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Entry {
     /// When the first of them was read, monotonic.
     pub(super) read_at: Duration,
     weight: usize,
+    /// Events in it.
+    count: usize,
 }
 
 /// An envelope whose ack waits for an answer.
@@ -91,18 +93,24 @@ impl Ledger {
     }
 
     /// Enters a batch under [`Self::next_batch`].
-    pub(super) fn enter(&mut self, acks: Vec<Utf8Bytes>, read_at: Duration, weight: usize) {
+    pub(super) fn enter(&mut self, acks: Vec<Utf8Bytes>, read_at: Duration, weight: usize, count: usize) {
         self.weight += weight;
-        self.entries.push_back(Entry { batch: self.next, acks, read_at, weight });
+        self.entries.push_back(Entry { batch: self.next, acks, read_at, weight, count });
         self.next += 1;
     }
 
-    /// The verdict on a batch is in.
-    pub(super) fn settle(&mut self, batch: u64) -> Option<Entry> {
+    /// The verdict on a batch is in: so many of its events were there before.
+    pub(super) fn settle(&mut self, batch: u64, duplicates: usize) -> Option<Entry> {
         let at = self.entries.iter().position(|entry| entry.batch == batch)?;
         let entry = self.entries.remove(at)?;
         self.weight -= entry.weight;
-        self.asked.iter().filter(|asked| asked.batch == batch).for_each(|asked| asked.ticket.stored());
+        for Asked { ticket, .. } in self.asked.iter().filter(|asked| asked.batch == batch) {
+            // Of several it is not said which.
+            if duplicates >= entry.count {
+                ticket.was_there();
+            }
+            ticket.stored();
+        }
         Some(entry)
     }
 }
@@ -115,18 +123,18 @@ mod tests {
     fn a_verdict_frees_its_batch_only_and_a_second_one_nothing() {
         let mut ledger = Ledger::default();
         for _ in 0..2 {
-            ledger.enter(vec!["ack".into()], Duration::ZERO, 1000);
+            ledger.enter(vec!["ack".into()], Duration::ZERO, 1000, 1);
         }
-        assert_eq!(ledger.settle(1).map(|entry| entry.batch), Some(1));
+        assert_eq!(ledger.settle(1, 0).map(|entry| entry.batch), Some(1));
         assert_eq!((ledger.weight, ledger.len()), (1000, 1));
-        assert!(ledger.settle(1).is_none());
+        assert!(ledger.settle(1, 0).is_none());
     }
 
     #[test]
     fn a_link_takes_small_envelopes_beside_a_large_one_and_a_large_one_beside_small_ones() {
         let large = weight(4 << 20);
         let mut ledger = Ledger::default();
-        ledger.enter(Vec::new(), Duration::ZERO, large);
+        ledger.enter(Vec::new(), Duration::ZERO, large, 1);
         assert!(ledger.has_room(0, weight(2_000)));
         assert!(ledger.has_room(2 * large, large), "four at a time");
         assert!(!ledger.has_room(3 * large, weight(1)), "the turn under way counts");
@@ -137,7 +145,7 @@ mod tests {
         let mut ledger = Ledger::default();
         for _ in 0..MOST_BATCHES {
             assert!(ledger.is_open());
-            ledger.enter(Vec::new(), Duration::ZERO, 0);
+            ledger.enter(Vec::new(), Duration::ZERO, 0, 1);
         }
         assert!(!ledger.is_open() && !ledger.has_room(0, 1));
     }

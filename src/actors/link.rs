@@ -259,7 +259,7 @@ impl Link {
     }
 
     fn acknowledge(&mut self, batch: u64, duplicates: usize, now: Now) {
-        let Some(entry) = self.ledger.settle(batch) else { return };
+        let Some(entry) = self.ledger.settle(batch, duplicates) else { return };
         let waited = now.mono.saturating_sub(entry.read_at);
         self.parts.counters.duplicates.fetch_add(duplicates as u64, Ordering::Relaxed);
         self.ack(entry.acks, waited);

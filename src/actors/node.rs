@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::handlers::Registry;
 use crate::ids::{AppId, Generations};
 use crate::machine::pace::Limits;
+use crate::machine::routes::HandlerSet;
 use crate::slack::web::Outside;
 use crate::status::Command;
 use crate::store::{Inbox, Keep, Retention, Store, Transition, Workspaces, Writer};
@@ -117,8 +118,10 @@ impl Node {
         let marks = writer.as_ref().map(|writer| Marks::new(writer, clock));
 
         let plugins: Vec<_> = parts.handlers.into_plugins().into_iter().map(Arc::new).collect();
-        let answers = plugins.iter().any(|plugin| plugin.options.answers);
-        let (asks, asked) = Asks::new(clock, Arc::clone(&metrics));
+        let answering = plugins.iter().enumerate().filter(|(_, plugin)| plugin.options.answers);
+        let answering =
+            answering.fold(HandlerSet::NONE, |set, (handler, _)| set.and(HandlerSet::one(handler)));
+        let (asks, asked) = Asks::new(clock, Arc::clone(&metrics), router.in_force(), answering);
 
         let inner = Arbiter::new();
         let inbox = Arc::clone(&store) as Arc<dyn Inbox>;
@@ -178,7 +181,7 @@ impl Node {
             generations: Generations::default(),
             budget: Arc::clone(&budget),
             exit,
-            asks: answers.then_some(asks),
+            asks: (!answering.is_empty()).then_some(asks),
             pacer: Arc::clone(&pacer),
             identities: Arc::new(Semaphore::new(IDENTITIES)),
             history,

@@ -25,10 +25,28 @@ pub struct Router {
     /// What a handler's place in a set means.
     handlers: Vec<String>,
     default: AckMode,
-    snapshot: RwLock<Arc<Routes>>,
+    snapshot: Arc<InForce>,
     /// Held while it is made anew, so that an older one never takes the place of a newer one.
     seen: Mutex<Seen>,
     bell: Notify,
+}
+
+/// The routes that are in force, for who needs no more of them.
+pub(super) struct InForce(RwLock<Arc<Routes>>);
+
+impl InForce {
+    pub(super) fn new(routes: Routes) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(Arc::new(routes))))
+    }
+
+    /// To be asked for anew with each batch of events.
+    pub(super) fn get(&self) -> Arc<Routes> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, routes: Routes) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+    }
 }
 
 /// Up to where changes are in the snapshot.
@@ -51,7 +69,7 @@ impl Router {
         let router = Self {
             store: Arc::clone(store) as Arc<dyn RouteStore>,
             workspaces: Arc::clone(store) as Arc<dyn Workspaces>,
-            snapshot: RwLock::new(Arc::new(Routes::new(&[], &handlers, &[], default))),
+            snapshot: InForce::new(Routes::new(&[], &handlers, &[], default)),
             handlers,
             default,
             seen: Mutex::default(),
@@ -63,7 +81,12 @@ impl Router {
 
     /// The routes that are in force. To be asked for anew with each batch of events.
     pub(super) fn routes(&self) -> Arc<Routes> {
-        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+        self.snapshot.get()
+    }
+
+    /// The same, as they change.
+    pub(super) fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.snapshot)
     }
 
     /// Takes up all that is stored now.
@@ -130,8 +153,7 @@ impl Router {
         labels.dedup();
         let asks_whose = !names.is_empty() || !labels.is_empty();
         let whose = if asks_whose { self.store.named_workspaces(&names, &labels).await? } else { Vec::new() };
-        let snapshot = Arc::new(Routes::new(&routes, &self.handlers, &whose, self.default));
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        self.snapshot.set(Routes::new(&routes, &self.handlers, &whose, self.default));
         if routes_mark != before.routes {
             self.tell(&routes);
         }

@@ -119,6 +119,9 @@ pub trait Node: Send + Sync + 'static {
     /// What this node's handlers are called.
     fn handler_names(&self) -> &[String];
 
+    /// Is it one of them that answers commands and interactions?
+    fn answers(&self, handler: &str) -> bool;
+
     /// May a webhook lie in a private network, and be spoken to in the clear?
     fn allows_private_webhooks(&self) -> bool;
 

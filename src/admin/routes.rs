@@ -63,6 +63,11 @@ async fn write(
         let message = format!("this node has no handler of that name; it has: {known}");
         return Err(Problem::field(Code::InvalidFields, "handler", message));
     }
+    if route.ack == Some(AckMode::Answered) && !node.answers(&route.handler) {
+        let message =
+            format!("the handler '{}' answers nothing: an ack can be received or stored", route.handler);
+        return Err(Problem::field(Code::InvalidFields, "ack", message));
+    }
     let put = node.routes().put_route(&route, when, node.caller(), node.now_ms()).await;
     // Also where the outcome is not known.
     node.routes_changed().await;

@@ -116,7 +116,15 @@ impl Beginning {
             let by = Arc::clone(store).on_behalf(Caller::admin("SLACK_APP_TOKEN"));
             register_default(&*by, app_token, bot_token.as_ref(), self.inside.links, now_ms).await?;
         }
+        let answering = self.handlers.answering();
         for route in &self.routes {
+            if route.ack == Some(AckMode::Answered) && !answering.contains(&route.handler) {
+                tracing::warn!(
+                    route = route.name.as_str(),
+                    handler = route.handler,
+                    "the handler answers nothing, so acks by this route mean: stored"
+                );
+            }
             store.put_route(route, When::Always, &Caller::admin("settings file"), now_ms).await?;
         }
         // Before there is an event to be handed on.

@@ -25,6 +25,8 @@ pub(super) struct Inside {
     pub(super) stopping: AtomicBool,
     /// What the handlers are called.
     pub(super) handlers: Vec<String>,
+    /// Those of them that answer.
+    pub(super) answering: Vec<String>,
     pub(super) links: u8,
     pub(super) facts: Facts,
     pub(super) outside: Arc<Outside>,
@@ -139,6 +141,10 @@ impl admin::Node for Inside {
 
     fn handler_names(&self) -> &[String] {
         &self.handlers
+    }
+
+    fn answers(&self, handler: &str) -> bool {
+        self.answering.iter().any(|name| name == handler)
     }
 
     fn allows_private_webhooks(&self) -> bool {

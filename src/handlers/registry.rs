@@ -176,6 +176,15 @@ impl Registry {
         self.plugins.iter().map(|plugin| plugin.name.clone()).collect()
     }
 
+    /// The names of those that answer.
+    pub fn answering(&self) -> Vec<String> {
+        self.plugins
+            .iter()
+            .filter(|plugin| plugin.options.answers)
+            .map(|plugin| plugin.name.clone())
+            .collect()
+    }
+
     /// Keeps those of these names alone, in this order; what is not registered is looked for among those that come with Tautline.
     pub fn select(&mut self, names: &[String]) -> Result<(), RegistryError> {
         let mut own = std::mem::take(&mut self.plugins);

@@ -3,15 +3,17 @@
 //! | | slash command | `view_submission`, `block_suggestion` |
 //! |---|---|---|
 //! | answer in time | ack with it, once stored; at the deadline in any case | the same |
-//! | handler done without an answer | bare ack, likewise | the same: an answer that says nothing |
+//! | all done without an answer | bare ack, likewise | the same: an answer that says nothing |
+//! | some done, some failed | bare ack, once stored; those are tried again | the same |
 //! | answer too large | bare ack, the answer by `response_url` | no ack; refused |
 //! | no answer at the deadline | bare ack, once stored; a later one by `response_url` | no ack; expired |
-//! | handler failed | bare ack, once stored; it is tried again | no ack; expired |
+//! | all failed | bare ack, once stored; it is tried again | no ack; expired |
 //! | no handler wants it | bare ack, once stored | the same |
-//! | paused | ack with a fixed text | no ack; expired |
+//! | paused | ack once stored, with a fixed text where that overwrites nothing | no ack; expired |
 //! | link gone before the ack | the answer by `response_url` | expired |
 //!
-//! A repeat that comes meanwhile, on whichever link, waits for the same answer; one that comes later gets what the first got.
+//! A repeat that comes meanwhile, on whichever link, waits for the same answer; one that comes later gets what the first got, or a bare ack
+//! where that is not kept any more.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -126,8 +128,10 @@ pub struct Exchange {
     is_due: bool,
     /// Handlers that have not replied.
     outstanding: usize,
-    /// Has one of them done its work without an answer?
-    is_done: bool,
+    /// Those that did their work without an answer.
+    done: usize,
+    /// Those that failed.
+    failed: usize,
     answer: Answered,
     decision: Option<Decision>,
     waiting: Vec<u64>,
@@ -148,8 +152,8 @@ enum Answered {
 enum Decision {
     /// The ack that a handler's reply brings about: when it is stored or at the deadline.
     Carry(With),
-    /// The ack that says no more than that it is stored.
-    Stored,
+    /// The ack that says that it is stored: never before it is.
+    Stored(With),
     /// No ack.
     None,
 }
@@ -162,12 +166,20 @@ impl Exchange {
             is_stored: false,
             is_due: false,
             outstanding: 0,
-            is_done: false,
+            done: 0,
+            failed: 0,
             answer: Answered::No,
             decision: None,
             waiting: Vec::new(),
             actions: VecDeque::new(),
         }
+    }
+
+    /// One that was over long ago, for another repeat. Was it acked? If not, a repeat is not either. Has anybody answered?
+    pub fn over(way: Way, was_acked: bool, is_answered: bool) -> Self {
+        let decision = if was_acked { Decision::Stored(With::Nothing) } else { Decision::None };
+        let answer = if is_answered { Answered::Closed } else { Answered::No };
+        Self { answer, decision: Some(decision), ..Self::new(way) }
     }
 
     /// An envelope waits for its ack: the first, or a repeat.
@@ -191,10 +203,7 @@ impl Exchange {
     /// The deadline has passed.
     pub fn due(&mut self) {
         self.is_due = true;
-        self.decide(match self.way {
-            Way::AckOrUrl => Decision::Stored,
-            Way::AckOnly => Decision::None,
-        });
+        self.decide(self.without_answer());
         self.release();
     }
 
@@ -202,7 +211,7 @@ impl Exchange {
     pub fn asked(&mut self, handlers: usize) {
         self.outstanding = handlers;
         if handlers == 0 {
-            self.decide(Decision::Stored);
+            self.decide(Decision::Stored(With::Nothing));
             self.release();
         }
     }
@@ -213,10 +222,11 @@ impl Exchange {
         self.release();
     }
 
-    /// The handler or the workspace is paused.
-    pub fn paused(&mut self) {
+    /// The handler or the workspace is paused. May the ack say so: does a text in it overwrite nothing?
+    pub fn paused(&mut self, may_say: bool) {
         self.decide(match self.way {
-            Way::AckOrUrl => Decision::Carry(With::Pause),
+            Way::AckOrUrl if may_say => Decision::Stored(With::Pause),
+            Way::AckOrUrl => Decision::Stored(With::Nothing),
             Way::AckOnly => Decision::None,
         });
         self.release();
@@ -228,20 +238,35 @@ impl Exchange {
         let fate = match reply {
             Reply::Answer { fits } => self.answer(fits),
             Reply::Done => {
-                self.is_done = true;
+                self.done += 1;
                 self.conclude();
                 Some(if self.has_expired() { Fate::Expired } else { Fate::Nothing })
             }
             Reply::Failed => {
+                self.failed += 1;
                 self.conclude();
-                Some(match self.way {
-                    Way::AckOrUrl => Fate::Nothing,
-                    Way::AckOnly => Fate::Expired,
-                })
+                Some(if self.has_expired() { Fate::Expired } else { Fate::Nothing })
             }
         };
         self.release();
         fate
+    }
+
+    /// A handler that failed when it was asked has an answer now, which could travel by the `response_url`. Has another answered before?
+    pub fn is_beaten(&mut self) -> bool {
+        if self.answer != Answered::No {
+            return true;
+        }
+        match self.way {
+            Way::AckOrUrl => {
+                self.answer = Answered::Closed;
+                self.decide(self.without_answer());
+                self.release();
+            }
+            // It has no way.
+            Way::AckOnly => {}
+        }
+        false
     }
 
     /// The next thing to do. To be polled until `None` after everything that happened.
@@ -260,6 +285,11 @@ impl Exchange {
             && self.outstanding == 0
             && self.waiting.is_empty()
             && self.answer != Answered::Open
+    }
+
+    /// Has anybody answered, in time or late?
+    pub fn is_answered(&self) -> bool {
+        self.answer != Answered::No
     }
 
     /// Has the deadline passed?
@@ -294,14 +324,18 @@ impl Exchange {
     /// Decides when the last handler has replied and none has answered.
     fn conclude(&mut self) {
         if self.outstanding == 0 {
-            let decision = if self.is_done { Decision::Carry(With::Nothing) } else { self.without_answer() };
-            self.decide(decision);
+            self.decide(match (self.done, self.failed) {
+                (0, _) => self.without_answer(),
+                (_, 0) => Decision::Carry(With::Nothing),
+                // Who failed has yet to do it: that it is stored must be true.
+                _ => Decision::Stored(With::Nothing),
+            });
         }
     }
 
     const fn without_answer(&self) -> Decision {
         match self.way {
-            Way::AckOrUrl => Decision::Stored,
+            Way::AckOrUrl => Decision::Stored(With::Nothing),
             Way::AckOnly => Decision::None,
         }
     }
@@ -325,22 +359,23 @@ impl Exchange {
         }
         match decision {
             Decision::Carry(with) if self.is_stored || self.is_due => {
-                let waiting = std::mem::take(&mut self.waiting);
-                self.actions.extend(waiting.into_iter().map(|waiter| Action::Ack(waiter, with)));
+                self.ack(with);
                 if is_open {
                     self.close(Fate::Acked);
                 }
             }
-            Decision::Stored if self.is_stored => {
-                let waiting = std::mem::take(&mut self.waiting);
-                self.actions.extend(waiting.into_iter().map(|waiter| Action::Ack(waiter, With::Nothing)));
-            }
+            Decision::Stored(with) if self.is_stored => self.ack(with),
             Decision::None => {
                 let waiting = std::mem::take(&mut self.waiting);
                 self.actions.extend(waiting.into_iter().map(Action::Drop));
             }
-            Decision::Carry(_) | Decision::Stored => {}
+            Decision::Carry(_) | Decision::Stored(_) => {}
         }
+    }
+
+    fn ack(&mut self, with: With) {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.actions.extend(waiting.into_iter().map(|waiter| Action::Ack(waiter, with)));
     }
 
     fn close(&mut self, fate: Fate) {

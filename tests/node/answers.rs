@@ -12,7 +12,7 @@ use tautline::handlers::{Answer, Delivery, Handler, Options as Limits, Outcome, 
 use tautline::simulator::{Act, Ending, EventRecord, Outcome as Fate, Outgoing, Template, Which};
 use tokio::sync::{Semaphore, watch};
 
-use super::harness::{Customer, Node, Seen, Stage, eventually};
+use super::harness::{ADMIN_TOKEN, Customer, Node, Seen, Stage, eventually};
 
 /// An ack that waits in vain for an answer goes out after this.
 const ACK_AFTER: Duration = Duration::from_millis(2500);
@@ -211,6 +211,8 @@ async fn an_answer_goes_out_while_the_database_takes_nothing() {
     bot.seen.until(&last).await;
     node.seen.until_count(3).await;
     assert_eq!(bot.seen.events().len(), 3, "who was asked does not get it again");
+    // Its handlers may have it before Slack has its ack.
+    stage.until_settled(&acme).await;
     stage.assert_flawless(&acme);
     node.stop().await;
 }
@@ -299,6 +301,39 @@ async fn with_the_journal_off_answers_go_in_acks_too() {
     let last = stage.slack.send(&acme.app_id, Outgoing::default()).unwrap();
     bot.seen.until(&last).await;
     assert_eq!(bot.seen.events().len(), 3);
+    stage.assert_flawless(&acme);
+    node.stop().await;
+}
+
+#[actix::test]
+async fn an_ack_waits_for_the_answers_of_those_alone_whose_routes_want_them() {
+    let stage = Stage::new();
+    let (node, bot) = Bot::gated(&stage, |event| Outcome::answer(&answer_to(event))).await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    let route = async |body: Value| {
+        let put = node.ask("PUT", "/api/v1/routes/all", Some(ADMIN_TOKEN), Some(&body)).await;
+        assert!(matches!(put.status, 200 | 201), "{put:?}");
+    };
+    // Its answer is not waited for, and it gets the event as any other.
+    route(json!({ "handler": "bot", "ack": "stored" })).await;
+    let view = send(&stage, &acme, Template::ViewSubmission);
+    let record = until_over(&stage, &acme, &view).await;
+    assert_eq!((record.outcome, record.ack_payload), (Fate::Acked, None));
+    assert!(record.acked_at.unwrap().since(record.sent_at) < Duration::from_secs(2));
+    bot.until_asked(1).await;
+    assert!(bot.last.borrow().as_ref().unwrap().seq.0 > 0);
+    // It is not given the event.
+    route(json!({ "handler": "recorder", "ack": "received" })).await;
+    let other = send(&stage, &acme, Template::ViewSubmission);
+    let record = until_over(&stage, &acme, &other).await;
+    assert!(record.acked_at.unwrap().since(record.sent_at) < Duration::from_secs(2));
+    node.seen.until(&record.attempts[0].envelope_id).await;
+    // What says nothing of acks wants the answer of who answers.
+    bot.open();
+    route(json!({ "handler": "bot" })).await;
+    let answered = send(&stage, &acme, Template::ViewSubmission);
+    assert!(until_over(&stage, &acme, &answered).await.ack_payload.is_some());
     stage.assert_flawless(&acme);
     node.stop().await;
 }

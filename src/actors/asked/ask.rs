@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Entry, Load, Seq, lock};
+use super::{Entry, Kept, Load, Seq, lock};
 use crate::clock::Clock;
-use crate::event::Event;
+use crate::event::{Event, Kind};
 use crate::handlers::{Answer, Outcome};
 use crate::machine::answer::{self, ANSWER_WITHIN, Fate, Reply, Way};
 use crate::protocol::routing;
@@ -72,7 +72,9 @@ impl Ask {
     /// Who would answer is paused.
     pub(in crate::actors) fn paused(mut self) {
         self.load = None;
-        self.entry.change(|state| state.exchange.paused());
+        // The text in the ack of an old kind of message would take the message's place.
+        let may_say = self.event.kind == Kind::SlashCommands;
+        self.entry.change(|state| state.exchange.paused(may_say));
     }
 }
 
@@ -98,6 +100,19 @@ impl Asked {
     /// How long the ack still waits.
     pub(in crate::actors) fn within(&self) -> Duration {
         (self.entry.read_at + ANSWER_WITHIN).saturating_sub(self.clock.mono())
+    }
+
+    /// Can nobody be helped by an answer any more?
+    pub(in crate::actors) fn has_expired(&self) -> bool {
+        lock(&self.entry.state).exchange.has_expired()
+    }
+
+    /// It is not begun: see [`Self::has_expired`]. As [`Self::conclude`].
+    pub(in crate::actors) fn let_go(mut self) -> (Ending, Option<Seq>) {
+        self.reply(Reply::Failed);
+        self.is_over = true;
+        let ending = Ending::Expired(UNASKED);
+        (ending.clone(), self.slot.end(ending))
     }
 
     /// Takes the handler's outcome to where it belongs. How the delivery ended, and its seq, where the journal has brought it already;
@@ -139,7 +154,8 @@ impl Asked {
             let fits = state.fits(&answer);
             let fate = state.exchange.reply(Reply::Answer { fits });
             if fate.is_none() {
-                state.answer = Some(answer.clone());
+                let load = self.entry.room.take(answer.bytes());
+                state.answer = Some(Kept { answer: answer.clone(), load });
                 state.answerer = Some(teller);
             }
             fate
@@ -152,7 +168,7 @@ impl Asked {
             Fate::Acked | Fate::Nothing => Ending::Of(Outcome::Done),
             Fate::ByUrl => Ending::Of(late(&self.event, &answer, web, metrics).await),
             Fate::Expired => Ending::Expired(TOO_LATE),
-            Fate::Beaten => Ending::Of(refuse(metrics, "another handler has answered before".to_owned())),
+            Fate::Beaten => Ending::Of(beaten(metrics)),
             Fate::TooLarge => Ending::Of(refuse(
                 metrics,
                 format!(
@@ -178,6 +194,9 @@ impl Drop for Asked {
 const TOO_LATE: &str = "the answer came too late: Slack waits 3 s for it and has shown the user an error";
 const FAILED: &str =
     "the handler failed and only its answer would have helped: Slack has shown the user an error";
+
+/// Why an event is not given to a handler that would answer it.
+pub(in crate::actors) const UNASKED: &str = "no handler could be asked in time";
 
 /// Why an event from before is not handled any more.
 pub(in crate::actors) const STALE: &str = "too old to be answered";
@@ -211,6 +230,11 @@ pub(in crate::actors) async fn late(
     }
 }
 
+/// Refuses an answer because there is one.
+pub(in crate::actors) fn beaten(metrics: &Metrics) -> Outcome {
+    refuse(metrics, "another handler has answered before".to_owned())
+}
+
 fn refuse(metrics: &Metrics, reason: String) -> Outcome {
     metrics.answers_refused.inc();
     Outcome::Reject { reason }
@@ -229,6 +253,11 @@ enum Half {
 }
 
 impl Slot {
+    /// Of one that has done it.
+    pub(super) fn done() -> Self {
+        Self(Mutex::new(Half::Ending(Ending::Of(Outcome::Done))))
+    }
+
     /// The journal has brought the event. How it ended, if it has.
     pub(super) fn claim(&self, seq: Seq) -> Option<Ending> {
         let mut half = lock(&self.0);

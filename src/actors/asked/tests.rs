@@ -9,6 +9,7 @@ use super::*;
 use crate::handlers::Outcome;
 use crate::ids::AppId;
 use crate::machine::answer::Way;
+use crate::machine::routes::AckMode;
 use crate::protocol::dedupe;
 use crate::slack::tls;
 use crate::slack::web::{Outside, WebApi};
@@ -85,8 +86,122 @@ async fn what_handlers_are_asked_with_is_bounded_in_bytes_until_they_are_done() 
     drop(first);
 }
 
+#[actix::test]
+async fn while_who_would_answer_is_paused_a_command_is_told_so_and_no_message_is_overwritten() {
+    for (kind, kind_type, says) in
+        [(Kind::SlashCommands, "/deploy", true), (Kind::Interactive, "interactive_message", false)]
+    {
+        let (asks, _bell) = asks();
+        let (words, mut link) = unbounded();
+        let event = Event { kind, kind_type: kind_type.into(), ..event("E1") };
+        let ticket = asks.begin(&event, Way::AckOrUrl, "E1", &words, asks.clock.mono()).unwrap();
+        asks.take(event.dedupe).unwrap().paused();
+        ticket.stored();
+        assert_eq!(told(&mut link).1.unwrap().contains("paused"), says, "{kind_type}");
+    }
+}
+
+#[actix::test]
+async fn what_no_answer_can_help_any_more_is_asked_of_nobody() {
+    let (asks, _bell) = asks();
+    let (words, _link) = unbounded();
+    let begin = |id: &str| asks.begin(&event(id), Way::AckOnly, id, &words, asks.clock.mono()).unwrap();
+    let ticket = begin("E1");
+    ticket.entry.change(|state| state.exchange.due());
+    assert!(asks.take(event("E1").dedupe).is_none());
+    assert!(asks.claim(&event("E1")).has_expired && asks.has_expired(&event("E1")));
+
+    let ticket = begin("E2");
+    let (_, asked) = asks.take(event("E2").dedupe).unwrap().to([0]).pop().unwrap();
+    assert!(!asked.has_expired());
+    ticket.entry.change(|state| state.exchange.due());
+    assert!(asked.has_expired());
+    assert_eq!(asked.let_go(), (Ending::Expired(UNASKED), None));
+    asks.claim(&event("E2"));
+    drop(ticket);
+    sweep(&mut lock(&asks.table), Duration::from_mins(10));
+    assert!(
+        lock(&asks.table).entries.is_empty() && asks.has_expired(&event("E2")),
+        "also when it is long over"
+    );
+}
+
+#[actix::test]
+async fn a_repeat_that_comes_after_minutes_is_acked_bare_and_asks_nobody() {
+    let (asks, _bell) = asks();
+    let (mut link, ticket) = wait(&asks, "E1");
+    let (_, asked) = asks.take(event("E1").dedupe).unwrap().to([0]).pop().unwrap();
+    ticket.stored();
+    asked.conclude(Outcome::answer(&json!({ "text": "hi" })), &web()).await;
+    asks.claim(&Event { seq: Seq(7), ..event("E1") });
+    told(&mut link);
+    sweep(&mut lock(&asks.table), Duration::from_mins(10));
+    assert!(lock(&asks.table).entries.is_empty());
+
+    assert!(asks.is_beaten(&event("E1")), "it has been answered");
+    let (mut link, again) = wait(&asks, "E1");
+    again.ring();
+    assert!(asks.take(event("E1").dedupe).is_none());
+    let ended = Some(Ending::Of(Outcome::Done));
+    assert_eq!(asks.claim(&event("E1")).asked, [(0, ended)], "where nothing is kept it comes again");
+    again.stored();
+    assert_eq!(told(&mut link).1.as_deref(), Some(r#"{"envelope_id":"E1"}"#));
+}
+
+#[actix::test]
+async fn an_exchange_about_what_was_on_disk_before_is_forgotten_unless_another_envelope_brought_it_there() {
+    for (repeats, forgotten) in [(0, true), (1, false)] {
+        let (asks, _bell) = asks();
+        let (_link, ticket) = wait(&asks, "E1");
+        let others: Vec<_> = (0..repeats).map(|_| wait(&asks, "E1")).collect();
+        asks.take(event("E1").dedupe).unwrap().to([]);
+        ticket.was_there();
+        ticket.stored();
+        drop((ticket, others));
+        sweep(&mut lock(&asks.table), Duration::from_mins(10));
+        assert_eq!(lock(&asks.table).entries.is_empty(), forgotten);
+    }
+}
+
+#[actix::test]
+async fn who_tries_again_after_anothers_answer_is_refused() {
+    let (asks, _bell) = asks();
+    let (_link, ticket) = wait(&asks, "E1");
+    ticket.stored();
+    let mut asked = asks.take(event("E1").dedupe).unwrap().to([0, 1]);
+    let ((_, second), (_, first)) = (asked.pop().unwrap(), asked.pop().unwrap());
+    first.conclude(Outcome::Retry { after: None }, &web()).await;
+    assert_eq!(
+        second.conclude(Outcome::answer(&json!({ "text": "hi" })), &web()).await.0,
+        Ending::Of(Outcome::Done)
+    );
+    assert!(asks.is_beaten(&event("E1")));
+    assert!(!asks.is_beaten(&event("E2")), "nobody was asked");
+}
+
+#[actix::test]
+async fn answers_that_are_kept_for_repeats_take_up_room_and_are_not_kept_where_there_is_none() {
+    let (asks, _bell) = asks();
+    let answer = async |id: &str| {
+        let (mut link, ticket) = wait(&asks, id);
+        let (_, asked) = asks.take(event(id).dedupe).unwrap().to([0]).pop().unwrap();
+        ticket.stored();
+        asked.conclude(Outcome::answer(&json!({ "text": "hi" })), &web()).await;
+        assert!(told(&mut link).1.unwrap().contains("hi"));
+        let (mut link, _repeat) = wait(&asks, id);
+        told(&mut link).1.unwrap().contains("hi")
+    };
+    assert!(answer("E1").await);
+    let taken = asks.room.0.load(Ordering::Relaxed);
+    assert_eq!(taken, r#"{"text":"hi"}"#.len());
+    let event_bytes = "{}".len() + OVERHEAD;
+    let _others = asks.room.take(MOST_BYTES - taken - event_bytes).unwrap();
+    assert!(!answer("E2").await);
+}
+
 fn asks() -> (Arc<Asks>, mpsc::Receiver<DedupeKey>) {
-    Asks::new(Clock::start(), Arc::new(Metrics::new().unwrap()))
+    let routes = InForce::new(Routes::new(&[], &["bot".into()], &[], AckMode::Stored));
+    Asks::new(Clock::start(), Arc::new(Metrics::new().unwrap()), routes, HandlerSet::one(0))
 }
 
 /// A link on which the envelope came.

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use super::desk::{InHand, Key, Row};
 use super::owing::{Pending, Waits};
 use super::{Dispatcher, weight};
-use crate::actors::asked::{Claim, Ending, may_be_asked};
+use crate::actors::asked::{Claim, Ending, UNASKED, may_be_asked};
 use crate::actors::handler::End;
 use crate::event::{DedupeKey, Event};
 use crate::store::{DeliveryChange, DeliveryRow, DeliveryStatus, Lane};
@@ -16,11 +16,14 @@ use crate::store::{DeliveryChange, DeliveryRow, DeliveryStatus, Lane};
 impl Dispatcher {
     /// Asks the handlers that answer, ahead of all that waits for them.
     pub(super) fn ask(&mut self, key: DedupeKey) {
+        if !self.has_begun {
+            // Who is paused is not known yet; then it comes by the journal.
+            return;
+        }
         let Some(ask) = self.asks.take(key) else { return };
         let is_shut = ask.event().workspace.is_some_and(|one| self.paused.contains(&one));
-        let wanted = self.router.routes().ask(ask.event()).handlers;
-        let answers = |at: &usize| self.desks.get(*at).is_some_and(|desk| desk.plugin().options.answers);
-        let all = wanted.iter().filter(answers).filter_map(|at| Some((at, self.desks.get(at)?)));
+        let wanted = self.asks.wanted(ask.event(), &self.router.routes());
+        let all = wanted.iter().filter_map(|at| Some((at, self.desks.get(at)?)));
         let (shut, open): (Vec<_>, Vec<_>) = all.partition(|(_, desk)| is_shut || desk.is_paused);
         if open.is_empty() && !shut.is_empty() {
             return ask.paused();
@@ -43,12 +46,17 @@ impl Dispatcher {
         self.asks.claim(event)
     }
 
-    /// Does this handler have the event already, or never gets it?
-    pub(super) fn has_been_asked(&mut self, at: usize, event: &Arc<Event>, claim: &mut Claim) -> bool {
-        let Some(desk) = self.desks.get(at) else { return false };
+    /// Does this handler have the event already, or never gets it? `answers`: is it one whose answer the ack waits for?
+    pub(super) fn has_been_asked(
+        &mut self,
+        at: usize,
+        event: &Arc<Event>,
+        claim: &mut Claim,
+        answers: bool,
+    ) -> bool {
         let ending = match claim.asked.iter().position(|(asked, _)| *asked == at) {
             Some(place) => claim.asked.swap_remove(place).1,
-            None if claim.has_expired && desk.plugin().options.answers => Some(Ending::Expired(UNASKED)),
+            None if claim.has_expired && answers => Some(Ending::Expired(UNASKED)),
             None => return false,
         };
         let is_kept = self.marks.is_some();
@@ -86,8 +94,6 @@ impl Dispatcher {
         self.owing.push(Pending { change: DeliveryChange::Tried(row), desk: at, settles, waits: Waits::No });
     }
 }
-
-const UNASKED: &str = "no handler could be asked in time";
 
 impl StreamHandler<Vec<DedupeKey>> for Dispatcher {
     fn handle(&mut self, keys: Vec<DedupeKey>, _: &mut Self::Context) {

@@ -76,6 +76,8 @@ pub(super) struct Desk {
     pub(super) has_more_due: bool,
     bytes: usize,
     outbox: VecDeque<Item>,
+    /// What the handler's mailbox had no room for, in order.
+    unsaid: VecDeque<Word>,
     parts: Parts,
     arbiter: Arbiter,
     /// None between a handler's death and its next life.
@@ -102,6 +104,7 @@ impl Desk {
             has_more_due: false,
             bytes: 0,
             outbox: VecDeque::new(),
+            unsaid: VecDeque::new(),
             parts,
             arbiter,
             actor,
@@ -147,9 +150,12 @@ impl Desk {
         self.mind_room();
     }
 
-    /// What an ack waits for goes at once. A handler that is dead has failed.
+    /// What an ack waits for goes at once. A handler that is dead, or whose thread does not come to read what it is told, has failed.
     pub(super) fn ask(&mut self, asked: Asked) {
-        self.say(Word::Ask(asked));
+        let Some(actor) = &self.actor else { return };
+        if let Err(SendError::Closed(_)) = actor.try_send(Word::Ask(asked)) {
+            self.died();
+        }
     }
 
     /// The handler has no more to do with it; none when it did not have it.
@@ -178,11 +184,24 @@ impl Desk {
 
     /// Sends the handler what there is for it.
     pub(super) fn pump(&mut self) {
+        if self.actor.is_none() {
+            return;
+        }
         while !self.outbox.is_empty() {
+            let items = self.outbox.drain(..BATCH.min(self.outbox.len())).collect();
+            self.unsaid.push_back(Word::Work(items));
+        }
+        self.say_all();
+    }
+
+    /// Says what is to be said, for as long as there is room for it in the handler's mailbox; the rest with the next pump.
+    fn say_all(&mut self) {
+        while let Some(word) = self.unsaid.pop_front() {
             let Some(actor) = &self.actor else { return };
-            let items: Vec<_> = self.outbox.drain(..BATCH.min(self.outbox.len())).collect();
-            if actor.try_send(Word::Work(items)).is_err() {
-                self.died();
+            match actor.try_send(word) {
+                Ok(()) => {}
+                Err(SendError::Full(word)) => return self.unsaid.push_front(word),
+                Err(SendError::Closed(_)) => return self.died(),
             }
         }
     }
@@ -212,8 +231,9 @@ impl Desk {
     }
 
     fn say(&mut self, word: Word) {
-        if self.actor.as_ref().is_some_and(|actor| actor.try_send(word).is_err()) {
-            self.died();
+        if self.actor.is_some() {
+            self.unsaid.push_back(word);
+            self.say_all();
         }
     }
 
@@ -298,6 +318,7 @@ impl Desk {
         self.actor = None;
         self.asked_back = 0;
         self.outbox.clear();
+        self.unsaid.clear();
         let mut had: Vec<_> = self.in_hand.iter().collect();
         had.sort_by_key(|(key, _)| **key);
         self.outbox.extend(had.into_iter().map(|((_, run), hand)| Item {
@@ -335,3 +356,6 @@ fn start(parts: &Parts, arbiter: &Arbiter) -> Addr<HandlerActor> {
     let parts = parts.clone();
     HandlerActor::start_in_arbiter(&arbiter.handle(), |_| HandlerActor::new(parts))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 
 use super::Parts;
 use super::trying::{Ending, Judge, Running, Tried};
-use crate::actors::asked::{self, Asked};
+use crate::actors::asked::{self, Asked, UNASKED};
 use crate::handlers::{Delivery, Handler as Plug, Outcome};
 use crate::ids::Seq;
 use crate::slack::web::WebApi;
@@ -27,6 +27,20 @@ pub(super) fn begin<'a>(
 async fn ask(parts: &Parts, web: &WebApi, plug: &dyn Plug, asked: Asked) -> Tried {
     let event = Arc::clone(&asked.event);
     let lane = Lane::of(&event);
+    if asked.has_expired() {
+        let (_, seq) = asked.let_go();
+        let judge = Judge {
+            parts,
+            lane,
+            key: None,
+            seq: seq.unwrap_or(Seq(0)),
+            run: 1,
+            attempt: 1,
+            started: parts.clock.mono(),
+        };
+        let tried = judge.judge(Ending::Expired(UNASKED));
+        return Tried { told: tried.told.filter(|_| seq.is_some()), ..tried };
+    }
     let started = parts.clock.mono();
     let delivery = Delivery { event, attempt: 1, answer_within: Some(asked.within()) };
     let within = parts.plugin.options.within;

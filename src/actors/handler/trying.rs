@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, poll};
 
 use super::{End, Item, Parts, Told};
-use crate::actors::asked::{STALE, late, may_be_asked};
+use crate::actors::asked::{STALE, beaten, late, may_be_asked};
 use crate::actors::names::say;
 use crate::event::Event;
 use crate::handlers::{Delivery, Handler as Plug, Outcome};
@@ -56,7 +56,7 @@ pub(super) async fn begin<'a>(
         if !matches!(end, Ending::Of(Outcome::Answer(_))) {
             return Some(judge.judge(end));
         }
-        running.push(async move { judge.judge(passed_on(parts, web, &of, end).await) }.boxed_local());
+        running.push(async move { judge.judge(passed_on(parts, web, &of, run, end).await) }.boxed_local());
         return None;
     }
     let within = parts.plugin.options.within;
@@ -66,7 +66,7 @@ pub(super) async fn begin<'a>(
                 Ok(end) => end.map_or(Ending::Panicked, Ending::Of),
                 Err(_) => Ending::TooSlow(within),
             };
-            judge.judge(passed_on(parts, web, &of, end).await)
+            judge.judge(passed_on(parts, web, &of, run, end).await)
         }
         .boxed_local(),
     );
@@ -74,8 +74,12 @@ pub(super) async fn begin<'a>(
 }
 
 /// An answer that no ack waits for finds its way.
-async fn passed_on(parts: &Parts, web: &WebApi, event: &Event, end: Ending) -> Ending {
+async fn passed_on(parts: &Parts, web: &WebApi, event: &Event, run: u32, end: Ending) -> Ending {
     match end {
+        // What is replayed may be answered anew.
+        Ending::Of(Outcome::Answer(_)) if run == 1 && parts.asks.is_beaten(event) => {
+            Ending::Of(beaten(&parts.node))
+        }
         // Boxed: hardly any event is answered so, and each would carry its room.
         Ending::Of(Outcome::Answer(answer)) => {
             Ending::Of(Box::pin(late(event, &answer, web, &parts.node)).await)
@@ -89,13 +93,16 @@ impl Parts {
     fn is_stale(&self, event: &Event) -> bool {
         self.plugin.options.answers
             && may_be_asked(event.kind)
-            && answer::is_stale(
-                event.kind,
-                &event.kind_type,
-                event.received_ms,
-                self.started_ms,
-                self.clock.now().wall_ms,
-            )
+            && (self.asks.has_expired(event)
+                || answer::is_stale(
+                    event.kind,
+                    &event.kind_type,
+                    event.received_ms,
+                    self.started_ms,
+                    self.clock.now().wall_ms,
+                ))
+            // Last, since it may look into the payload: by routes that want no answer of it it is an event like any other.
+            && self.asks.wanted(event, &self.asks.routes()).contains(self.handler)
     }
 }
 

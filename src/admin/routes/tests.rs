@@ -76,6 +76,7 @@ async fn what_is_wrong_with_a_route_is_told_by_its_field() {
         (json!({}), "handler"),
         (json!({"handler": "log", "match": {"labels": ["gold"]}}), "match.labels"),
         (json!({"handler": "log", "ack": "soon"}), "ack"),
+        (json!({"handler": "log", "ack": "answered"}), "ack"),
         (json!({"handler": "log", "name": "x"}), "name"),
     ] {
         let answer = put(&node, &body).await;
@@ -99,6 +100,13 @@ async fn a_route_to_a_handler_that_is_not_here_is_refused_with_those_that_are() 
     assert_eq!(error["field"], "handler");
     assert_eq!(error["message"], "this node has no handler of that name; it has: log, bridge, echo");
     assert_eq!(get(&node, "/api/v1/routes").await.json()["data"], json!([]));
+}
+
+#[actix_web::test]
+async fn an_ack_may_carry_the_answer_of_a_handler_that_answers() {
+    let node = FakeNode::real().await;
+    let made = put(&node, &json!({"handler": "bridge", "ack": "answered"})).await;
+    assert_eq!((made.status, &made.json()["ack"]), (StatusCode::CREATED, &json!("answered")));
 }
 
 async fn put(node: &Arc<FakeNode>, body: &Value) -> Answer {

@@ -208,6 +208,10 @@ impl Node for FakeNode {
         &self.handlers
     }
 
+    fn answers(&self, handler: &str) -> bool {
+        handler == "bridge"
+    }
+
     fn allows_private_webhooks(&self) -> bool {
         false
     }

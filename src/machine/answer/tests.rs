@@ -153,13 +153,17 @@ fn an_answer_whose_link_is_gone_goes_by_url_unless_a_repeat_waits_elsewhere() {
 
 #[test]
 fn paused_a_command_is_told_so_and_the_rest_expires() {
-    let mut command = asked(Way::AckOrUrl);
-    command.paused();
-    command.stored();
-    assert_eq!(told(&mut command), [Action::Ack(1, With::Pause)]);
-    let mut view = asked(Way::AckOnly);
-    view.paused();
-    assert_eq!(told(&mut view), [Action::Drop(1)]);
+    for (may_say, with) in [(true, With::Pause), (false, With::Nothing)] {
+        let mut command = asked(Way::AckOrUrl);
+        command.paused(may_say);
+        command.due();
+        assert_eq!(told(&mut command), [], "it is kept when it is on disk");
+        command.stored();
+        assert_eq!(told(&mut command), [Action::Ack(1, with)]);
+        let mut view = asked(Way::AckOnly);
+        view.paused(may_say);
+        assert_eq!(told(&mut view), [Action::Drop(1)]);
+    }
 }
 
 #[test]
@@ -178,19 +182,69 @@ fn of_several_handlers_the_first_answer_counts_and_silence_only_when_all_are_sil
     let mut exchange = asked(Way::AckOnly);
     exchange.stored();
     exchange.asked(3);
-    assert_eq!(exchange.reply(Reply::Failed), Some(Fate::Expired));
+    assert_eq!(exchange.reply(Reply::Failed), Some(Fate::Nothing), "another may answer");
     assert_eq!(exchange.reply(Reply::Done), Some(Fate::Nothing));
     assert_eq!(told(&mut exchange), []);
     exchange.reply(FITS);
     assert_eq!(told(&mut exchange), [Action::Ack(1, With::Answer), Action::Close(Fate::Acked)]);
     assert_eq!(exchange.reply(FITS), Some(Fate::Beaten));
+    assert!(exchange.is_beaten(), "who failed and tries again is too late too");
 
     let mut exchange = asked(Way::AckOnly);
-    exchange.stored();
     exchange.asked(2);
     exchange.reply(Reply::Done);
+    exchange.due();
+    assert_eq!(told(&mut exchange), [Action::Drop(1)], "the other has said nothing");
+}
+
+#[test]
+fn where_one_of_several_failed_silence_is_acked_when_it_is_stored_and_not_before() {
+    for way in WAYS {
+        for replies in [[Reply::Done, Reply::Failed], [Reply::Failed, Reply::Done]] {
+            let mut exchange = asked(way);
+            exchange.asked(2);
+            assert_eq!(replies.map(|reply| exchange.reply(reply)), [Some(Fate::Nothing); 2]);
+            exchange.due();
+            assert_eq!(told(&mut exchange), []);
+            exchange.stored();
+            assert_eq!(told(&mut exchange), [Action::Ack(1, With::Nothing)]);
+        }
+    }
+}
+
+#[test]
+fn of_those_that_failed_and_try_again_the_first_to_answer_counts() {
+    let mut exchange = asked(Way::AckOrUrl);
+    exchange.stored();
+    exchange.asked(2);
     exchange.reply(Reply::Failed);
+    assert!(!exchange.is_beaten());
     assert_eq!(told(&mut exchange), [Action::Ack(1, With::Nothing)]);
+    assert_eq!(exchange.reply(FITS), Some(Fate::Beaten));
+    assert!(exchange.is_beaten());
+
+    let mut view = asked(Way::AckOnly);
+    view.stored();
+    view.asked(2);
+    view.reply(Reply::Failed);
+    assert!(!view.is_beaten());
+    view.reply(FITS);
+    assert_eq!(told(&mut view), [Action::Ack(1, With::Answer), Action::Close(Fate::Acked)]);
+}
+
+#[test]
+fn a_repeat_of_what_was_over_long_ago_is_acked_bare_when_it_is_stored_or_not_at_all() {
+    let mut acked = Exchange::over(Way::AckOrUrl, true, true);
+    acked.join(7);
+    acked.due();
+    assert_eq!(told(&mut acked), []);
+    acked.stored();
+    assert_eq!(told(&mut acked), [Action::Ack(7, With::Nothing)]);
+    assert!(acked.is_over() && acked.is_beaten());
+    let mut dropped = Exchange::over(Way::AckOnly, false, false);
+    dropped.join(7);
+    assert_eq!(told(&mut dropped), [Action::Drop(7)]);
+    assert!(dropped.is_over() && dropped.has_expired());
 }
 
 const WAYS: [Way; 2] = [Way::AckOrUrl, Way::AckOnly];
@@ -216,7 +270,8 @@ enum Input {
     Due,
     Asked(usize),
     Failed,
-    Paused,
+    Paused(bool),
+    Again,
     Reply(Reply),
 }
 
@@ -228,7 +283,8 @@ fn input() -> impl Strategy<Value = Input> {
         2 => Just(Input::Due),
         2 => (0..3_usize).prop_map(Input::Asked),
         1 => Just(Input::Failed),
-        1 => Just(Input::Paused),
+        1 => any::<bool>().prop_map(Input::Paused),
+        1 => Just(Input::Again),
         4 => prop::sample::select(vec![
             FITS,
             Reply::Answer { fits: false },
@@ -256,7 +312,11 @@ proptest! {
                 Input::Due => { due = true; exchange.due(); }
                 Input::Asked(handlers) => exchange.asked(handlers),
                 Input::Failed => exchange.failed(),
-                Input::Paused => exchange.paused(),
+                Input::Paused(may_say) => exchange.paused(may_say),
+                Input::Again => {
+                    let is_beaten = exchange.is_beaten();
+                    if !is_beaten && way == Way::AckOrUrl { fates.push(Fate::ByUrl); }
+                }
                 Input::Reply(reply) => fates.extend(exchange.reply(reply)),
             }
             while let Some(action) = exchange.poll_action() {
@@ -264,6 +324,7 @@ proptest! {
                     Action::Ack(waiter, with) => {
                         prop_assert!(told.insert(waiter) && waiter <= joined, "{} twice", waiter);
                         prop_assert!(stored || due, "an ack before the disk and before the deadline");
+                        prop_assert!(stored || with != With::Pause, "it says that it is kept");
                         answered += usize::from(with == With::Answer);
                     }
                     Action::Drop(waiter) => {

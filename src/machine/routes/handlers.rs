@@ -25,6 +25,12 @@ impl HandlerSet {
         Self(self.0 | others.0)
     }
 
+    /// Those of one that are of the other too.
+    #[must_use]
+    pub const fn of(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
     /// Is it among them?
     pub const fn contains(self, handler: usize) -> bool {
         self.has(Self::one(handler)) && handler < Self::MOST
@@ -69,6 +75,7 @@ mod tests {
         assert!(set.contains(3) && set.contains(127) && !set.contains(4) && !set.is_empty());
         assert!(set.has(HandlerSet::one(3)) && !HandlerSet::one(3).has(set));
         assert!(HandlerSet::NONE.is_empty());
+        assert_eq!(set.of(HandlerSet::one(127).and(HandlerSet::one(4))), HandlerSet::one(127));
     }
 
     #[test]

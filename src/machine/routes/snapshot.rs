@@ -11,7 +11,8 @@ use crate::protocol::interaction::{self, Interaction};
 pub struct Verdict {
     /// Who gets it.
     pub handlers: HandlerSet,
-    /// Who of them may answer it: those whose routes say so. Nobody where the ack is not to carry an answer.
+    /// Whose answers its ack is to carry, if they answer at all: of those whose routes say so, or say nothing. Nobody's where no ack of its
+    /// kind carries any.
     pub answering: HandlerSet,
     /// What its ack means.
     pub ack: AckMode,
@@ -94,6 +95,9 @@ impl Routes {
             Verdict { handlers: HandlerSet::NONE, answering: HandlerSet::NONE, ack: self.default };
         if let Some(everybody) = self.everybody {
             verdict.handlers = everybody;
+            if takes_answers(event.kind) {
+                verdict.answering = everybody;
+            }
             return verdict;
         }
         let [events_api, interactive, slash_commands, unknown] = &self.rules;
@@ -167,13 +171,24 @@ impl Rule {
         let types = if kind == Kind::SlashCommands { &matches.commands } else { &matches.types };
         Self {
             gives,
-            answering: if ack == AckMode::Answered { gives } else { HandlerSet::NONE },
+            answering: match route.ack {
+                Some(AckMode::Answered) | None if takes_answers(kind) => gives,
+                Some(AckMode::Answered | AckMode::Stored | AckMode::Received) | None => HandlerSet::NONE,
+            },
             ack,
             types: patterns(types),
             callback_ids: patterns(&matches.callback_ids),
             action_ids: patterns(&matches.action_ids),
             whose,
         }
+    }
+}
+
+/// Can an ack of this kind of envelope carry an answer?
+const fn takes_answers(kind: Kind) -> bool {
+    match kind {
+        Kind::Interactive | Kind::SlashCommands => true,
+        Kind::EventsApi | Kind::Unknown => false,
     }
 }
 

@@ -9,7 +9,8 @@ fn without_any_route_every_handler_gets_everything() {
     for kind in [Kind::EventsApi, Kind::Interactive, Kind::SlashCommands, Kind::Unknown] {
         let verdict = routes.ask(&event(kind, "x", "{}"));
         assert_eq!((names(verdict.handlers), verdict.ack), ("abc".to_owned(), Stored));
-        assert!(verdict.answering.is_empty());
+        let may_answer = matches!(kind, Kind::Interactive | Kind::SlashCommands);
+        assert_eq!(names(verdict.answering), if may_answer { "abc" } else { "" });
     }
 }
 
@@ -140,15 +141,18 @@ fn where_no_route_says_anything_else_every_ack_is_the_nodes() {
 }
 
 #[test]
-fn those_answer_whose_routes_say_so_and_nobody_answers_an_event() {
+fn those_answer_whose_routes_say_so_or_say_nothing_and_nobody_answers_an_event() {
     let routes = [
         Route { ack: Some(Answered), ..route("b", Match::default()) },
         Route { ack: Some(Stored), ..route("a", Match::default()) },
         route("b", Match::default()),
+        route("c", Match::default()),
+        Route { ack: Some(Received), ..route("c", Match::default()) },
     ];
     let routes = Routes::new(&routes, &handlers(), &[], Received);
     let verdict = routes.ask(&event(Kind::SlashCommands, "/deploy", "{}"));
-    assert_eq!((names(verdict.handlers), names(verdict.answering)), ("ab".to_owned(), "b".to_owned()));
+    assert_eq!((names(verdict.handlers), names(verdict.answering)), ("abc".to_owned(), "bc".to_owned()));
+    assert!(routes.ask(&event(Kind::Unknown, "x", "{}")).answering.is_empty());
     let verdict = routes.ask(&message());
     assert_eq!((names(verdict.answering), verdict.ack), (String::new(), Stored));
 }
