@@ -12,6 +12,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_precision_loss,
+    clippy::unchecked_time_subtraction,
     reason = "a benchmark may panic and prints its results"
 )]
 
