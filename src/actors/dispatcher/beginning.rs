@@ -69,29 +69,20 @@ impl Dispatcher {
         let now = self.clock.now();
         let named: HashSet<DeliveryId> = holders.iter().map(|row| row.id).collect();
         for desk in &mut self.desks {
-            let mut doubted = HashSet::new();
-            for (lane, key, id) in desk.lanes.all_held() {
-                let is_known_better = desk.in_hand.contains_key(&id) || desk.ending.contains_key(&id);
-                if is_known_better || named.contains(&desk.id_of(id)) {
-                    continue;
-                }
-                // What was read may be older than the newest: the second look tells.
-                if desk.doubted.contains(&id) {
-                    desk.lanes.let_go(lane, key, id);
-                    desk.let_go(lane, key);
-                } else {
-                    doubted.insert(id);
+            let since = desk.reading_holders.take().unwrap_or_default();
+            for (lane, order, key) in desk.lanes.all_held() {
+                if !desk.is_stale(key, &since) && !named.contains(&desk.id_of(key)) {
+                    desk.lanes.let_go(lane, order, key);
+                    desk.let_go(lane, order);
                 }
             }
-            desk.doubted = doubted;
-        }
-        for DeliveryRow { id, lane, order_key, hold_until_ms, .. } in holders {
-            let key = (id.seq, id.run);
-            let Some(desk) = self.desk_of(id.handler) else { continue };
-            let (Some(order), Some(until_ms)) = (*order_key, *hold_until_ms) else { continue };
-            let is_news = !desk.in_hand.contains_key(&key) && !desk.ending.contains_key(&key);
-            if is_news && !desk.lanes.held(*lane).contains(&order) {
-                desk.lanes.hold(*lane, order, key, from_wall(until_ms, now));
+            for DeliveryRow { id, lane, order_key, hold_until_ms, .. } in holders {
+                let key = (id.seq, id.run);
+                let (Some(order), Some(until_ms)) = (*order_key, *hold_until_ms) else { continue };
+                let is_ours = id.handler == desk.id && !desk.is_stale(key, &since);
+                if is_ours && !desk.lanes.held(*lane).contains(&order) {
+                    desk.lanes.hold(*lane, order, key, from_wall(until_ms, now));
+                }
             }
         }
     }
@@ -123,6 +114,9 @@ impl Dispatcher {
         }));
         if !is_long {
             return;
+        }
+        for desk in &mut self.desks {
+            desk.reading_holders = Some(HashSet::new());
         }
         let now_ms = self.clock.now().wall_ms;
         let look =

@@ -63,8 +63,6 @@ pub(super) struct Desk {
     pub(super) put_back: HashSet<Key>,
     /// Ended, while the store does not know it yet: what is read of it is stale.
     pub(super) ending: HashMap<Key, Lane>,
-    /// Holding up their keys here, and not by the store's last word.
-    pub(super) doubted: HashSet<Key>,
     pub(super) is_paused: bool,
     /// How often it was asked to give back what it has not begun, and has not done so.
     pub(super) asked_back: usize,
@@ -72,6 +70,8 @@ pub(super) struct Desk {
     pub(super) reading: Option<HashSet<Key>>,
     /// The same of what is due.
     pub(super) reading_due: Option<HashSet<Key>>,
+    /// The same of those that hold up their keys.
+    pub(super) reading_holders: Option<HashSet<Key>>,
     /// Was the last page of what is due full?
     pub(super) has_more_due: bool,
     bytes: usize,
@@ -96,11 +96,11 @@ impl Desk {
             in_hand: HashMap::new(),
             put_back: HashSet::new(),
             ending: HashMap::new(),
-            doubted: HashSet::new(),
             is_paused: false,
             asked_back: 0,
             reading: None,
             reading_due: None,
+            reading_holders: None,
             has_more_due: false,
             bytes: 0,
             outbox: VecDeque::new(),
@@ -279,7 +279,8 @@ impl Desk {
     /// The store knows how a delivery stands.
     pub(super) fn is_known(&mut self, key: Key) {
         self.ending.remove(&key);
-        for since in [&mut self.reading, &mut self.reading_due].into_iter().flatten() {
+        let reads = [&mut self.reading, &mut self.reading_due, &mut self.reading_holders];
+        for since in reads.into_iter().flatten() {
             since.insert(key);
         }
     }

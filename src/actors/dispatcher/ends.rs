@@ -48,7 +48,8 @@ impl Dispatcher {
                     self.owing.push(Pending { change, desk: at, settles: None, waits: Waits::No });
                 }
             }
-            End::GivenBack if hand.is_late => desk.lanes.leave(lane),
+            // Its row says when it is due. What was asked ahead of its turn has none, and gets one as any other.
+            End::GivenBack if hand.is_late && hand.row == Row::There => desk.lanes.leave(lane),
             End::GivenBack => {
                 desk.lanes.put_back(lane, hand.row == Row::There);
                 match hand.row {
