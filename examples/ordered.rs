@@ -23,6 +23,8 @@ impl Handler for Ordered {
         if delivery.attempt == 1 && event.seq.0 % 200 == 0 {
             return Outcome::Retry { after: Some(Duration::from_millis(100)) };
         }
+        // A mistake of yours ends this one try. The log says where it was, and nothing of the event.
+        assert!(delivery.attempt > 1 || event.seq.0 % 200 != 104, "cannot read {}", event.slack_id);
         tracing::info!(id = %event.slack_id, seq = %event.seq, workspace = event.workspace.map_or(0, |one| one.0).to_string(), "event");
         Outcome::Done
     }

@@ -4,6 +4,7 @@ mod histogram;
 mod log;
 mod metrics;
 mod names;
+mod panics;
 mod seen;
 
 pub use self::histogram::Histogram;

@@ -12,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt, registry};
 
 use super::TelemetryError;
+use super::panics::tell_panics;
 use crate::config::LogFormat;
 
 /// Libraries that write frames, headers or addresses with tickets at their finer levels. No filter makes them say more than
@@ -110,12 +111,14 @@ impl LogControl {
     }
 }
 
-/// Sends log lines to stderr: for a binary, once, at its start. A library's user brings their own subscriber instead.
+/// Sends log lines to stderr, panics among them: for a binary, once, at its start. A library's user brings their own subscriber instead.
 pub fn start_log(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
     let colours = io::stderr().is_terminal();
     let (lines, control) = lines(filter, format, colours, io::stderr)?;
     lines.try_init().map_err(|_| TelemetryError::Taken)?;
-    CONTROL.set(control).map_err(|_| TelemetryError::Taken)
+    CONTROL.set(control).map_err(|_| TelemetryError::Taken)?;
+    tell_panics();
+    Ok(())
 }
 
 type Lines = Box<dyn Subscriber + Send + Sync>;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::Connection as _;
 use tautline::simulator::{EventRecord, Fault, How, Load, Outcome, Side};
 
-use super::process::{ADMIN_TOKEN, Handled, PATIENCE, Site, block_on};
+use super::process::{ADMIN_TOKEN, Handled, Output, PATIENCE, Site, block_on};
 
 /// Customers that send at the same time.
 const CUSTOMERS: u8 = 3;
@@ -81,6 +81,7 @@ fn each_conversation_stays_in_order_through_ten_kills_though_events_fail_at_time
     let mut dice = StdRng::seed_from_u64(seed);
     let site = busy_site();
     let mut runs: Vec<Vec<Handled>> = Vec::new();
+    let mut panics = 0;
     for round in 0..KILLS / 2 {
         let node = site.serve_example("ordered");
         if round == 0 {
@@ -88,8 +89,11 @@ fn each_conversation_stays_in_order_through_ten_kills_though_events_fail_at_time
         }
         node.line(|line| Handled::read(line).is_some());
         node.run_for(Duration::from_millis(dice.random_range(0..1_500)));
-        runs.push(node.kill().handled());
+        let output = node.kill();
+        panics += panics_in(&output);
+        runs.push(output.handled());
     }
+    assert!(panics > 0, "a handler that never panicked proves nothing");
     runs.push(last_run_of(&site, &runs, site.serve_example("ordered")));
     every_acked_event_was_handled(&sent(&site), &runs);
     println!("handled again after each kill: {:?}", repeats(&runs));
@@ -161,7 +165,7 @@ fn a_stopping_node_is_unready_first_ends_its_streams_and_says_what_is_left() {
     assert_eq!(node.ask("GET", "/livez", None).0, 200, "a probe that were red would have it killed");
     assert!(stream.any(|line| line == "event: stream.end"), "the streams end while the links still close");
     let left = node.line(|line| line.contains("\"message\":\"stopped\""));
-    let left: serde_json::Value = serde_json::from_str(&left).unwrap();
+    let left: Value = serde_json::from_str(&left).unwrap();
     assert_eq!((&left["links_left"], &left["events_left"]), (&json!(0), &json!(0)), "{left}");
     assert!(left["ms"].is_u64() && left["links_closed"] == true, "{left}");
     assert_eq!(node.ended().code, Some(0));
@@ -182,6 +186,18 @@ fn a_second_signal_ends_at_once_what_the_first_one_began() {
     assert_eq!(ended.code, Some(1));
     let text = ended.output.text();
     assert!(text.contains("ended at once by a second signal") && !text.contains("\"stopped\""), "{text}");
+}
+
+/// How often a handler has panicked, each time in a line of the log like any other and without a word of the event.
+fn panics_in(output: &Output) -> usize {
+    let whole = output.stderr.split_last().map_or(&[][..], |(_, whole)| whole);
+    let lines = whole.iter().map(|line| serde_json::from_str::<Value>(line).map_err(|_| line).unwrap());
+    let panics: Vec<Value> = lines.filter(|line| line["message"] == "panicked").collect();
+    for panic in &panics {
+        let place = panic["place"].as_str().unwrap_or_default();
+        assert!(place.contains("ordered.rs:") && panic.get("text").is_none(), "{panic}");
+    }
+    panics.len()
 }
 
 fn busy_site() -> Site {
