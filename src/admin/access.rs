@@ -11,7 +11,7 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 
 use super::Node;
 use super::problem::{Code, Problem};
-use crate::store::{Caller, Workspaces};
+use crate::store::{Caller, Label, Workspaces};
 
 /// The node in the hands of a caller. A handler that asks for it cannot be reached by nobody.
 #[derive(Clone)]
@@ -34,6 +34,11 @@ impl Access {
     /// Who asks.
     pub(super) fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// What the caller sees, where that is not everything.
+    pub(super) fn scope(&self) -> Option<&Label> {
+        self.caller.scope.as_ref()
     }
 }
 

@@ -1,13 +1,13 @@
 //! `/api/v1/apps`: the Slack apps that workspaces are seated on, each with its connection.
 
-use actix_web::http::Method;
-use actix_web::web::{Path, ServiceConfig, resource, route};
-use actix_web::{HttpRequest, HttpResponse, guard};
+use actix_web::web::{Path, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::access::Access;
-use super::paging::Paging;
-use super::problem::{Code, Problem, wrong_method};
+use super::paging::{Paging, page};
+use super::paths::read_resource;
+use super::problem::{Code, Problem};
 use super::query::{self, digits};
 use super::workspaces::view::{CountersOut, SocketOut, idle};
 use super::{Counters, Node};
@@ -19,10 +19,7 @@ use crate::store::{App, Desired};
 const LIST: &str = "apps";
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = || route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    config
-        .service(resource("/apps").route(get().to(list)).default_service(wrong_method(&[Method::GET])))
-        .service(resource("/apps/{id}").route(get().to(read)).default_service(wrong_method(&[Method::GET])));
+    config.service(read_resource("/apps", list)).service(read_resource("/apps/{id}", read));
 }
 
 #[derive(Serialize)]
@@ -61,7 +58,7 @@ async fn list(request: HttpRequest, node: Access) -> Result<HttpResponse, Proble
     let mut found = node.store().apps_after(after, paging.limit + 1).await?;
     let next_cursor = paging.cut(&mut found, &LIST, |last| last.id);
     let data: Vec<_> = found.into_iter().map(|app| show(&**node, app)).collect();
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
+    Ok(page(&data, next_cursor))
 }
 
 /// By our own id, or by Slack's.

@@ -1,46 +1,40 @@
 //! `/api/v1/audit`: what was changed, by whom, and why; newest first.
 
-use actix_web::http::Method;
-use actix_web::web::{ServiceConfig, resource, route};
-use actix_web::{HttpRequest, HttpResponse, guard};
+use actix_web::web::ServiceConfig;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::access::Access;
-use super::paging::Paging;
-use super::problem::{Problem, wrong_method};
+use super::paging::{Paging, page};
+use super::paths::read_resource;
+use super::problem::Problem;
 use super::query::{self, Taken, digits};
 use crate::ids::WorkspaceName;
-use crate::moment::{self, rfc3339};
+use crate::moment::rfc3339;
 use crate::store::{Action, AuditEntry, AuditFilter, Role, TokenId};
 
-const KNOWN: &str = "limit, cursor, workspace, token, action, request_id, since, until";
-const TIME: &str = "a time like '2026-11-22T20:00:00Z'";
+const KNOWN: &str = "workspace, token, action, request_id, since, until";
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = route().guard(guard::Any(guard::Get()).or(guard::Head())).to(list);
-    config.service(resource("/audit").route(get).default_service(wrong_method(&[Method::GET])));
+    config.service(read_resource("/audit", list));
 }
 
 async fn list(request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {
-    let (mut paging, mut filter) = (Paging::new(), AuditFilter::default());
-    query::read(&request, KNOWN, |key, value| match key {
-        "workspace" => {
-            let name = WorkspaceName::parse(value).map_err(|bad| bad.to_string());
-            Taken::of(name.map(Some), &mut filter.workspace)
-        }
+    let mut filter = AuditFilter::default();
+    let paging = Paging::read(&request, KNOWN, |key, value| match key {
+        "workspace" => Taken::of(query::workspace(value), &mut filter.workspace),
         "token" => Taken::of(read(TokenId::parse, value, "a token's id, like 'tok_7'"), &mut filter.token),
         "action" => Taken::of(read(Action::parse, value, &actions()), &mut filter.action),
         "request_id" => Taken::of(Ok(Some(value.to_owned())), &mut filter.request_id),
-        "since" => Taken::of(read(moment::parse, value, TIME), &mut filter.since_ms),
-        "until" => Taken::of(read(moment::parse, value, TIME), &mut filter.until_ms),
-        _ => paging.take(key, value),
+        "since" => Taken::of(query::time(value), &mut filter.since_ms),
+        "until" => Taken::of(query::time(value), &mut filter.until_ms),
+        _ => Taken::Unknown,
     })?;
     let before = paging.place(&("audit", &filter), digits)?;
     let mut found = access.accounts().audit(&filter, before, paging.limit + 1).await?;
-    let next_cursor = paging.cut(&mut found, &("audit", &filter), |entry| entry.id);
-    let data: Vec<_> = found.iter().map(EntryOut::new).collect();
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
+    let next = paging.cut(&mut found, &("audit", &filter), |entry| entry.id);
+    Ok(page(&found.iter().map(EntryOut::new).collect::<Vec<_>>(), next))
 }
 
 fn actions() -> String {

@@ -1,6 +1,7 @@
 //! Bodies, read field by field so that every error names its field and none repeats a value: a value may be a
 //! token in the wrong place.
 
+mod many;
 mod names;
 
 use std::time::Duration;
@@ -9,6 +10,7 @@ use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpMessage, HttpRequest};
 use serde_json::{Map, Value};
 
+pub(super) use self::many::Many;
 use self::names::Twice;
 use super::problem::{Code, FieldError, Problem};
 use super::query::presentable;

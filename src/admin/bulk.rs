@@ -8,10 +8,8 @@ use actix_web::HttpResponse;
 use serde_json::{Value, json};
 
 use super::access::Access;
-use super::body::Fields;
 use super::jobs::{Job, Jobs};
 use super::problem::Problem;
-use super::query::{Taken, presentable};
 use crate::ids::Seq;
 use crate::machine::seq;
 use crate::store::{
@@ -71,13 +69,12 @@ pub(super) async fn begin(
     jobs: &Jobs,
     task: Task,
     (kind, action): (&'static str, Action),
-    filter: Value,
+    filter: &[(String, String)],
 ) -> Result<HttpResponse, Problem> {
     let now_ms = access.now_ms();
     let job = jobs.begin(kind, 0, now_ms)?;
     let mut changes = Changes::default();
-    let filter = json!(filter.as_array().into_iter().flatten().map(|pair| json!(pair)).collect::<Vec<_>>());
-    changes.field("filter", &Value::Null, &filter);
+    changes.field("filter", &Value::Null, &json!(filter));
     if let Task::Replay(ReplayTo::Named(names), _) = &task {
         changes.field("handlers", &Value::Null, &json!(names));
     }
@@ -123,50 +120,4 @@ async fn patiently(job: &Job, step: impl AsyncFn() -> Result<Stepped, StoreError
         }
         actix_rt::time::sleep(WAIT).await;
     }
-}
-
-/// Reads the conditions of a body: each must be known, and something must be said.
-pub(super) fn take_filter(
-    fields: &mut Fields,
-    given: Option<&[(String, String)]>,
-    known: &str,
-    mut take: impl FnMut(&str, &str) -> Taken,
-) {
-    let mut seen: Vec<&str> = Vec::new();
-    for (key, value) in given.into_iter().flatten() {
-        let message = match take(key, value) {
-            Taken::OneOfMany => continue,
-            Taken::TheOne if !seen.contains(&key.as_str()) => {
-                seen.push(key);
-                continue;
-            }
-            Taken::TheOne => "may be given once".to_owned(),
-            Taken::Wrong(message) => message,
-            Taken::Unknown => format!("unknown; known here: {known}"),
-        };
-        fields.wrong(&format!("filter.{}", presentable(key)), message);
-    }
-    if given.is_none() && !fields.has_errors() {
-        fields.wrong("filter", "say which: {} means all".to_owned());
-    }
-}
-
-pub(super) fn flag(value: &Value) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| "must be true or false".to_owned())
-}
-
-/// Each a string, or an array of them.
-pub(super) fn conditions(value: &Value) -> Result<Vec<(String, String)>, String> {
-    let wrong = || "must be an object whose values are strings or arrays of one string or more".to_owned();
-    let mut found = Vec::new();
-    for (key, value) in value.as_object().ok_or_else(wrong)? {
-        let values = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
-        if values.is_empty() {
-            return Err(wrong());
-        }
-        for value in values {
-            found.push((key.clone(), value.as_str().ok_or_else(wrong)?.to_owned()));
-        }
-    }
-    Ok(found)
 }

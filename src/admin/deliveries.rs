@@ -4,61 +4,47 @@ mod actions;
 mod filter;
 #[cfg(test)]
 mod tests;
+mod view;
 
-use actix_web::http::Method;
-use actix_web::web::{Path, ServiceConfig, post, resource, route};
-use actix_web::{HttpRequest, HttpResponse, guard};
-use serde::Serialize;
-use serde_json::json;
+use actix_web::web::{Path, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 
 use self::filter::Filter;
+pub(super) use self::view::DeliveryOut;
 use super::access::Access;
-use super::events::{event_id, parse_id as parse_event};
-use super::paging::{Paging, cursor};
-use super::problem::{Code, Problem, wrong_method};
+use super::paging::{Paging, cursor, page};
+use super::paths::{post_resource, read_resource};
+use super::problem::{Code, Problem};
 use super::query::{self, digits};
-use crate::event::Kind;
-use crate::ids::{HandlerId, WorkspaceName};
-use crate::moment::rfc3339;
-use crate::store::{DeliveryId, DeliveryStatus, Remedy, StoredDelivery, StoredEvent};
+use crate::ids::{HandlerId, Seq};
+use crate::store::{DeliveryId, Remedy};
 
 const PREFIX: &str = "dlv_";
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = || route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    let all = resource("/deliveries").route(get().to(list));
-    let one = resource("/deliveries/{id}").route(get().to(read));
-    let many = resource("/deliveries/actions").route(post().to(actions::act));
-    let retry = resource("/deliveries/{id}/retry").route(post().to(retry));
-    let discard = resource("/deliveries/{id}/discard").route(post().to(discard));
-    for of in [many, retry, discard] {
-        config.service(of.default_service(wrong_method(&[Method::POST])));
-    }
-    for of in [all, one] {
-        config.service(of.default_service(wrong_method(&[Method::GET])));
-    }
+    config
+        .service(post_resource("/deliveries/actions", actions::act))
+        .service(post_resource("/deliveries/{id}/retry", retry))
+        .service(post_resource("/deliveries/{id}/discard", discard))
+        .service(read_resource("/deliveries", list))
+        .service(read_resource("/deliveries/{id}", read));
 }
 
 async fn list(request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {
-    let (mut paging, mut filter) = (Paging::new(), Filter::default());
-    query::read(&request, &format!("{}, {}", filter::KNOWN, Paging::KNOWN), |key, value| {
-        if Paging::KNOWN.contains(key) { paging.take(key, value) } else { filter.take(key, value) }
-    })?;
+    let mut filter = Filter::default();
+    let paging = Paging::read(&request, filter::KNOWN, |key, value| filter.take(key, value))?;
     let list = ("deliveries", filter.meant());
     let before = paging.place(&list, parse_place)?;
-    let scope = access.caller().scope.as_ref();
-    let page = access.archive().deliveries(filter.meant(), scope, before, paging.limit).await?;
-    let data: Vec<_> = page.found.iter().map(DeliveryOut::new).collect();
-    let next =
-        page.next.map(|next| cursor(&list, format_args!("{}-{}-{}", next.seq, next.handler, next.run)));
-    Ok(HttpResponse::Ok().json(json!({ "data": data, "next_cursor": next })))
+    let found = access.archive().deliveries(filter.meant(), access.scope(), before, paging.limit).await?;
+    let data: Vec<_> = found.found.iter().map(DeliveryOut::new).collect();
+    Ok(page(&data, found.next.map(|next| cursor(&list, place(next)))))
 }
 
 /// Also one that has no row, as long as its event is kept: it is done, or in hand.
 async fn read(id: Path<String>, request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
     let id = parse_id(&id)?;
-    let (archive, scope) = (access.archive(), access.caller().scope.as_ref());
+    let (archive, scope) = (access.archive(), access.scope());
     let event = archive.event(id.seq, scope).await?;
     if event.is_none() && scope.is_some() {
         return Err(unknown());
@@ -110,7 +96,7 @@ async fn change(
 
 /// What no handler of this node takes would be kept, and tried, for ever.
 async fn must_be_here(access: &Access, id: DeliveryId) -> Result<(), Problem> {
-    let (archive, scope) = (access.archive(), access.caller().scope.as_ref());
+    let (archive, scope) = (access.archive(), access.scope());
     if scope.is_some() {
         archive.event(id.seq, scope).await?.ok_or_else(unknown)?;
     }
@@ -125,7 +111,11 @@ async fn must_be_here(access: &Access, id: DeliveryId) -> Result<(), Problem> {
 
 /// How a delivery is called: its event, its handler's number and its run.
 pub(super) fn delivery_id(id: DeliveryId) -> String {
-    format!("{PREFIX}{}-{}-{}", id.seq, id.handler, id.run)
+    format!("{PREFIX}{}", place(id))
+}
+
+fn place(id: DeliveryId) -> String {
+    format!("{}-{}-{}", id.seq, id.handler, id.run)
 }
 
 fn parse_id(id: &str) -> Result<DeliveryId, Problem> {
@@ -135,7 +125,7 @@ fn parse_id(id: &str) -> Result<DeliveryId, Problem> {
 fn parse_place(text: &str) -> Option<DeliveryId> {
     let mut parts = text.split('-');
     let id = DeliveryId {
-        seq: parse_event(&format!("evt_{}", parts.next()?)).ok()?,
+        seq: Seq(digits(parts.next()?)?),
         handler: HandlerId(digits(parts.next()?)?),
         run: digits(parts.next()?)?,
     };
@@ -147,70 +137,4 @@ fn unknown() -> Problem {
         Code::NotFound,
         "there is no such delivery: an id is like 'dlv_909700000000000001-1-1'. One that was done at once, or waits in memory, has nothing to be changed",
     )
-}
-
-#[derive(Serialize)]
-pub(super) struct DeliveryOut<'a> {
-    id: String,
-    event: String,
-    pub(super) handler: &'a str,
-    pub(super) run: u32,
-    workspace: Option<&'a WorkspaceName>,
-    kind: Option<Kind>,
-    r#type: Option<&'a str>,
-    status: &'static str,
-    attempts: u32,
-    last_error: Option<&'a str>,
-    next_attempt_at: Option<String>,
-    holds_until: Option<String>,
-    replaced_by: Option<String>,
-    created_at: Option<String>,
-    updated_at: Option<String>,
-}
-
-impl<'a> DeliveryOut<'a> {
-    pub(super) fn new(delivery: &'a StoredDelivery) -> Self {
-        let row = &delivery.row;
-        let is_retrying = row.status == DeliveryStatus::Retrying;
-        let (kind, kind_type) =
-            delivery.what.as_ref().map(|(kind, kind_type)| (*kind, kind_type.as_str())).unzip();
-        Self {
-            id: delivery_id(row.id),
-            event: event_id(row.id.seq),
-            handler: &delivery.handler,
-            run: row.id.run,
-            workspace: delivery.workspace.as_ref(),
-            kind,
-            r#type: kind_type,
-            status: row.status.as_str(),
-            attempts: row.attempts,
-            last_error: row.last_error.as_deref(),
-            next_attempt_at: is_retrying.then(|| rfc3339(row.next_ms)),
-            holds_until: row.hold_until_ms.filter(|_| is_retrying).map(rfc3339),
-            replaced_by: delivery.replaced_by.map(|run| delivery_id(DeliveryId { run, ..row.id })),
-            created_at: Some(rfc3339(row.created_ms)),
-            updated_at: Some(rfc3339(row.updated_ms)),
-        }
-    }
-
-    /// Of one that has no row: all went well with it, or it is in memory.
-    pub(super) fn without_row(id: DeliveryId, handler: &'a str, event: &'a StoredEvent) -> Self {
-        Self {
-            id: delivery_id(id),
-            event: event_id(id.seq),
-            handler,
-            run: id.run,
-            workspace: event.workspace.as_ref().map(|(_, name)| name),
-            kind: Some(event.kind),
-            r#type: Some(&event.kind_type),
-            status: if event.is_settled { "done" } else { "pending" },
-            attempts: u32::from(event.is_settled),
-            last_error: None,
-            next_attempt_at: None,
-            holds_until: None,
-            replaced_by: None,
-            created_at: None,
-            updated_at: None,
-        }
-    }
 }

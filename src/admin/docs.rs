@@ -3,17 +3,16 @@
 
 use std::sync::LazyLock;
 
-use actix_web::http::Method;
+use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_SECURITY_POLICY;
-use actix_web::web::{ServiceConfig, resource, route};
-use actix_web::{HttpResponse, guard};
+use actix_web::web::ServiceConfig;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::openapi::DOCUMENT;
-use super::problem::wrong_method;
+use super::paths::read_resource;
 
 const FRAME: &str = include_str!("docs/frame.html");
 const STYLE: &str = include_str!("docs/style.css");
@@ -29,8 +28,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
 });
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = route().guard(guard::Any(guard::Get()).or(guard::Head())).to(read);
-    config.service(resource("/docs").route(get).default_service(wrong_method(&[Method::GET])));
+    config.service(read_resource("/docs", read));
 }
 
 async fn read() -> HttpResponse {

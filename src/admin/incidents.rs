@@ -1,35 +1,29 @@
 //! `/api/v1/incidents`: troubles that were told, from their beginning to their end; newest first.
 
-use actix_web::http::Method;
-use actix_web::web::{Path, ServiceConfig, resource, route};
-use actix_web::{HttpRequest, HttpResponse, guard};
+use actix_web::web::{Path, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::access::Access;
-use super::paging::Paging;
-use super::problem::{Code, Problem, wrong_method};
+use super::paging::{Paging, page};
+use super::paths::read_resource;
+use super::problem::{Code, Problem};
 use super::query::{self, Taken, digits};
 use crate::ids::WorkspaceName;
-use crate::moment::{self, rfc3339};
+use crate::moment::rfc3339;
 use crate::status::Reason;
 use crate::store::{Incident, IncidentFilter};
 
 const PREFIX: &str = "inc_";
-const TIME: &str = "a time like '2026-11-22T20:00:00Z'";
-const KNOWN: &str = "state, workspace, since, limit, cursor";
+const KNOWN: &str = "state, workspace, since";
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = || route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    let all = resource("/incidents").route(get().to(list));
-    let one = resource("/incidents/{id}").route(get().to(read));
-    for of in [all, one] {
-        config.service(of.default_service(wrong_method(&[Method::GET])));
-    }
+    config.service(read_resource("/incidents", list)).service(read_resource("/incidents/{id}", read));
 }
 
 async fn list(request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {
-    let (mut paging, mut filter) = (Paging::new(), IncidentFilter::default());
-    query::read(&request, KNOWN, |key, value| match key {
+    let mut filter = IncidentFilter::default();
+    let paging = Paging::read(&request, KNOWN, |key, value| match key {
         "state" => {
             let read = match value {
                 "open" => Ok(Some(true)),
@@ -38,32 +32,23 @@ async fn list(request: HttpRequest, access: Access) -> Result<HttpResponse, Prob
             };
             Taken::of(read, &mut filter.is_open)
         }
-        "workspace" => {
-            let name = WorkspaceName::parse(value).map_err(|bad| bad.to_string());
-            Taken::of(name.map(Some), &mut filter.workspace)
-        }
-        "since" => {
-            let read = moment::parse(value).map(Some);
-            Taken::of(read.ok_or_else(|| TIME.to_owned()), &mut filter.since_ms)
-        }
-        _ => paging.take(key, value),
+        "workspace" => Taken::of(query::workspace(value), &mut filter.workspace),
+        "since" => Taken::of(query::time(value), &mut filter.since_ms),
+        _ => Taken::Unknown,
     })?;
     let list = ("incidents", &filter);
     let before = paging.place(&list, digits)?;
-    let scope = access.caller().scope.as_ref();
-    let mut found = access.webhooks().incidents(&filter, scope, before, paging.limit + 1).await?;
-    let next_cursor = paging.cut(&mut found, &list, |incident| incident.id);
-    let data: Vec<_> = found.iter().map(IncidentOut::new).collect();
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
+    let mut found = access.webhooks().incidents(&filter, access.scope(), before, paging.limit + 1).await?;
+    let next = paging.cut(&mut found, &list, |incident| incident.id);
+    Ok(page(&found.iter().map(IncidentOut::new).collect::<Vec<_>>(), next))
 }
 
 async fn read(id: Path<String>, request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
     let unknown = || Problem::new(Code::NotFound, "there is no such incident: an id is like 'inc_7'");
     let number: i64 = id.strip_prefix(PREFIX).and_then(digits).ok_or_else(unknown)?;
-    let scope = access.caller().scope.as_ref();
     let (any, before) = (IncidentFilter::default(), number.saturating_add(1));
-    let found = access.webhooks().incidents(&any, scope, Some(before), 1).await?;
+    let found = access.webhooks().incidents(&any, access.scope(), Some(before), 1).await?;
     let incident = found.first().filter(|incident| incident.id == number).ok_or_else(unknown)?;
     Ok(HttpResponse::Ok().json(IncidentOut::new(incident)))
 }

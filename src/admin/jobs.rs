@@ -280,7 +280,7 @@ async fn cancel(
 mod tests {
     use actix_web::http::StatusCode;
 
-    use super::super::events::tests::Scene;
+    use super::super::testing::Scene;
     use super::*;
 
     #[actix_web::test]

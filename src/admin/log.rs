@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use actix_web::http::Method;
-use actix_web::web::{Payload, ServiceConfig, put, resource, route};
-use actix_web::{HttpRequest, HttpResponse, guard};
+use actix_web::web::{Payload, ServiceConfig, put, resource};
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::access::Access;
 use super::body::{self, Fields};
+use super::paths::get;
 use super::problem::{Code, Problem, wrong_method};
 use super::query;
 use crate::clock::span;
@@ -21,8 +22,7 @@ const LONGEST: Duration = Duration::from_hours(24);
 const MAX_FILTER: usize = 1_000;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = route().guard(guard::Any(guard::Get()).or(guard::Head())).to(read);
-    let log = resource("/log").route(get).route(put().to(write));
+    let log = resource("/log").route(get().to(read)).route(put().to(write));
     config.service(log.default_service(wrong_method(&[Method::GET, Method::PUT])));
 }
 

@@ -1,12 +1,12 @@
 //! `GET /api/v1/manifest`: a Slack app for a new customer, as a manifest and as a link that makes it.
 
-use actix_web::http::Method;
-use actix_web::web::{ServiceConfig, resource, route};
-use actix_web::{HttpRequest, HttpResponse, guard};
+use actix_web::web::ServiceConfig;
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::problem::{Problem, wrong_method};
+use super::paths::read_resource;
+use super::problem::Problem;
 use super::query::{self, Taken};
 use super::workspaces::is_scope;
 
@@ -34,8 +34,7 @@ const DEMANDS: [(&str, &str); 14] = [
 ];
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = route().guard(guard::Any(guard::Get()).or(guard::Head())).to(read);
-    config.service(resource("/manifest").route(get).default_service(wrong_method(&[Method::GET])));
+    config.service(read_resource("/manifest", read));
 }
 
 #[derive(Default)]

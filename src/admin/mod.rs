@@ -25,6 +25,7 @@ mod manifest;
 mod metrics;
 mod openapi;
 mod paging;
+mod paths;
 mod probes;
 mod problem;
 mod query;

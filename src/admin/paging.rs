@@ -2,12 +2,15 @@
 
 use std::fmt::{Debug, Display};
 
+use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::problem::{Code, Problem};
-use super::query::{Taken, digits};
+use super::query::{self, Taken, digits};
 
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
@@ -26,6 +29,20 @@ impl Paging {
 
     pub(super) const fn new() -> Self {
         Self { limit: DEFAULT_LIMIT, cursor: None }
+    }
+
+    /// From the query of a list: `take` has the filter's parameters, and messages say that they are `known`.
+    pub(super) fn read(
+        request: &HttpRequest,
+        known: &str,
+        mut take: impl FnMut(&str, &str) -> Taken,
+    ) -> Result<Self, Problem> {
+        let mut paging = Self::new();
+        query::read(request, &format!("{known}, {}", Self::KNOWN), |key, value| match take(key, value) {
+            Taken::Unknown => paging.take(key, value),
+            taken @ (Taken::OneOfMany | Taken::TheOne | Taken::Wrong(_)) => taken,
+        })?;
+        Ok(paging)
     }
 
     /// Takes one parameter.
@@ -69,6 +86,11 @@ impl Paging {
         found.truncate(self.limit as usize);
         found.last().filter(|_| more).map(|last| cursor(list, place(last)))
     }
+}
+
+/// The answer: a page, and the cursor of what follows.
+pub(super) fn page(data: &[impl Serialize], next_cursor: Option<String>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "data": data, "next_cursor": Value::from(next_cursor) }))
 }
 
 /// A cursor that [`Paging::place`] reads.

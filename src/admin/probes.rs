@@ -1,22 +1,18 @@
 //! `/livez` and `/readyz`. Machines read the status, people add `?verbose`.
 
-use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, HeaderMap};
-use actix_web::web::{Data, ServiceConfig, resource, route};
-use actix_web::{HttpRequest, HttpResponse, guard};
+use actix_web::web::{Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use url::form_urlencoded;
 
-use super::problem::wrong_method;
+use super::paths::read_resource;
 use super::{Check, Node};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = || route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    config
-        .service(resource("/livez").route(get().to(alive)).default_service(wrong_method(&[Method::GET])))
-        .service(resource("/readyz").route(get().to(ready)).default_service(wrong_method(&[Method::GET])));
+    config.service(read_resource("/livez", alive)).service(read_resource("/readyz", ready));
 }
 
 /// Asks nobody: a red liveness probe restarts the process and drops every socket, which mends neither Slack nor a database.

@@ -3,7 +3,12 @@
 use actix_web::HttpRequest;
 use url::form_urlencoded;
 
+use super::body::is_text;
 use super::problem::{Code, FieldError, Problem};
+use crate::ids::WorkspaceName;
+use crate::moment;
+
+const LONGEST_NAME: usize = 128;
 
 /// Reads each parameter: `take` has it, refuses it with why, or knows no such parameter.
 pub(super) fn read(
@@ -47,6 +52,22 @@ pub(super) fn flag(value: &str) -> Result<bool, String> {
 pub(super) fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     plain.then(|| text.parse().ok()).flatten()
+}
+
+/// A moment, milliseconds since 1970.
+pub(super) fn time(value: &str) -> Result<Option<i64>, String> {
+    moment::parse(value).map(Some).ok_or_else(|| "a time like '2026-11-22T20:00:00Z'".to_owned())
+}
+
+/// A workspace's id.
+pub(super) fn workspace(value: &str) -> Result<Option<WorkspaceName>, String> {
+    WorkspaceName::parse(value).map(Some).map_err(|bad| bad.to_string())
+}
+
+/// A name of somebody else's making; `what` it must be is for the message.
+pub(super) fn name(value: &str, what: &str) -> Result<Option<String>, String> {
+    let fine = !value.is_empty() && is_text(value, LONGEST_NAME);
+    fine.then(|| Some(value.to_owned())).ok_or_else(|| what.to_owned())
 }
 
 /// A name as it may be repeated: a token in its place has a dash.

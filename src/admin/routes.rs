@@ -4,12 +4,14 @@
 mod tests;
 
 use actix_web::http::{Method, header};
-use actix_web::web::{Path, Payload, ServiceConfig, delete, put, resource, route};
-use actix_web::{HttpRequest, HttpResponse, guard};
+use actix_web::web::{Path, Payload, ServiceConfig, delete, put, resource};
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::access::Access;
 use super::body::{JSON, object};
+use super::paging::page;
+use super::paths::{get, read_resource};
 use super::problem::{Code, FieldError, Problem, wrong_method};
 use super::{etag, query};
 use crate::ids::RouteName;
@@ -18,8 +20,7 @@ use crate::moment::rfc3339;
 use crate::store::{Change, StoredRoute, read_route, show_match};
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = || route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    let all = resource("/routes").route(get().to(list)).default_service(wrong_method(&[Method::GET]));
+    let all = read_resource("/routes", list);
     let one = resource("/routes/{id}")
         .route(get().to(read))
         .route(put().to(write))
@@ -33,7 +34,7 @@ async fn list(request: HttpRequest, node: Access) -> Result<HttpResponse, Proble
     query::none(&request)?;
     let all = node.routes().routes().await?;
     let data: Vec<_> = all.iter().map(|route| show(route, &node)).collect();
-    Ok(HttpResponse::Ok().json(json!({ "data": data, "next_cursor": null })))
+    Ok(page(&data, None))
 }
 
 async fn read(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {

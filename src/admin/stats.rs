@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::Method;
-use actix_web::web::{ServiceConfig, resource, route};
-use actix_web::{HttpRequest, HttpResponse, guard};
+use actix_web::web::ServiceConfig;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::Facts;
 use super::access::Access;
-use super::problem::{Problem, wrong_method};
+use super::paths::read_resource;
+use super::problem::Problem;
 use super::query;
 use crate::ids::AppId;
 use crate::moment::rfc3339;
@@ -17,8 +17,7 @@ use crate::status::{Health, LinkState, State, Status};
 use crate::telemetry::Totals;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = route().guard(guard::Any(guard::Get()).or(guard::Head())).to(read);
-    config.service(resource("/stats").route(get).default_service(wrong_method(&[Method::GET])));
+    config.service(read_resource("/stats", read));
 }
 
 #[derive(Serialize)]

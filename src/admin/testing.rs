@@ -1,6 +1,7 @@
 //! How tests ask the API, and the node without a node behind it that they ask.
 
 mod node;
+mod scene;
 mod store;
 
 use std::pin::Pin;
@@ -14,6 +15,7 @@ use actix_web::{App, web::Bytes};
 use serde_json::Value;
 
 pub(super) use self::node::FakeNode;
+pub(super) use self::scene::{AT, Scene};
 use super::{AdminToken, Node, service};
 
 pub(super) const TOKEN: &str = "the-admin-token";

@@ -5,8 +5,8 @@ mod body;
 mod tests;
 
 use actix_web::http::{Method, header};
-use actix_web::web::{Data, Path, Payload, ServiceConfig, delete, post, resource, route};
-use actix_web::{HttpRequest, HttpResponse, guard};
+use actix_web::web::{Data, Path, Payload, ServiceConfig, delete, post, resource};
+use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::Rng as _;
@@ -16,7 +16,8 @@ use serde::Serialize;
 use super::access::Access;
 use super::auth::{Door, PREFIX};
 use super::body::{JSON, object};
-use super::paging::Paging;
+use super::paging::{Paging, page};
+use super::paths::get;
 use super::problem::{Code, Problem, wrong_method};
 use super::query::{self, digits};
 use crate::moment::rfc3339;
@@ -25,7 +26,6 @@ use crate::store::{ApiToken, NewToken, Role, TokenDigest, TokenId};
 const LIST: &str = "tokens";
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = || route().guard(guard::Any(guard::Get()).or(guard::Head()));
     let all = resource("/tokens")
         .route(get().to(list))
         .route(post().to(create))
@@ -70,7 +70,7 @@ async fn list(request: HttpRequest, access: Access) -> Result<HttpResponse, Prob
     let next_cursor = paging.cut(&mut found, &LIST, |token| token.id.0);
     let now_ms = access.now_ms();
     let data: Vec<_> = found.iter().map(|token| TokenOut::new(token, now_ms)).collect();
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
+    Ok(page(&data, next_cursor))
 }
 
 async fn read(id: Path<String>, request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {

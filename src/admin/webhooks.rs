@@ -6,12 +6,14 @@ mod spec;
 mod tests;
 
 use actix_web::http::{Method, header};
-use actix_web::web::{Path, Payload, ServiceConfig, delete, patch, post, resource, route};
-use actix_web::{HttpRequest, HttpResponse, guard};
+use actix_web::web::{Path, Payload, ServiceConfig, delete, patch, post, resource};
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::access::Access;
 use super::body::{JSON, MERGE_PATCH, object};
+use super::paging::page;
+use super::paths::{get, post_resource};
 use super::problem::{Code, Problem, wrong_method};
 use super::query::{self, Taken, digits};
 use crate::ids::WebhookId;
@@ -26,7 +28,6 @@ const KEEP_OLD_AT_MOST: u16 = 168;
 const HOUR_MS: i64 = 3_600_000;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = || route().guard(guard::Any(guard::Get()).or(guard::Head()));
     let all = resource("/webhooks")
         .route(get().to(list))
         .route(post().to(create))
@@ -36,19 +37,19 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route(patch().to(change))
         .route(delete().to(remove))
         .default_service(wrong_method(&[Method::GET, Method::PATCH, Method::DELETE]));
-    let test = resource("/webhooks/{id}/test").route(post().to(try_out));
-    let rotate = resource("/webhooks/{id}/rotate").route(post().to(rotate));
-    config.service(all).service(one).configure(notices::routes);
-    for of in [test, rotate] {
-        config.service(of.default_service(wrong_method(&[Method::POST])));
-    }
+    config
+        .service(all)
+        .service(one)
+        .configure(notices::routes)
+        .service(post_resource("/webhooks/{id}/test", try_out))
+        .service(post_resource("/webhooks/{id}/rotate", rotate));
 }
 
 async fn list(request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
     let all = node.webhooks().webhooks().await?;
     let data: Vec<_> = all.iter().filter(|webhook| is_theirs(&node, webhook)).map(show).collect();
-    Ok(HttpResponse::Ok().json(json!({ "data": data, "next_cursor": null })))
+    Ok(page(&data, None))
 }
 
 async fn create(request: HttpRequest, payload: Payload, node: Access) -> Result<HttpResponse, Problem> {

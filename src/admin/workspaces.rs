@@ -15,8 +15,8 @@ pub(super) mod verbs;
 pub(super) mod view;
 
 use actix_web::http::{Method, header};
-use actix_web::web::{Path, Payload, ServiceConfig, delete, patch, post, put, resource, route};
-use actix_web::{HttpRequest, HttpResponse, guard};
+use actix_web::web::{Path, Payload, ServiceConfig, delete, patch, post, put, resource};
+use actix_web::{HttpRequest, HttpResponse};
 
 use self::changes::{Changed, in_doubt};
 pub(super) use self::check::{Trials, is_scope};
@@ -25,6 +25,8 @@ use self::patch::Patch;
 use self::view::{WorkspaceOut, seen};
 use super::access::Access;
 use super::body::{JSON, MERGE_PATCH, object};
+use super::paging::page;
+use super::paths::{get, post_resource, read_resource};
 use super::problem::{Code, Problem, wrong_method};
 use super::query::{Taken, flag};
 use super::{Node, etag, query, wait};
@@ -32,7 +34,6 @@ use crate::ids::WorkspaceName;
 use crate::store::{Secret, When, Workspace, WorkspaceSpec};
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = || route().guard(guard::Any(guard::Get()).or(guard::Head()));
     let all = resource("/workspaces")
         .route(get().to(list))
         .route(post().to(create))
@@ -43,31 +44,22 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route(patch().to(amend))
         .route(delete().to(remove))
         .default_service(wrong_method(&[Method::GET, Method::PUT, Method::PATCH, Method::DELETE]));
-    let connect = resource("/workspaces/{id}/connect").route(post().to(verbs::connect));
-    let disconnect = resource("/workspaces/{id}/disconnect").route(post().to(verbs::disconnect));
-    let reconnect = resource("/workspaces/{id}/reconnect").route(post().to(verbs::reconnect));
-    let pause = resource("/workspaces/{id}/pause").route(post().to(verbs::pause));
-    let resume = resource("/workspaces/{id}/resume").route(post().to(verbs::resume));
-    let timeline = resource("/workspaces/{id}/timeline")
-        .route(get().to(timeline::read))
-        .default_service(wrong_method(&[Method::GET]));
-    let actions = resource("/workspaces/actions")
-        .route(post().to(actions::act))
-        .default_service(wrong_method(&[Method::POST]));
-    let check = resource("/workspaces/check")
-        .route(post().to(check::check))
-        .default_service(wrong_method(&[Method::POST]));
-    let import = resource("/workspaces/import")
-        .route(post().to(import::import))
-        .default_service(wrong_method(&[Method::POST]));
-    config.service(actions).service(check).service(import).service(all).service(one).service(timeline);
-    for verb in [connect, disconnect, reconnect, pause, resume] {
-        config.service(verb.default_service(wrong_method(&[Method::POST])));
-    }
+    config
+        .service(post_resource("/workspaces/actions", actions::act))
+        .service(post_resource("/workspaces/check", check::check))
+        .service(post_resource("/workspaces/import", import::import))
+        .service(all)
+        .service(one)
+        .service(read_resource("/workspaces/{id}/timeline", timeline::read))
+        .service(post_resource("/workspaces/{id}/connect", verbs::connect))
+        .service(post_resource("/workspaces/{id}/disconnect", verbs::disconnect))
+        .service(post_resource("/workspaces/{id}/reconnect", verbs::reconnect))
+        .service(post_resource("/workspaces/{id}/pause", verbs::pause))
+        .service(post_resource("/workspaces/{id}/resume", verbs::resume));
 }
 
 async fn list(request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
-    let page = Page::parse(&request)?;
+    let asked = Page::parse(&request)?;
     let show = |workspace: &Workspace, filter: &filter::Filter| {
         let status = seen(workspace, node.status(workspace.app), node.now_ms());
         let meant = filter.admits(workspace, &status);
@@ -76,8 +68,8 @@ async fn list(request: HttpRequest, node: Access) -> Result<HttpResponse, Proble
                 .unwrap_or_default()
         })
     };
-    let (data, next_cursor) = page.read(&*node.store(), show).await?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
+    let (data, next) = asked.read(&*node.store(), show).await?;
+    Ok(page(&data, next))
 }
 
 async fn read(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {

@@ -2,11 +2,11 @@
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::access::Access;
-use super::super::body::{Fields, JSON, object};
-use super::super::bulk::{self, Task, conditions, flag, take_filter};
+use super::super::body::{Fields, JSON, Many, object};
+use super::super::bulk::{self, Task};
 use super::super::jobs::Jobs;
 use super::super::problem::{Code, Problem};
 use super::super::query;
@@ -22,24 +22,22 @@ pub(super) async fn act(
     query::none(&request)?;
     let mut fields = Fields::new(object(&request, payload, JSON).await?);
     let remedy = fields.need("action", remedy);
-    let dry_run = fields.take("dry_run", flag).unwrap_or_default();
-    let given = fields.take("filter", conditions);
     let mut filter = Filter::default();
-    take_filter(&mut fields, given.as_deref(), filter::KNOWN, |key, value| filter.take(key, value));
+    let many = Many::read(&mut fields, filter::KNOWN, |key, value| filter.take(key, value));
     fields.done("action, filter, dry_run")?;
     let remedy = remedy.ok_or_else(|| Problem::new(Code::Internal, "an action was lost"))?;
     let mut meant = filter.meant().clone();
     // What nobody takes would be kept, and tried, for ever.
     meant.among = (remedy == Remedy::Retry).then(|| access.handler_names().to_vec());
     let task = Task::Remedy(remedy, meant);
-    if dry_run {
+    if many.dry_run {
         return bulk::count(&access, &task, remedy.as_str()).await;
     }
     let kind = match remedy {
         Remedy::Retry => ("deliveries.retry", Action::DeliveryRetry),
         Remedy::Discard => ("deliveries.discard", Action::DeliveryDiscard),
     };
-    bulk::begin(&access, &jobs, task, kind, json!(given.unwrap_or_default())).await
+    bulk::begin(&access, &jobs, task, kind, &many.filter).await
 }
 
 fn remedy(value: &Value) -> Result<Remedy, String> {

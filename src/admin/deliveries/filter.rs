@@ -1,7 +1,7 @@
 //! Which deliveries are meant: the same words in the query of a list and in the body of an action on many.
 
-use super::super::events::filter::{place, workspace};
-use super::super::query::Taken;
+use super::super::events::filter::place;
+use super::super::query::{self, Taken};
 use crate::store::{DeliveryFilter, DeliveryStatus};
 
 /// The parameters, for messages.
@@ -24,12 +24,8 @@ impl Filter {
                 }
                 Taken::more(found, &mut filter.statuses)
             }
-            "handler" => {
-                let fine = (1..=128).contains(&value.chars().count()) && !value.chars().any(char::is_control);
-                let read = fine.then(|| Some(value.to_owned()));
-                Taken::of(read.ok_or_else(|| "a handler's name".into()), &mut filter.handler)
-            }
-            "workspace" => Taken::of(workspace(value), &mut filter.workspace),
+            "handler" => Taken::of(query::name(value, "a handler's name"), &mut filter.handler),
+            "workspace" => Taken::of(query::workspace(value), &mut filter.workspace),
             "since" => Taken::of(place(value), &mut filter.from),
             "until" => Taken::of(place(value), &mut filter.below),
             _ => Taken::Unknown,

@@ -1,8 +1,7 @@
 use actix_web::http::{Method, StatusCode};
 use serde_json::json;
 
-use super::super::events::tests::Scene;
-use super::super::testing::code;
+use super::super::testing::{Scene, code};
 
 #[actix_web::test]
 async fn what_is_stuck_is_listed_with_why_and_what_comes_next() {
@@ -69,14 +68,14 @@ async fn all_that_a_filter_means_is_counted_first_and_then_retried_as_a_job() {
         let filter = json!({"status": "dead", "workspace": "acme", "since": "2026-11-22T19:00:00Z"});
         json!({"action": "retry", "filter": filter, "dry_run": dry_run})
     };
-    let counted = scene.ask(Method::POST, "/deliveries/actions", Some(body(true))).await.json();
+    let counted = scene.post("/deliveries/actions", body(true)).await.json();
     assert_eq!(counted, json!({"dry_run": true, "action": "retry", "matched": 1, "complete": true}));
-    let begun = scene.ask(Method::POST, "/deliveries/actions", Some(body(false))).await;
+    let begun = scene.post("/deliveries/actions", body(false)).await;
     let job = scene.ended(&begun).await;
     assert_eq!((&job["total"], &job["done"]), (&json!(1), &json!(1)));
     assert_eq!(scene.listed("/deliveries?status=dead", "id").await.len(), 0);
     let discard = json!({"action": "discard", "filter": {}});
-    let job = scene.ended(&scene.ask(Method::POST, "/deliveries/actions", Some(discard)).await).await;
+    let job = scene.ended(&scene.post("/deliveries/actions", discard).await).await;
     assert_eq!((&job["kind"], &job["done"]), (&json!("deliveries.discard"), &json!(3)));
     for (body, field) in [
         (json!({"filter": {}}), "action"),
@@ -84,8 +83,7 @@ async fn all_that_a_filter_means_is_counted_first_and_then_retried_as_a_job() {
         (json!({"action": "retry"}), "filter"),
         (json!({"action": "retry", "filter": {"status": ["odd"]}}), "filter.status"),
     ] {
-        let refused = scene.ask(Method::POST, "/deliveries/actions", Some(body)).await;
-        assert_eq!(refused.json()["errors"][0]["field"], field, "{}", refused.text());
+        assert_eq!(scene.refused("/deliveries/actions", body).await, field);
     }
 }
 
@@ -113,9 +111,9 @@ async fn what_this_node_has_no_handler_for_is_not_tried_again() {
     let refused = scene.ask(Method::POST, &format!("/deliveries/{}/retry", scene.delivery(0, 1)), None).await;
     assert_eq!((refused.status, code(&refused).as_str()), (StatusCode::CONFLICT, "conflict"));
     let body = json!({"action": "retry", "filter": {}, "dry_run": true});
-    let counted = scene.ask(Method::POST, "/deliveries/actions", Some(body)).await.json();
+    let counted = scene.post("/deliveries/actions", body).await.json();
     assert_eq!(counted["matched"], 0);
     let body = json!({"action": "discard", "filter": {}, "dry_run": true});
-    let counted = scene.ask(Method::POST, "/deliveries/actions", Some(body)).await.json();
+    let counted = scene.post("/deliveries/actions", body).await.json();
     assert_eq!(counted["matched"], 3, "given up it can be");
 }

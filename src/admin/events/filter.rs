@@ -1,16 +1,14 @@
 //! Which events are meant: the same words in the query of a list and in the body of a replay.
 
-use super::super::query::Taken;
+use super::super::query::{self, Taken};
 use super::parse_id;
 use crate::event::Kind;
-use crate::ids::{Seq, WorkspaceName};
+use crate::ids::Seq;
 use crate::machine::seq;
-use crate::moment;
 use crate::store::EventFilter;
 
 /// The parameters, for messages.
 pub(super) const KNOWN: &str = "workspace, app_id, kind, type, since, until, after";
-pub(in crate::admin) const TIME: &str = "a time like '2026-11-22T20:00:00Z'";
 const KINDS: [Kind; 4] = [Kind::EventsApi, Kind::Interactive, Kind::SlashCommands, Kind::Unknown];
 
 /// What an event must be like.
@@ -22,7 +20,7 @@ impl Filter {
     pub(super) fn take(&mut self, key: &str, value: &str) -> Taken {
         let filter = &mut self.0;
         match key {
-            "workspace" => Taken::of(workspace(value), &mut filter.workspace),
+            "workspace" => Taken::of(query::workspace(value), &mut filter.workspace),
             "app_id" => {
                 let fine =
                     (1..=64).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -34,11 +32,7 @@ impl Filter {
                 let names = KINDS.map(Kind::as_str).join(", ");
                 Taken::of(found.map(Some).ok_or_else(|| format!("one of {names}")), &mut filter.kind)
             }
-            "type" => {
-                let fine = (1..=128).contains(&value.chars().count()) && !value.chars().any(char::is_control);
-                let read = fine.then(|| Some(value.to_owned()));
-                Taken::of(read.ok_or_else(|| "a type like 'app_mention'".into()), &mut filter.kind_type)
-            }
+            "type" => Taken::of(query::name(value, "a type like 'app_mention'"), &mut filter.kind_type),
             "since" => Taken::of(place(value), &mut filter.from),
             "until" => Taken::of(place(value), &mut filter.below),
             "after" => {
@@ -55,13 +49,7 @@ impl Filter {
     }
 }
 
-/// A workspace's id.
-pub(in crate::admin) fn workspace(value: &str) -> Result<Option<WorkspaceName>, String> {
-    WorkspaceName::parse(value).map(Some).map_err(|bad| bad.to_string())
-}
-
 /// The first place of a moment in the journal.
 pub(in crate::admin) fn place(value: &str) -> Result<Option<Seq>, String> {
-    let ms = moment::parse(value).ok_or_else(|| TIME.to_owned())?;
-    Ok(Some(seq::first_at(ms)))
+    Ok(query::time(value)?.map(seq::first_at))
 }

@@ -5,13 +5,14 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::super::access::Access;
-use super::super::body::{Fields, JSON, object};
-use super::super::bulk::{self, Task, conditions, flag, take_filter};
+use super::super::body::{Fields, JSON, Many, object};
+use super::super::bulk::{self, Task};
+use super::super::deliveries::delivery_id;
 use super::super::jobs::Jobs;
 use super::super::problem::{Code, Problem};
 use super::super::query;
 use super::filter::{self, Filter};
-use super::{event_id, made, parse_id, unknown};
+use super::{event_id, parse_id, unknown};
 use crate::store::{Action, ReplayTo};
 
 /// Handlers that can be named at once.
@@ -29,13 +30,14 @@ pub(super) async fn one(
     fields.done("handlers")?;
     let seq = parse_id(&id)?;
     // Before a name is told to who does not see it.
-    access.archive().event(seq, access.caller().scope.as_ref()).await?.ok_or_else(unknown)?;
+    access.archive().event(seq, access.scope()).await?.ok_or_else(unknown)?;
     must_run(&access, &to)?;
     let replayed = access.archive().replay_event(seq, &to, access.caller(), access.now_ms()).await?;
     let replayed = replayed.ok_or_else(unknown)?;
-    let made: Vec<_> = replayed.made.iter().map(|(id, handler)| made(*id, handler)).collect();
+    let made =
+        replayed.made.iter().map(|(id, handler)| json!({ "id": delivery_id(*id), "handler": handler }));
     Ok(HttpResponse::Ok().json(json!({
-        "id": event_id(seq), "deliveries": made, "under_way": replayed.under_way,
+        "id": event_id(seq), "deliveries": made.collect::<Vec<_>>(), "under_way": replayed.under_way,
     })))
 }
 
@@ -48,18 +50,15 @@ pub(super) async fn many(
     query::none(&request)?;
     let mut fields = Fields::new(object(&request, payload, JSON).await?);
     let to = replay_to(&access, &mut fields);
-    let dry_run = fields.take("dry_run", flag).unwrap_or_default();
-    let given = fields.take("filter", conditions);
     let mut filter = Filter::default();
-    take_filter(&mut fields, given.as_deref(), filter::KNOWN, |key, value| filter.take(key, value));
+    let many = Many::read(&mut fields, filter::KNOWN, |key, value| filter.take(key, value));
     fields.done("filter, handlers, dry_run")?;
     must_run(&access, &to)?;
     let task = Task::Replay(to, filter.meant().clone());
-    if dry_run {
+    if many.dry_run {
         return bulk::count(&access, &task, "replay").await;
     }
-    let told = json!(given.unwrap_or_default());
-    bulk::begin(&access, &jobs, task, ("events.replay", Action::EventReplay), told).await
+    bulk::begin(&access, &jobs, task, ("events.replay", Action::EventReplay), &many.filter).await
 }
 
 /// Absent: to all of this node with whom it ended undone.
@@ -82,7 +81,7 @@ fn must_run(access: &Access, to: &ReplayTo) -> Result<(), Problem> {
     }
     let mut message = "a name that no handler of this node has".to_owned();
     // Who sees one label alone is told no other names.
-    if access.caller().scope.is_none() {
+    if access.scope().is_none() {
         message = format!("{message}; it has {}", here.join(", "));
     }
     Err(Problem::field(Code::InvalidFields, "handlers", message))

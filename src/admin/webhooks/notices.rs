@@ -1,29 +1,27 @@
 //! `/api/v1/webhooks/{id}/notices`: what waits for a webhook and what was given up, and how to have it posted once more.
 
-use actix_web::http::Method;
-use actix_web::web::{Path, ServiceConfig, post, resource, route};
-use actix_web::{HttpRequest, HttpResponse, guard};
+use actix_web::web::{Path, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::super::access::Access;
-use super::super::paging::Paging;
-use super::super::problem::{Code, Problem, wrong_method};
+use super::super::paging::{Paging, page};
+use super::super::paths::{post_resource, read_resource};
+use super::super::problem::{Code, Problem};
 use super::super::query::{self, Taken, digits};
 use super::{find, find_theirs};
 use crate::moment::rfc3339;
 use crate::store::KeptNotice;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
-    let get = route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    let all = resource("/webhooks/{id}/notices").route(get.to(list));
-    let again = resource("/webhooks/{id}/notices/{notice}/resend").route(post().to(resend));
-    config.service(all.default_service(wrong_method(&[Method::GET])));
-    config.service(again.default_service(wrong_method(&[Method::POST])));
+    config
+        .service(read_resource("/webhooks/{id}/notices", list))
+        .service(post_resource("/webhooks/{id}/notices/{notice}/resend", resend));
 }
 
 async fn list(id: Path<String>, request: HttpRequest, node: Access) -> Result<HttpResponse, Problem> {
-    let (mut paging, mut is_dead) = (Paging::new(), None);
-    query::read(&request, "state, limit, cursor", |key, value| match key {
+    let mut is_dead = None;
+    let paging = Paging::read(&request, "state", |key, value| match key {
         "state" => {
             let read = match value {
                 "waiting" => Ok(Some(false)),
@@ -32,15 +30,14 @@ async fn list(id: Path<String>, request: HttpRequest, node: Access) -> Result<Ht
             };
             Taken::of(read, &mut is_dead)
         }
-        _ => paging.take(key, value),
+        _ => Taken::Unknown,
     })?;
     let webhook = find(&id, &node).await?;
     let list = ("notices", webhook.id, is_dead);
     let before = paging.place(&list, digits)?;
     let mut found = node.webhooks().notices(webhook.id, is_dead, before, paging.limit + 1).await?;
-    let next_cursor = paging.cut(&mut found, &list, |notice| notice.id);
-    let data: Vec<_> = found.iter().map(show).collect();
-    Ok(HttpResponse::Ok().json(json!({ "data": data, "next_cursor": next_cursor })))
+    let next = paging.cut(&mut found, &list, |notice| notice.id);
+    Ok(page(&found.iter().map(show).collect::<Vec<_>>(), next))
 }
 
 /// Due at once. The same id and text: a receiver knows it where it came through after all.

@@ -8,10 +8,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::super::access::Access;
-use super::super::body::{Fields, JSON, object};
+use super::super::body::{Fields, JSON, Many, object};
 use super::super::jobs::{Job, Jobs};
 use super::super::problem::{Code, Problem};
-use super::super::query::{self, Taken, presentable};
+use super::super::query;
 use super::filter::{self, Filter};
 use super::verbs::Verb;
 use super::view::seen;
@@ -32,17 +32,21 @@ pub(super) async fn act(
     jobs: Data<Jobs>,
 ) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
-    let map = object(&request, payload, JSON).await?;
-    let asked = Asked::parse(Fields::new(map))?;
-    let names = meant(&node, &asked.filter).await?;
-    if asked.dry_run {
+    let mut fields = Fields::new(object(&request, payload, JSON).await?);
+    let verb = fields.need("action", verb);
+    let mut filter = Filter::default();
+    let many = Many::read(&mut fields, filter::KNOWN, |key, value| filter.take(key, value));
+    fields.done("action, filter, dry_run")?;
+    let verb = verb.ok_or_else(|| Problem::new(Code::Internal, "an action was lost"))?;
+    let names = meant(&node, &filter).await?;
+    if many.dry_run {
         let sample: Vec<_> = names.iter().take(SAMPLE).map(WorkspaceName::as_str).collect();
         let told = json!({
-            "dry_run": true, "action": asked.verb.as_str(), "matched": names.len(), "sample": sample,
+            "dry_run": true, "action": verb.as_str(), "matched": names.len(), "sample": sample,
         });
         return Ok(HttpResponse::Ok().json(told));
     }
-    let kind = match asked.verb {
+    let kind = match verb {
         Verb::Connect => "workspaces.connect",
         Verb::Disconnect => "workspaces.disconnect",
         Verb::Reconnect => "workspaces.reconnect",
@@ -50,7 +54,7 @@ pub(super) async fn act(
         Verb::Resume => "workspaces.resume",
     };
     let job = jobs.begin(kind, names.len(), node.now_ms())?;
-    Ok(job.start(node.node(), |job| work(job, node.clone(), asked.verb, names)))
+    Ok(job.start(node.node(), |job| work(job, node.clone(), verb, names)))
 }
 
 async fn work(job: Arc<Job>, node: Access, verb: Verb, names: Vec<WorkspaceName>) {
@@ -80,61 +84,7 @@ async fn meant(node: &Access, filter: &Filter) -> Result<Vec<WorkspaceName>, Sto
     }
 }
 
-struct Asked {
-    verb: Verb,
-    filter: Filter,
-    dry_run: bool,
-}
-
-impl Asked {
-    fn parse(mut fields: Fields) -> Result<Self, Problem> {
-        let verb = fields.take("action", verb);
-        let dry_run = fields.take("dry_run", flag).unwrap_or_default();
-        let conditions = fields.take("filter", conditions);
-        let mut filter = Filter::default();
-        for (key, value) in conditions.iter().flatten() {
-            match filter.take(key, value) {
-                Taken::OneOfMany | Taken::TheOne => {}
-                Taken::Wrong(message) => fields.wrong(&format!("filter.{}", presentable(key)), message),
-                Taken::Unknown => {
-                    let message = format!("unknown; known here: {}", filter::KNOWN);
-                    fields.wrong(&format!("filter.{}", presentable(key)), message);
-                }
-            }
-        }
-        if verb.is_none() && !fields.has_errors() {
-            fields.wrong("action", format!("one of {}", Verb::names()));
-        }
-        if conditions.is_none() && !fields.has_errors() {
-            fields.wrong("filter", "say whom: {} means every workspace".to_owned());
-        }
-        fields.done("action, filter, dry_run")?;
-        let verb = verb.ok_or_else(|| Problem::new(Code::Internal, "an action was lost"))?;
-        Ok(Self { verb, filter, dry_run })
-    }
-}
-
 fn verb(value: &Value) -> Result<Verb, String> {
     let found = Verb::ALL.iter().copied().find(|verb| value.as_str() == Some(verb.as_str()));
     found.ok_or_else(|| format!("one of {}", Verb::names()))
-}
-
-fn flag(value: &Value) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| "must be true or false".to_owned())
-}
-
-/// Each a string, or an array of them.
-fn conditions(value: &Value) -> Result<Vec<(String, String)>, String> {
-    let wrong = || "must be an object whose values are strings or arrays of one string or more".to_owned();
-    let mut found = Vec::new();
-    for (key, value) in value.as_object().ok_or_else(wrong)? {
-        let values = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
-        if values.is_empty() {
-            return Err(wrong());
-        }
-        for value in values {
-            found.push((key.clone(), value.as_str().ok_or_else(wrong)?.to_owned()));
-        }
-    }
-    Ok(found)
 }

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::super::access::Access;
-use super::super::paging::Paging;
+use super::super::paging::{Paging, page};
 use super::super::problem::Problem;
 use super::super::query::{self, digits};
 use super::{parse_name, unknown};
@@ -57,5 +57,5 @@ pub(super) async fn read(
     // What became of another workspace on the app alone is not this one's.
     found.retain(|(_, change)| change.workspace.is_none_or(|of| of == workspace.id));
     let data: Vec<_> = found.into_iter().map(|(_, change)| ChangeOut::from(change)).collect();
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "data": data, "next_cursor": next_cursor })))
+    Ok(page(&data, next_cursor))
 }
