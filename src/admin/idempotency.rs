@@ -2,7 +2,7 @@
 //!
 //! A key belongs to the token that sends it, for a day. Only answers that say what was done (2xx) are kept: after any other nothing
 //! was, and the same key may try again. The work goes on when the caller does not wait for it, so that its answer is there for their
-//! next try.
+//! next try. An answer that a job is begun is given again only by the process that began it: elsewhere nobody could ask for the job.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use super::jobs::Jobs;
 use super::problem::{Code, Problem};
 use super::{Node, body};
 use crate::store::{AnswerKey, Caller, Reserved};
@@ -39,6 +40,12 @@ struct Kept {
     status: u16,
     headers: Vec<(String, String)>,
     body: String,
+}
+
+impl Kept {
+    fn location(&self) -> Option<&(String, String)> {
+        self.headers.iter().find(|(name, _)| name == LOCATION.as_str())
+    }
 }
 
 /// Middleware, behind the door: answers a request that was answered before, and keeps the answer to one that was not.
@@ -106,6 +113,9 @@ async fn look_up(request: &mut ServiceRequest) -> Result<Known, Problem> {
         Reserved::Answered(kept) => {
             let unreadable = || Problem::new(Code::Internal, "the kept answer cannot be read");
             let kept: Kept = serde_json::from_slice(&kept).map_err(|_| unreadable())?;
+            if let Some((jobs, (_, place))) = request.app_data::<Data<Jobs>>().zip(kept.location()) {
+                jobs.must_have_begun(place)?;
+            }
             replay(&kept).map(Known::Answered).ok_or_else(unreadable)
         }
         Reserved::UnderWay => {

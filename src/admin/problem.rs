@@ -56,6 +56,7 @@ codes! {
     Conflict "conflict" CONFLICT "Something else holds the place";
     RequestUnderWay "request_under_way" CONFLICT "The same request is being answered";
     IdempotencyKeyReused "idempotency_key_reused" CONFLICT "The key came with another request";
+    JobNotHere "job_not_here" CONFLICT "The job that the request began is not here";
     PreconditionFailed "precondition_failed" PRECONDITION_FAILED "What the request was made to depend on is not so";
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large";
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body's type is not understood";

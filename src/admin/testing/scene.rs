@@ -89,6 +89,18 @@ impl Scene {
         .await
     }
 
+    /// Posts under an `Idempotency-Key`.
+    pub(in crate::admin) async fn ask_once(&self, key: &str, path: &str, body: &Value) -> Answer {
+        let request = TestRequest::post().uri(&format!("/api/v1{path}"));
+        let request = request.insert_header((AUTHORIZATION, format!("Bearer {TOKEN}")));
+        (self.api)(request.insert_header(("idempotency-key", key)).set_json(body)).await
+    }
+
+    /// From here on another process answers, on the same store.
+    pub(in crate::admin) async fn restart(&mut self) {
+        self.api = serve(&self.node).await;
+    }
+
     pub(in crate::admin) async fn post(&self, path: &str, body: Value) -> Answer {
         self.ask(Method::POST, path, Some(body)).await
     }
