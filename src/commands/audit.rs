@@ -1,11 +1,21 @@
 //! `tautline audit`: who changed what on a node, and why.
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
 use super::Failure;
-use super::client::NodeArgs;
-use super::table::{show_json, show_list};
+use super::filter::{self, List};
+use super::since::moment;
+use super::table::Fields;
+
+const COLUMNS: Fields<'_> = &[
+    ("AT", "/at"),
+    ("WHO", "/actor"),
+    ("ACTION", "/action"),
+    ("WORKSPACE", "/workspace"),
+    ("TARGET", "/target"),
+    ("CHANGES", "/changes"),
+    ("REASON", "/reason"),
+];
 
 /// The audit log of a running node
 #[derive(Debug, Args)]
@@ -17,11 +27,11 @@ pub(super) struct Audit {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Lists what was changed, newest first
-    List(Box<List>),
+    List(Box<List<Filter>>),
 }
 
 #[derive(Debug, Args)]
-struct List {
+struct Filter {
     /// Of this workspace
     #[arg(long, value_name = "ID")]
     workspace: Option<String>,
@@ -34,56 +44,31 @@ struct List {
     /// By this request
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
-    /// Not before, like 2026-11-22T20:00:00Z
-    #[arg(long, value_name = "TIME")]
+    /// Not before: a time like 2026-11-22T20:00:00Z, or how long ago, like 90m
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<String>,
     /// Before
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<String>,
-    /// So many at most
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
-    limit: usize,
-    #[command(flatten)]
-    node: NodeArgs,
 }
 
 impl Audit {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::List(list) => list.run(),
+            Command::List(list) => list.run("/api/v1/audit", COLUMNS),
         }
     }
 }
 
-impl List {
-    fn run(self) -> Result<(), Failure> {
-        let given = [
-            ("workspace", self.workspace),
-            ("token", self.token),
-            ("action", self.action),
-            ("request_id", self.request_id),
-            ("since", self.since),
-            ("until", self.until),
-        ];
-        let query: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        let limit = self.limit;
-        self.node.run(async |node| {
-            let entries = node.list("/api/v1/audit", &query, Some(limit)).await?;
-            if node.json() {
-                show_json(&Value::Array(entries));
-                return Ok(());
-            }
-            let columns = [
-                ("AT", "/at"),
-                ("WHO", "/actor"),
-                ("ACTION", "/action"),
-                ("WORKSPACE", "/workspace"),
-                ("TARGET", "/target"),
-                ("CHANGES", "/changes"),
-                ("REASON", "/reason"),
-            ];
-            show_list(&columns, &entries);
-            Ok(())
-        })
+impl filter::Filter for Filter {
+    fn given(&self) -> Vec<(&'static str, &[String])> {
+        vec![
+            ("workspace", self.workspace.as_slice()),
+            ("token", self.token.as_slice()),
+            ("action", self.action.as_slice()),
+            ("request_id", self.request_id.as_slice()),
+            ("since", self.since.as_slice()),
+            ("until", self.until.as_slice()),
+        ]
     }
 }

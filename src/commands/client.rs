@@ -1,7 +1,8 @@
 //! A running node, as the commands that speak to one reach it: over its HTTP API.
 
+mod question;
+
 use std::path::PathBuf;
-use std::time::Duration;
 
 use awc::error::SendRequestError;
 use awc::http::{Method, StatusCode};
@@ -12,13 +13,13 @@ use serde_json::Value;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
+pub(super) use self::question::Question;
+use self::question::{Body, PATIENCE};
 use super::Failure;
-use super::table::plain;
+use super::table::{Fields, plain, show_fields, show_json, show_list};
 use crate::slack::tls::client_config;
 
 const TOKEN: &str = "TAUTLINE_ADMIN_TOKEN";
-/// How long an answer may take beside what the node is asked to wait.
-const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_ANSWER: usize = 8 << 20;
 /// The largest page of a list that a node gives.
 const PAGE: usize = 200;
@@ -26,8 +27,13 @@ const PAGE: usize = 200;
 /// Which node is asked, and how its answer is shown.
 #[derive(Clone, Debug, Args)]
 pub(super) struct NodeArgs {
-    /// The node's address; the token is taken from the environment
-    #[arg(long, value_name = "URL", env = "TAUTLINE_NODE", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TAUTLINE_NODE",
+        default_value = "http://127.0.0.1:8080",
+        help = "The node's address; a token of it is taken from TAUTLINE_ADMIN_TOKEN"
+    )]
     node: Url,
     /// One more certificate authority to trust, a PEM file
     #[arg(long, value_name = "FILE", env = "TAUTLINE_EXTRA_CA_FILE")]
@@ -45,23 +51,6 @@ pub(super) struct Asked {
     client: Client,
     args: NodeArgs,
     token: SecretString,
-}
-
-/// One question.
-pub(super) struct Question<'a> {
-    method: Method,
-    path: &'a str,
-    query: Vec<(&'static str, String)>,
-    body: Body<'a>,
-    /// Only where nothing is there yet.
-    is_new: bool,
-    within: Duration,
-}
-
-enum Body<'a> {
-    None,
-    Json(&'a Value),
-    Bytes(&'static str, Vec<u8>),
 }
 
 /// What a node says when it does as asked.
@@ -86,48 +75,13 @@ impl NodeArgs {
             ask(&Asked { client, args: self, token: token.into() }).await
         })
     }
-}
 
-impl<'a> Question<'a> {
-    pub(super) const fn new(method: Method, path: &'a str) -> Self {
-        Self { method, path, query: Vec::new(), body: Body::None, is_new: false, within: PATIENCE }
-    }
-
-    /// With these parameters.
-    pub(super) fn query(mut self, query: &[(&'static str, String)]) -> Self {
-        self.query.extend_from_slice(query);
-        self
-    }
-
-    pub(super) fn json(mut self, body: &'a Value) -> Self {
-        self.body = Body::Json(body);
-        self
-    }
-
-    pub(super) fn bytes(mut self, content_type: &'static str, bytes: Vec<u8>) -> Self {
-        self.body = Body::Bytes(content_type, bytes);
-        self
-    }
-
-    /// Refused where something is there already.
-    pub(super) const fn only_new(mut self) -> Self {
-        self.is_new = true;
-        self
-    }
-
-    /// The answer may come when what was asked for is so, after this at most.
-    pub(super) fn wait(mut self, wait: Option<Duration>) -> Self {
-        if let Some(wait) = wait {
-            self.query.push(("wait", format!("{}ms", wait.as_millis())));
-            self.within = PATIENCE + wait;
-        }
-        self
-    }
-
-    /// The node has this much to do.
-    pub(super) const fn within(mut self, within: Duration) -> Self {
-        self.within = within;
-        self
+    /// Shows a list that has one page alone.
+    pub(super) fn show_all(self, path: &str, columns: Fields<'_>) -> Result<(), Failure> {
+        self.run(async |node| {
+            node.show_list(columns, node.short_list(path).await?);
+            Ok(())
+        })
     }
 }
 
@@ -137,12 +91,35 @@ impl Asked {
         self.args.json
     }
 
+    /// Shows a list, a value a row.
+    pub(super) fn show_list(&self, columns: Fields<'_>, values: Vec<Value>) {
+        if self.json() {
+            show_json(&Value::Array(values));
+        } else {
+            show_list(columns, &values);
+        }
+    }
+
+    /// Shows one value, a field a row.
+    pub(super) fn show_one(&self, fields: Fields<'_>, value: &Value) {
+        if self.json() {
+            show_json(value);
+        } else {
+            show_fields(fields, value);
+        }
+    }
+
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
         Ok(self.ask(Question::new(Method::GET, path)).await?.body)
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         Ok(self.ask(Question::new(Method::POST, path).json(body)).await?.body)
+    }
+
+    /// A `POST` that says all by its path.
+    pub(super) async fn act(&self, path: &str) -> Result<Value, Failure> {
+        Ok(self.ask(Question::new(Method::POST, path)).await?.body)
     }
 
     pub(super) async fn delete(&self, path: &str) -> Result<(), Failure> {

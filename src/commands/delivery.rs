@@ -2,21 +2,66 @@
 
 use std::time::Duration;
 
-use awc::http::Method;
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
 
-use super::Failure;
-use super::client::{Asked, NodeArgs, Question, segment};
-use super::job;
+use super::client::NodeArgs;
+use super::filter::{self, List, Meant, Which};
+use super::one::One;
 use super::since::moment;
-use super::table::{show_fields, show_json, show_list};
+use super::table::Fields;
+use super::{Failure, job};
 use crate::clock::span;
 
 const ALL: &str = "/api/v1/deliveries";
+const COLUMNS: Fields<'_> = &[
+    ("ID", "/id"),
+    ("HANDLER", "/handler"),
+    ("WORKSPACE", "/workspace"),
+    ("TYPE", "/type"),
+    ("STATUS", "/status"),
+    ("TRIES", "/attempts"),
+    ("UPDATED", "/updated_at"),
+    ("NEXT", "/next_attempt_at"),
+    ("LAST ERROR", "/last_error"),
+];
+const FIELDS: Fields<'_> = &[
+    ("id", "/id"),
+    ("event", "/event"),
+    ("handler", "/handler"),
+    ("run", "/run"),
+    ("workspace", "/workspace"),
+    ("kind", "/kind"),
+    ("type", "/type"),
+    ("status", "/status"),
+    ("tries", "/attempts"),
+    ("last error", "/last_error"),
+    ("next try", "/next_attempt_at"),
+    ("holds others until", "/holds_until"),
+    ("replaced by", "/replaced_by"),
+    ("created", "/created_at"),
+    ("updated", "/updated_at"),
+];
+
+const HELP: &str = "\
+A delivery is one event for one handler. Its status:
+  waiting    it waits for its turn
+  retrying   it failed, or was asked for again, and is tried at NEXT
+  done       all is well; what went well at once is not listed
+  dead       all tries failed, or the handler refused it: LAST ERROR says why
+  expired    its answer would come too late to be of use
+  cancelled  somebody discarded it, or its workspace was removed; a retry of many takes it only by --status cancelled
+
+Of the last two hours' events: what is stuck, and why:
+  tautline delivery list --status dead --status retrying --since 2h
+Once the handler is mended: how many that is, and then all of them anew:
+  tautline delivery retry --status dead --handler billing --dry-run
+  tautline delivery retry --status dead --handler billing --wait
+Never mind them:
+  tautline delivery discard --status dead --workspace acme --reason gone";
 
 /// Deliveries of a running node that did not go well at once
 #[derive(Debug, Args)]
+#[command(after_help = HELP)]
 pub(super) struct Delivery {
     #[command(subcommand)]
     command: Command,
@@ -25,22 +70,17 @@ pub(super) struct Delivery {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Lists them, newest event first
-    List(Box<List>),
+    List(Box<List<Filter>>),
     /// Shows one
-    Show {
-        /// Its id
-        id: String,
-        #[command(flatten)]
-        node: NodeArgs,
-    },
+    Show(One),
     /// Tries one at once, or all that filters mean
     Retry(Box<Change>),
     /// Gives one up, or all that filters mean
     Discard(Box<Change>),
 }
 
-/// Which deliveries are meant: those that meet all that is said; of several statuses one is enough.
-#[derive(Clone, Debug, Default, Args)]
+/// Of several statuses one is enough.
+#[derive(Debug, Args)]
 struct Filter {
     /// waiting, retrying, done, dead, expired or cancelled; may be given more than once
     #[arg(long)]
@@ -60,146 +100,48 @@ struct Filter {
 }
 
 #[derive(Debug, Args)]
-struct List {
-    #[command(flatten)]
-    filter: Filter,
-    /// So many at most
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
-    limit: usize,
-    #[command(flatten)]
-    node: NodeArgs,
-}
-
-#[derive(Debug, Args)]
 struct Change {
-    /// Its id
-    #[arg(required_unless_present_any = MANY, conflicts_with_all = MANY)]
-    id: Option<String>,
-    /// All that there are
-    #[arg(long)]
-    all: bool,
     #[command(flatten)]
-    filter: Filter,
-    /// Only counts what the filters mean
-    #[arg(long, conflicts_with_all = ["id", "wait"])]
-    dry_run: bool,
-    /// Of many: ends when it is done to all, or after this time
-    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = span, conflicts_with = "id")]
+    meant: Meant<Filter>,
+    /// Of many: ends when it is done to all, or after this time [without a time: 30s]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = span, conflicts_with_all = ["id", "dry_run"])]
     wait: Option<Duration>,
     #[command(flatten)]
     node: NodeArgs,
 }
 
-const MANY: [&str; 6] = ["all", "status", "handler", "workspace", "since", "until"];
-
 impl Delivery {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::List(list) => list.run(),
-            Command::Show { id, node } => node.run(async |node| {
-                show(node, &node.get(&format!("{ALL}/{}", segment(&id)?)).await?);
-                Ok(())
-            }),
+            Command::List(list) => list.run(ALL, COLUMNS),
+            Command::Show(one) => one.show(ALL, FIELDS),
             Command::Retry(change) => change.run("retry"),
             Command::Discard(change) => change.run("discard"),
         }
     }
 }
 
-impl Filter {
-    fn query(&self) -> Vec<(&'static str, String)> {
-        let single = [
-            ("handler", &self.handler),
-            ("workspace", &self.workspace),
-            ("since", &self.since),
-            ("until", &self.until),
-        ];
-        let single = single.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
-        self.status.iter().map(|status| ("status", status.clone())).chain(single).collect()
-    }
-
-    fn body(&self) -> Value {
-        let mut body = Map::new();
-        for (name, value) in self.query().into_iter().filter(|(name, _)| *name != "status") {
-            body.insert(name.to_owned(), value.into());
-        }
-        if !self.status.is_empty() {
-            body.insert("status".to_owned(), json!(self.status));
-        }
-        Value::Object(body)
-    }
-}
-
-impl List {
-    fn run(self) -> Result<(), Failure> {
-        let Self { filter, limit, node } = self;
-        node.run(async |node| {
-            let deliveries = node.list(ALL, &filter.query(), Some(limit)).await?;
-            if node.json() {
-                show_json(&Value::Array(deliveries));
-                return Ok(());
-            }
-            let columns = [
-                ("ID", "/id"),
-                ("HANDLER", "/handler"),
-                ("WORKSPACE", "/workspace"),
-                ("TYPE", "/type"),
-                ("STATUS", "/status"),
-                ("TRIES", "/attempts"),
-                ("UPDATED", "/updated_at"),
-                ("NEXT", "/next_attempt_at"),
-                ("LAST ERROR", "/last_error"),
-            ];
-            show_list(&columns, &deliveries);
-            Ok(())
-        })
-    }
-}
-
 impl Change {
-    fn run(self, verb: &'static str) -> Result<(), Failure> {
-        let Self { id, all, filter, dry_run, wait, node } = self;
-        if all && !filter.query().is_empty() {
-            return Err(Failure::Setup("--all means every delivery, so no filter goes with it".into()));
+    fn run(self, verb: &str) -> Result<(), Failure> {
+        let Self { meant, wait, node } = self;
+        match meant.which("delivery")? {
+            Which::One(id) => One { id, node }.act(ALL, verb, FIELDS),
+            Which::Many(mut body) => {
+                body.insert("action".to_owned(), verb.into());
+                node.run(async |node| job::begin(node, &format!("{ALL}/actions"), body, wait).await)
+            }
         }
-        node.run(async |node| {
-            if let Some(id) = &id {
-                let path = format!("{ALL}/{}/{verb}", segment(id)?);
-                show(node, &node.ask(Question::new(Method::POST, &path)).await?.body);
-                return Ok(());
-            }
-            let body = json!({ "action": verb, "filter": filter.body(), "dry_run": dry_run });
-            let answer = node.post(&format!("{ALL}/actions"), &body).await?;
-            if !dry_run {
-                return job::follow(node, answer, wait).await;
-            }
-            job::tell_count(node, &answer);
-            Ok(())
-        })
     }
 }
 
-fn show(node: &Asked, delivery: &Value) {
-    if node.json() {
-        show_json(delivery);
-        return;
+impl filter::Filter for Filter {
+    fn given(&self) -> Vec<(&'static str, &[String])> {
+        vec![
+            ("status", &self.status),
+            ("handler", self.handler.as_slice()),
+            ("workspace", self.workspace.as_slice()),
+            ("since", self.since.as_slice()),
+            ("until", self.until.as_slice()),
+        ]
     }
-    let fields = [
-        ("id", "/id"),
-        ("event", "/event"),
-        ("handler", "/handler"),
-        ("run", "/run"),
-        ("workspace", "/workspace"),
-        ("kind", "/kind"),
-        ("type", "/type"),
-        ("status", "/status"),
-        ("tries", "/attempts"),
-        ("last error", "/last_error"),
-        ("next try", "/next_attempt_at"),
-        ("holds others until", "/holds_until"),
-        ("replaced by", "/replaced_by"),
-        ("created", "/created_at"),
-        ("updated", "/updated_at"),
-    ];
-    show_fields(&fields, delivery);
 }

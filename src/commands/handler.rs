@@ -1,17 +1,38 @@
 //! `tautline handler`: who is handed events.
 
-use awc::http::Method;
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
 use super::Failure;
-use super::client::{Asked, NodeArgs, Question, segment};
-use super::table::{show_json, show_list};
+use super::client::NodeArgs;
+use super::one::place;
+use super::table::{Fields, show_json, show_list};
 
 const ALL: &str = "/api/v1/handlers";
 
+const COLUMNS: Fields<'_> = &[
+    ("NAME", "/id"),
+    ("PAUSED SINCE", "/paused_at"),
+    ("WAITING", "/waiting"),
+    ("RETRYING", "/retrying"),
+    ("DEAD", "/dead"),
+    ("OLDEST", "/oldest"),
+    ("AGE MS", "/oldest_ms"),
+];
+
+const HELP: &str = "\
+WAITING, RETRYING and DEAD are deliveries; OLDEST is the oldest event that waits or is tried again, AGE MS how long ago it came.
+A pause holds on every node until it is ended, over restarts too: events are acked and kept meanwhile.
+
+Who is behind, and what with:
+  tautline handler list
+  tautline delivery list --handler billing --status dead --status retrying
+While what is behind it is down:
+  tautline handler pause billing --reason migration
+  tautline handler resume billing";
+
 /// Handlers of a running node
 #[derive(Debug, Args)]
+#[command(after_help = HELP)]
 pub(super) struct Handler {
     #[command(subcommand)]
     command: Command,
@@ -41,10 +62,7 @@ struct One {
 impl Handler {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::List { node } => node.run(async |node| {
-                show(node, &node.short_list(ALL).await?);
-                Ok(())
-            }),
+            Command::List { node } => node.show_all(ALL, COLUMNS),
             Command::Pause(one) => one.steer("pause"),
             Command::Resume(one) => one.steer("resume"),
         }
@@ -54,32 +72,15 @@ impl Handler {
 impl One {
     fn steer(self, verb: &'static str) -> Result<(), Failure> {
         let Self { name, node } = self;
+        let path = place(ALL, &name)?;
         node.run(async |node| {
-            let path = format!("{ALL}/{}/{verb}", segment(&name)?);
-            let handler = node.ask(Question::new(Method::POST, &path)).await?.body;
+            let handler = node.act(&format!("{path}/{verb}")).await?;
             if node.json() {
                 show_json(&handler);
             } else {
-                show(node, &[handler]);
+                show_list(COLUMNS, &[handler]);
             }
             Ok(())
         })
     }
-}
-
-fn show(node: &Asked, handlers: &[Value]) {
-    if node.json() {
-        show_json(&Value::Array(handlers.to_vec()));
-        return;
-    }
-    let columns = [
-        ("NAME", "/id"),
-        ("PAUSED SINCE", "/paused_at"),
-        ("WAITING", "/waiting"),
-        ("RETRYING", "/retrying"),
-        ("DEAD", "/dead"),
-        ("OLDEST", "/oldest"),
-        ("AGE MS", "/oldest_ms"),
-    ];
-    show_list(&columns, handlers);
 }

@@ -2,20 +2,40 @@
 
 use std::time::Duration;
 
-use awc::http::Method;
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until};
 
 use super::Failure;
-use super::client::{Asked, NodeArgs, Question, segment};
-use super::table::{show_fields, show_json, show_line, show_list, text};
+use super::client::{Asked, NodeArgs};
+use super::one::{One, place};
+use super::table::{Fields, show_json, show_line, show_list, text};
 
 const ALL: &str = "/api/v1/jobs";
 /// Between two looks at a job that is waited for.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Jobs of a running node
+const COLUMNS: Fields<'_> = &[
+    ("ID", "/id"),
+    ("KIND", "/kind"),
+    ("STATE", "/state"),
+    ("DONE", "/done"),
+    ("TOTAL", "/total"),
+    ("FAILED", "/failed"),
+    ("CREATED", "/created_at"),
+];
+const FIELDS: Fields<'_> = &[
+    ("id", "/id"),
+    ("kind", "/kind"),
+    ("state", "/state"),
+    ("total", "/total"),
+    ("done", "/done"),
+    ("failed", "/failed"),
+    ("created", "/created_at"),
+    ("finished", "/finished_at"),
+];
+
+/// Jobs of a running node; one ends with the process that began it, and where it was it can be begun again
 #[derive(Debug, Args)]
 pub(super) struct Job {
     #[command(subcommand)]
@@ -35,49 +55,40 @@ enum Command {
     Cancel(One),
 }
 
-#[derive(Debug, Args)]
-struct One {
-    /// Its id
-    id: String,
-    #[command(flatten)]
-    node: NodeArgs,
-}
-
 impl Job {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::List { node } => node.run(list),
-            Command::Show(One { id, node }) => node.run(async |node| {
-                let job = node.get(&format!("{ALL}/{}", segment(&id)?)).await?;
-                show(node, &job);
+            Command::List { node } => node.show_all(ALL, COLUMNS),
+            Command::Show(one) => one.ask(ALL, async |node, path| {
+                show(node, &node.get(path).await?);
                 Ok(())
             }),
-            Command::Cancel(One { id, node }) => node.run(async |node| {
-                let path = format!("{ALL}/{}/cancel", segment(&id)?);
-                let job = node.ask(Question::new(Method::POST, &path)).await?.body;
-                show(node, &job);
+            Command::Cancel(one) => one.ask(ALL, async |node, path| {
+                show(node, &node.act(&format!("{path}/cancel")).await?);
                 Ok(())
             }),
         }
     }
 }
 
-async fn list(node: &Asked) -> Result<(), Failure> {
-    let jobs = node.short_list(ALL).await?;
+/// Does to many what the body says, as a job whose end may be waited for; of a dry run, shows how many deliveries that would be.
+pub(super) async fn begin(
+    node: &Asked,
+    path: &str,
+    body: Map<String, Value>,
+    wait: Option<Duration>,
+) -> Result<(), Failure> {
+    let answer = node.post(path, &body.into()).await?;
+    if answer.get("dry_run").is_none() {
+        return follow(node, answer, wait).await;
+    }
     if node.json() {
-        show_json(&Value::Array(jobs));
+        show_json(&answer);
         return Ok(());
     }
-    let columns = [
-        ("ID", "/id"),
-        ("KIND", "/kind"),
-        ("STATE", "/state"),
-        ("DONE", "/done"),
-        ("TOTAL", "/total"),
-        ("FAILED", "/failed"),
-        ("CREATED", "/created_at"),
-    ];
-    show_list(&columns, &jobs);
+    let more = if text(&answer, "/complete") == "true" { "" } else { " and more, further back" };
+    let (action, matched) = (text(&answer, "/action"), text(&answer, "/matched"));
+    show_line(&format!("{action} would be done to {matched} deliveries{more}"));
     Ok(())
 }
 
@@ -87,7 +98,7 @@ pub(super) async fn follow(node: &Asked, begun: Value, wait: Option<Duration>) -
         show(node, &begun);
         return Ok(());
     };
-    let path = format!("{ALL}/{}", segment(&text(&begun, "/id"))?);
+    let path = place(ALL, &text(&begun, "/id"))?;
     let until = Instant::now() + wait;
     let mut job = begun;
     while is_running(&job) && Instant::now() < until {
@@ -113,42 +124,14 @@ pub(super) async fn follow(node: &Asked, begun: Value, wait: Option<Duration>) -
     )))
 }
 
-/// Shows how many deliveries a dry run has counted.
-pub(super) fn tell_count(node: &Asked, counted: &Value) {
-    if node.json() {
-        show_json(counted);
-        return;
-    }
-    let more = if text(counted, "/complete") == "true" { "" } else { " and more, further back" };
-    show_line(&format!(
-        "{} would be done to {} deliveries{more}",
-        text(counted, "/action"),
-        text(counted, "/matched")
-    ));
-}
-
 fn is_running(job: &Value) -> bool {
     matches!(text(job, "/state").as_str(), "running" | "cancelling")
 }
 
 fn show(node: &Asked, job: &Value) {
-    if node.json() {
-        show_json(job);
-        return;
-    }
-    let fields = [
-        ("id", "/id"),
-        ("kind", "/kind"),
-        ("state", "/state"),
-        ("total", "/total"),
-        ("done", "/done"),
-        ("failed", "/failed"),
-        ("created", "/created_at"),
-        ("finished", "/finished_at"),
-    ];
-    show_fields(&fields, job);
-    let failures = job.get("failures").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    if !failures.is_empty() {
+    node.show_one(FIELDS, job);
+    let failures = job.get("failures").and_then(Value::as_array).filter(|failures| !failures.is_empty());
+    if let Some(failures) = failures.filter(|_| !node.json()) {
         show_list(&[("WORKSPACE", "/workspace"), ("CODE", "/code"), ("WHAT HAPPENED", "/message")], failures);
     }
 }

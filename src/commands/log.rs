@@ -8,10 +8,12 @@ use serde_json::json;
 
 use super::Failure;
 use super::client::{NodeArgs, Question};
-use super::table::{show_fields, show_json};
+use super::table::Fields;
 use crate::clock::span;
 
 const LOG: &str = "/api/v1/log";
+const FIELDS: Fields<'_> =
+    &[("filter", "/filter"), ("until", "/until"), ("then", "/then"), ("at start", "/at_start")];
 
 /// Which lines a running node writes; without a filter, shows it
 #[derive(Debug, Args)]
@@ -37,17 +39,7 @@ impl Log {
                     node.ask(Question::new(Method::PUT, LOG).json(&body)).await?.body
                 }
             };
-            if node.json() {
-                show_json(&shown);
-            } else {
-                let fields = [
-                    ("filter", "/filter"),
-                    ("until", "/until"),
-                    ("then", "/then"),
-                    ("at start", "/at_start"),
-                ];
-                show_fields(&fields, &shown);
-            }
+            node.show_one(FIELDS, &shown);
             Ok(())
         })
     }

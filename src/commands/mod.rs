@@ -6,10 +6,12 @@ mod client;
 mod delivery;
 mod demo;
 mod event;
+mod filter;
 mod handler;
 mod job;
 mod key;
 mod log;
+mod one;
 mod route;
 mod serve;
 mod settings;
@@ -132,4 +134,49 @@ pub fn run_with(handlers: Registry) -> ExitCode {
 fn fail(problem: &str, code: u8) -> ExitCode {
     eprintln!("tautline: {problem}");
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_example_in_a_help_text_is_a_command_line_that_is_understood() {
+        let cli = Cli::command();
+        cli.clone().debug_assert();
+        let help =
+            cli.get_subcommands().filter_map(|command| command.get_after_help()).map(ToString::to_string);
+        let text = help.collect::<Vec<_>>().join("\n");
+        let examples: Vec<_> = text.lines().filter(|line| line.starts_with("  tautline ")).collect();
+        assert!(examples.len() > 10, "{text}");
+        for example in examples {
+            let read = Cli::try_parse_from(example.split_whitespace());
+            assert!(read.is_ok(), "{example}: {}", read.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn one_or_many_are_meant_and_never_both_or_neither() {
+        for (line, is_understood) in [
+            ("delivery retry dlv_1-1-1", true),
+            ("delivery retry --status dead --wait", true),
+            ("delivery retry --all --dry-run", true),
+            ("event replay --type message --handler log", true),
+            ("workspace connect acme --wait", true),
+            ("delivery retry", false),
+            ("delivery retry --dry-run", false),
+            ("delivery retry dlv_1-1-1 --status dead", false),
+            ("delivery retry dlv_1-1-1 --all", false),
+            ("delivery retry dlv_1-1-1 --dry-run", false),
+            ("delivery retry dlv_1-1-1 --wait", false),
+            ("delivery retry --all --dry-run --wait", false),
+            ("event replay --handler log", false),
+            ("workspace connect --state ready --dry-run --wait", false),
+        ] {
+            let read = Cli::try_parse_from(["tautline"].into_iter().chain(line.split(' ')));
+            assert_eq!(read.is_ok(), is_understood, "{line}");
+        }
+    }
 }

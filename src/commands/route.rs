@@ -2,16 +2,46 @@
 
 use awc::http::{Method, StatusCode};
 use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::client::{Asked, NodeArgs, Question, segment};
-use super::table::{show_fields, show_json, show_line, show_table, text};
+use super::client::{Asked, NodeArgs, Question};
+use super::one::place;
+use super::table::{Fields, show_json, show_line, show_table, text};
 
 const ALL: &str = "/api/v1/routes";
 
+const FIELDS: Fields<'_> = &[
+    ("name", "/id"),
+    ("handler", "/handler"),
+    ("handler is here", "/handler_is_here"),
+    ("kinds", "/match/kinds"),
+    ("types", "/match/types"),
+    ("commands", "/match/commands"),
+    ("callback ids", "/match/callback_ids"),
+    ("action ids", "/match/action_ids"),
+    ("workspaces", "/match/workspaces"),
+    ("labels", "/match/labels"),
+    ("ack", "/ack"),
+    ("enabled", "/enabled"),
+    ("created", "/created_at"),
+    ("updated", "/updated_at"),
+];
+
+const HELP: &str = "\
+As long as there is no route, every handler gets every event. With the first, an event goes to those alone that a route gives it to: what \
+no route matches is acked and kept, and handed to nobody. A route that is off gives nobody anything, and is a route all the same.
+
+A command to one handler, and everything, that command too, to another:
+  tautline route set deploys --handler deployer --command /deploy
+  tautline route set everything --handler log
+What a handler missed meanwhile can be handed over later:
+  tautline event replay --handler log --since 2h --dry-run";
+
 /// Which handlers of a running node get which events
 #[derive(Debug, Args)]
+#[command(after_help = HELP)]
 pub(super) struct Route {
     #[command(subcommand)]
     command: Command,
@@ -78,7 +108,8 @@ struct Set {
     node: NodeArgs,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 enum Kind {
     /// Of the Events API
@@ -91,7 +122,8 @@ enum Kind {
     Unknown,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
 enum Ack {
     /// It is in memory
     Received,
@@ -105,30 +137,24 @@ impl Route {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::List { node } => node.run(list),
-            Command::Show(One { name, node }) => node.run(async |node| show(node, &name).await),
+            Command::Show(One { name, node }) => node.run(async |node| {
+                node.show_one(FIELDS, &node.get(&place(ALL, &name)?).await?);
+                Ok(())
+            }),
             Command::Set(set) => set.run(),
-            Command::Remove(One { name, node }) => node.run(async |node| node.delete(&path(&name)?).await),
+            Command::Remove(One { name, node }) => {
+                node.run(async |node| node.delete(&place(ALL, &name)?).await)
+            }
         }
     }
 }
 
 impl Set {
     fn run(self) -> Result<(), Failure> {
-        let ack = self.ack.map(|ack| match ack {
-            Ack::Received => "received",
-            Ack::Stored => "stored",
-            Ack::Answered => "answered",
-        });
-        let kinds = self.kinds.iter().map(|kind| match kind {
-            Kind::EventsApi => "events_api",
-            Kind::Interactive => "interactive",
-            Kind::SlashCommands => "slash_commands",
-            Kind::Unknown => "unknown",
-        });
         let body = json!({
             "handler": self.handler,
             "match": {
-                "kinds": kinds.collect::<Vec<_>>(),
+                "kinds": self.kinds,
                 "types": self.types,
                 "commands": self.commands,
                 "callback_ids": self.callback_ids,
@@ -136,11 +162,11 @@ impl Set {
                 "workspaces": self.workspaces,
                 "labels": self.labels,
             },
-            "ack": ack,
+            "ack": self.ack,
             "enabled": !self.off,
         });
         self.node.run(async |node| {
-            let path = path(&self.name)?;
+            let path = place(ALL, &self.name)?;
             let put = node.ask(Question::new(Method::PUT, &path).json(&body)).await?;
             if node.json() {
                 show_json(&put.body);
@@ -151,10 +177,6 @@ impl Set {
             Ok(())
         })
     }
-}
-
-fn path(name: &str) -> Result<String, Failure> {
-    Ok(format!("{ALL}/{}", segment(name)?))
 }
 
 async fn list(node: &Asked) -> Result<(), Failure> {
@@ -168,32 +190,6 @@ async fn list(node: &Asked) -> Result<(), Failure> {
         vec![text(route, "/id"), handler(route), matches(route), text(route, "/ack"), text(route, "/enabled")]
     };
     show_table(&headings, &routes.iter().map(row).collect::<Vec<_>>());
-    Ok(())
-}
-
-async fn show(node: &Asked, name: &str) -> Result<(), Failure> {
-    let route = node.get(&path(name)?).await?;
-    if node.json() {
-        show_json(&route);
-        return Ok(());
-    }
-    let fields = [
-        ("name", "/id"),
-        ("handler", "/handler"),
-        ("handler is here", "/handler_is_here"),
-        ("kinds", "/match/kinds"),
-        ("types", "/match/types"),
-        ("commands", "/match/commands"),
-        ("callback ids", "/match/callback_ids"),
-        ("action ids", "/match/action_ids"),
-        ("workspaces", "/match/workspaces"),
-        ("labels", "/match/labels"),
-        ("ack", "/ack"),
-        ("enabled", "/enabled"),
-        ("created", "/created_at"),
-        ("updated", "/updated_at"),
-    ];
-    show_fields(&fields, &route);
     Ok(())
 }
 

@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+/// What is shown, under which name: the heading, and where it is in a value.
+pub(super) type Fields<'a> = &'a [(&'a str, &'a str)];
+
 /// The text of a field, as a person reads it.
 pub(super) fn text(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
@@ -37,14 +40,14 @@ pub(super) fn show_table(headings: &[&str], rows: &[Vec<String>]) {
 }
 
 /// Shows these fields of each value, a value a row.
-pub(super) fn show_list(columns: &[(&str, &str)], values: &[Value]) {
+pub(super) fn show_list(columns: Fields<'_>, values: &[Value]) {
     let (headings, fields): (Vec<_>, Vec<_>) = columns.iter().copied().unzip();
     let row = |value| fields.iter().map(|field| text(value, field)).collect();
     show_table(&headings, &values.iter().map(row).collect::<Vec<_>>());
 }
 
 /// Shows these fields of one value, a field a row.
-pub(super) fn show_fields(fields: &[(&str, &str)], value: &Value) {
+pub(super) fn show_fields(fields: Fields<'_>, value: &Value) {
     let row = |(name, field): &(&str, &str)| vec![(*name).to_owned(), text(value, field)];
     show_table(&["FIELD", "VALUE"], &fields.iter().map(row).collect::<Vec<_>>());
 }

@@ -1,14 +1,27 @@
 //! `tautline token`: who may use a node's API.
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::Failure;
-use super::client::{Asked, NodeArgs, segment};
-use super::table::{show_json, show_list, text};
+use super::client::{Asked, NodeArgs};
+use super::one::One;
+use super::table::{Fields, show_json, text};
 use crate::clock::Clock;
+
+const ALL: &str = "/api/v1/tokens";
+const COLUMNS: Fields<'_> = &[
+    ("ID", "/id"),
+    ("NAME", "/name"),
+    ("ROLE", "/role"),
+    ("SCOPE", "/scope"),
+    ("STATE", "/state"),
+    ("EXPIRES", "/expires_at"),
+    ("LAST USED", "/last_used_at"),
+];
 
 /// API tokens of a running node
 #[derive(Debug, Args)]
@@ -41,15 +54,11 @@ enum Command {
         node: NodeArgs,
     },
     /// Revokes a token by its id
-    Revoke {
-        /// Its id
-        id: String,
-        #[command(flatten)]
-        node: NodeArgs,
-    },
+    Revoke(One),
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
 enum Role {
     /// Looks
     Viewer,
@@ -63,19 +72,15 @@ impl Token {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Create { name, role, scope, expires_in, node } => {
-                let role = match role {
-                    Role::Viewer => "viewer",
-                    Role::Operator => "operator",
-                    Role::Admin => "admin",
-                };
                 let expires_at = expires_in.map(in_days).transpose()?;
                 let body = json!({"name": name, "role": role, "scope": scope, "expires_at": expires_at});
                 node.run(async |node| create(node, &body).await)
             }
-            Command::List { node } => node.run(list),
-            Command::Revoke { id, node } => {
-                node.run(async |node| node.delete(&format!("/api/v1/tokens/{}", segment(&id)?)).await)
-            }
+            Command::List { node } => node.run(async |node| {
+                node.show_list(COLUMNS, node.list(ALL, &[], None).await?);
+                Ok(())
+            }),
+            Command::Revoke(one) => one.remove(ALL),
         }
     }
 }
@@ -88,7 +93,7 @@ fn in_days(days: u16) -> Result<String, Failure> {
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 async fn create(node: &Asked, body: &Value) -> Result<(), Failure> {
-    let made = node.post("/api/v1/tokens", body).await?;
+    let made = node.post(ALL, body).await?;
     if node.json() {
         show_json(&made);
         return Ok(());
@@ -96,24 +101,5 @@ async fn create(node: &Asked, body: &Value) -> Result<(), Failure> {
     let of = |field: &str| text(&made, field);
     eprintln!("{} '{}', {}, shown this once:", of("/id"), of("/name"), of("/role"));
     println!("{}", of("/token"));
-    Ok(())
-}
-
-async fn list(node: &Asked) -> Result<(), Failure> {
-    let tokens = node.list("/api/v1/tokens", &[], None).await?;
-    if node.json() {
-        show_json(&Value::Array(tokens));
-        return Ok(());
-    }
-    let columns = [
-        ("ID", "/id"),
-        ("NAME", "/name"),
-        ("ROLE", "/role"),
-        ("SCOPE", "/scope"),
-        ("STATE", "/state"),
-        ("EXPIRES", "/expires_at"),
-        ("LAST USED", "/last_used_at"),
-    ];
-    show_list(&columns, &tokens);
     Ok(())
 }

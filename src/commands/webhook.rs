@@ -1,14 +1,25 @@
 //! `tautline webhook`: who is told of changes.
 
-use awc::http::Method;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use super::client::{Asked, NodeArgs, Question, segment};
-use super::table::{show_json, show_line, show_list, text};
+use super::client::{Asked, NodeArgs};
+use super::one::One;
+use super::table::{Fields, show_json, show_line, text};
 
 const ALL: &str = "/api/v1/webhooks";
+
+const COLUMNS: Fields<'_> = &[
+    ("ID", "/id"),
+    ("URL", "/url"),
+    ("LABEL", "/label"),
+    ("PAUSED", "/paused"),
+    ("WAITING", "/waiting"),
+    ("GIVEN UP", "/given_up"),
+    ("LAST SUCCESS", "/last_success_at"),
+    ("LAST ERROR", "/last_error"),
+];
 
 /// Webhooks of a running node
 #[derive(Debug, Args)]
@@ -49,21 +60,13 @@ struct Create {
     node: NodeArgs,
 }
 
-#[derive(Debug, Args)]
-struct One {
-    /// Its id
-    id: String,
-    #[command(flatten)]
-    node: NodeArgs,
-}
-
 impl Webhook {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::List { node } => node.run(list),
+            Command::List { node } => node.show_all(ALL, COLUMNS),
             Command::Create(create) => create.run(),
-            Command::Test(One { id, node }) => node.run(async |node| test(node, &id).await),
-            Command::Delete(One { id, node }) => node.run(async |node| node.delete(&path(&id)?).await),
+            Command::Test(one) => one.ask(ALL, test),
+            Command::Delete(one) => one.remove(ALL),
         }
     }
 }
@@ -95,33 +98,9 @@ fn tell(line: &str) {
     eprintln!("{line}");
 }
 
-fn path(id: &str) -> Result<String, Failure> {
-    Ok(format!("{ALL}/{}", segment(id)?))
-}
-
-async fn list(node: &Asked) -> Result<(), Failure> {
-    let webhooks = node.short_list(ALL).await?;
-    if node.json() {
-        show_json(&Value::Array(webhooks));
-        return Ok(());
-    }
-    let columns = [
-        ("ID", "/id"),
-        ("URL", "/url"),
-        ("LABEL", "/label"),
-        ("PAUSED", "/paused"),
-        ("WAITING", "/waiting"),
-        ("GIVEN UP", "/given_up"),
-        ("LAST SUCCESS", "/last_success_at"),
-        ("LAST ERROR", "/last_error"),
-    ];
-    show_list(&columns, &webhooks);
-    Ok(())
-}
-
-async fn test(node: &Asked, id: &str) -> Result<(), Failure> {
-    let path = format!("{}/test", path(id)?);
-    let told = node.ask(Question::new(Method::POST, &path)).await?.body;
+async fn test(node: &Asked, path: &str) -> Result<(), Failure> {
+    let told = node.act(&format!("{path}/test")).await?;
+    let id = path.rsplit('/').next().unwrap_or_default();
     if node.json() {
         show_json(&told);
     }

@@ -8,7 +8,6 @@ mod manifest;
 mod steer;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
 use self::add::Add;
 use self::check::Check;
@@ -17,10 +16,48 @@ use self::import::Import;
 use self::manifest::Manifest;
 use self::steer::{Steer, Verb};
 use super::Failure;
-use super::client::{Asked, NodeArgs, segment};
-use super::table::{show_fields, show_json, show_list};
+use super::client::NodeArgs;
+use super::filter::Filter as _;
+use super::one::One;
+use super::table::Fields;
 
 const ALL: &str = "/api/v1/workspaces";
+
+const COLUMNS: Fields<'_> = &[
+    ("ID", "/id"),
+    ("STATE", "/state"),
+    ("HEALTH", "/health"),
+    ("SINCE", "/since"),
+    ("REASON", "/reason/code"),
+    ("APP", "/app_id"),
+    ("TEAM", "/team_id"),
+];
+const FIELDS: Fields<'_> = &[
+    ("id", "/id"),
+    ("name", "/name"),
+    ("desired", "/desired"),
+    ("delivery", "/delivery"),
+    ("state", "/state"),
+    ("health", "/health"),
+    ("since", "/since"),
+    ("reason", "/reason/code"),
+    ("what happened", "/reason/message"),
+    ("what to do", "/reason/action"),
+    ("app", "/app_id"),
+    ("team", "/team_id"),
+    ("labels", "/labels"),
+    ("links", "/links"),
+    ("events", "/counters/events"),
+    ("last event", "/last_event_at"),
+];
+const CHANGES: Fields<'_> = &[
+    ("AT", "/at"),
+    ("FROM", "/from"),
+    ("TO", "/to"),
+    ("LINK", "/generation"),
+    ("REASON", "/reason/code"),
+    ("WHAT HAPPENED", "/reason/message"),
+];
 
 /// Workspaces of a running node
 #[derive(Debug, Args)]
@@ -60,22 +97,12 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct One {
-    /// Its id
-    id: String,
-    #[command(flatten)]
-    node: NodeArgs,
-}
-
-#[derive(Debug, Args)]
 struct Remove {
-    /// Its id
-    id: String,
+    #[command(flatten)]
+    one: One,
     /// Erases the payloads of its events too, in the background; what else is known of them stays as long as that of others
     #[arg(long)]
     purge: bool,
-    #[command(flatten)]
-    node: NodeArgs,
 }
 
 #[derive(Debug, Args)]
@@ -91,24 +118,18 @@ struct List {
 
 #[derive(Debug, Args)]
 struct Timeline {
-    /// Its id
-    id: String,
+    #[command(flatten)]
+    one: One,
     /// So many at most
     #[arg(long, value_name = "COUNT", default_value_t = 50)]
     limit: usize,
-    #[command(flatten)]
-    node: NodeArgs,
 }
 
 impl Workspace {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::List(list) => list.run(),
-            Command::Show(One { id, node }) => node.run(async |node| {
-                let shown = node.get(&path(&id)?).await?;
-                show(node, &shown);
-                Ok(())
-            }),
+            Command::Show(one) => one.show(ALL, FIELDS),
             Command::Timeline(timeline) => timeline.run(),
             Command::Add(add) => add.run(),
             Command::Check(check) => check.run(),
@@ -119,9 +140,9 @@ impl Workspace {
             Command::Reconnect(steer) => steer.run(Verb::Reconnect),
             Command::Pause(steer) => steer.run(Verb::Pause),
             Command::Resume(steer) => steer.run(Verb::Resume),
-            Command::Remove(Remove { id, purge, node }) => node.run(async |node| {
+            Command::Remove(Remove { one, purge }) => one.ask(ALL, async |node, path| {
                 let query = if purge { "?purge=true" } else { "" };
-                node.delete(&format!("{}{query}", path(&id)?)).await
+                node.delete(&format!("{path}{query}")).await
             }),
         }
     }
@@ -132,21 +153,7 @@ impl List {
         let mut query = self.filter.query();
         query.extend(self.sort.map(|sort| ("sort", sort)));
         self.node.run(async |node| {
-            let all = node.list(ALL, &query, None).await?;
-            if node.json() {
-                show_json(&Value::Array(all));
-                return Ok(());
-            }
-            let columns = [
-                ("ID", "/id"),
-                ("STATE", "/state"),
-                ("HEALTH", "/health"),
-                ("SINCE", "/since"),
-                ("REASON", "/reason/code"),
-                ("APP", "/app_id"),
-                ("TEAM", "/team_id"),
-            ];
-            show_list(&columns, &all);
+            node.show_list(COLUMNS, node.list(ALL, &query, None).await?);
             Ok(())
         })
     }
@@ -154,54 +161,10 @@ impl List {
 
 impl Timeline {
     fn run(self) -> Result<(), Failure> {
-        let Self { id, limit, node } = self;
-        node.run(async |node| {
-            let changes = node.list(&format!("{}/timeline", path(&id)?), &[], Some(limit)).await?;
-            if node.json() {
-                show_json(&Value::Array(changes));
-                return Ok(());
-            }
-            let columns = [
-                ("AT", "/at"),
-                ("FROM", "/from"),
-                ("TO", "/to"),
-                ("LINK", "/generation"),
-                ("REASON", "/reason/code"),
-                ("WHAT HAPPENED", "/reason/message"),
-            ];
-            show_list(&columns, &changes);
+        let Self { one, limit } = self;
+        one.ask(ALL, async |node, path| {
+            node.show_list(CHANGES, node.list(&format!("{path}/timeline"), &[], Some(limit)).await?);
             Ok(())
         })
     }
-}
-
-fn path(id: &str) -> Result<String, Failure> {
-    Ok(format!("{ALL}/{}", segment(id)?))
-}
-
-/// Shows one workspace.
-fn show(node: &Asked, shown: &Value) {
-    if node.json() {
-        show_json(shown);
-        return;
-    }
-    let fields = [
-        ("id", "/id"),
-        ("name", "/name"),
-        ("desired", "/desired"),
-        ("delivery", "/delivery"),
-        ("state", "/state"),
-        ("health", "/health"),
-        ("since", "/since"),
-        ("reason", "/reason/code"),
-        ("what happened", "/reason/message"),
-        ("what to do", "/reason/action"),
-        ("app", "/app_id"),
-        ("team", "/team_id"),
-        ("labels", "/labels"),
-        ("links", "/links"),
-        ("events", "/counters/events"),
-        ("last event", "/last_event_at"),
-    ];
-    show_fields(&fields, shown);
 }

@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::super::Failure;
 use super::super::client::{NodeArgs, Question};
+use super::super::one::place;
 use super::steer::settled;
-use super::{path, show};
+use super::{ALL, FIELDS};
 use crate::clock::span;
 use crate::store::Label;
 
@@ -67,10 +68,10 @@ impl Add {
         body.extend(self.links.map(|links| ("links".to_owned(), links.into())));
         let (id, wait, body) = (self.id, self.wait, Value::Object(body));
         self.node.run(async |node| {
-            let path = path(&id)?;
+            let path = place(ALL, &id)?;
             let question = Question::new(Method::PUT, &path).json(&body).only_new().wait(wait);
             let answer = node.ask(question).await?;
-            show(node, &answer.body);
+            node.show_one(FIELDS, &answer.body);
             settled(answer.status, &answer.body, wait)
         })
     }

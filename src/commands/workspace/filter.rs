@@ -1,10 +1,9 @@
-//! Which workspaces are meant, in the words of the API: a list's query, and the body of an action on many.
+//! Which workspaces are meant.
 
 use clap::Args;
-use serde_json::{Map, Value};
 
 /// Of several states, healths, deliveries, warnings, apps or teams any will do; every label and every word must be there.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Debug, Args)]
 pub(super) struct Filter {
     /// In this state: ready, failed, …; may be given more than once, as all of these
     #[arg(long, value_name = "STATE")]
@@ -32,25 +31,9 @@ pub(super) struct Filter {
     q: Vec<String>,
 }
 
-impl Filter {
-    pub(super) fn query(&self) -> Vec<(&'static str, String)> {
-        let given = self.given().into_iter();
-        given.flat_map(|(name, values)| values.iter().map(move |value| (name, value.clone()))).collect()
-    }
-
-    pub(super) fn body(&self) -> Value {
-        let given = self.given().into_iter().filter(|(_, values)| !values.is_empty());
-        let fields = given.map(|(name, values)| (name.to_owned(), Value::from(values.to_vec())));
-        Value::Object(fields.collect::<Map<_, _>>())
-    }
-
-    /// Does it mean every workspace?
-    pub(super) fn is_empty(&self) -> bool {
-        self.given().into_iter().all(|(_, values)| values.is_empty())
-    }
-
-    fn given(&self) -> [(&'static str, &[String]); 8] {
-        [
+impl super::super::filter::Filter for Filter {
+    fn given(&self) -> Vec<(&'static str, &[String])> {
+        vec![
             ("state", &self.state),
             ("health", &self.health),
             ("delivery", &self.delivery),

@@ -4,37 +4,27 @@ use std::time::Duration;
 
 use awc::http::{Method, StatusCode};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
-use super::super::Failure;
 use super::super::client::{Asked, NodeArgs, Question};
-use super::super::job;
+use super::super::filter::{Meant, Which};
+use super::super::one::One;
 use super::super::table::{show_json, show_line, text};
+use super::super::{Failure, job};
 use super::filter::Filter;
-use super::{ALL, path, show};
+use super::{ALL, FIELDS};
 use crate::clock::span;
 
 #[derive(Debug, Args)]
 pub(super) struct Steer {
-    /// Its id
-    #[arg(required_unless_present_any = MANY, conflicts_with_all = MANY)]
-    id: Option<String>,
-    /// All that there are
-    #[arg(long)]
-    all: bool,
     #[command(flatten)]
-    filter: Filter,
-    /// Only counts whom the filters mean
-    #[arg(long, conflicts_with_all = ["id", "wait"])]
-    dry_run: bool,
-    /// Ends when it is so, or after this time; of many, when the node has told all of them
-    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = span)]
+    meant: Meant<Filter>,
+    /// Ends when it is so, or after this time [without a time: 30s]; of many, when the node has told all of them
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = span, conflicts_with = "dry_run")]
     wait: Option<Duration>,
     #[command(flatten)]
     node: NodeArgs,
 }
-
-const MANY: [&str; 9] = ["all", "state", "health", "delivery", "warning", "label", "app", "team", "q"];
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Verb {
@@ -67,24 +57,21 @@ impl Verb {
 
 impl Steer {
     pub(super) fn run(self, verb: Verb) -> Result<(), Failure> {
-        if self.all && !self.filter.is_empty() {
-            return Err(Failure::Setup("--all means every workspace, so no filter goes with it".into()));
-        }
-        let Self { id, all: _, filter, dry_run, wait, node } = self;
-        match id {
-            Some(id) => {
+        let Self { meant, wait, node } = self;
+        match meant.which("workspace")? {
+            Which::One(id) => {
                 let wait = wait.filter(|_| verb.takes_time());
-                node.run(async |node| one(node, verb, &id, wait).await)
+                One { id, node }.ask(ALL, async |node, path| one(node, verb, path, wait).await)
             }
-            None => node.run(async |node| many(node, verb, &filter, dry_run, wait).await),
+            Which::Many(body) => node.run(async |node| many(node, verb, body, wait).await),
         }
     }
 }
 
-async fn one(node: &Asked, verb: Verb, id: &str, wait: Option<Duration>) -> Result<(), Failure> {
-    let path = format!("{}/{}", path(id)?, verb.as_str());
+async fn one(node: &Asked, verb: Verb, path: &str, wait: Option<Duration>) -> Result<(), Failure> {
+    let path = format!("{path}/{}", verb.as_str());
     let answer = node.ask(Question::new(Method::POST, &path).wait(wait)).await?;
-    show(node, &answer.body);
+    node.show_one(FIELDS, &answer.body);
     settled(answer.status, &answer.body, wait)
 }
 
@@ -106,13 +93,12 @@ pub(super) fn settled(status: StatusCode, shown: &Value, wait: Option<Duration>)
 async fn many(
     node: &Asked,
     verb: Verb,
-    filter: &Filter,
-    dry_run: bool,
+    mut body: Map<String, Value>,
     wait: Option<Duration>,
 ) -> Result<(), Failure> {
-    let body = json!({"action": verb.as_str(), "filter": filter.body(), "dry_run": dry_run});
-    let answer = node.post(&format!("{ALL}/actions"), &body).await?;
-    if !dry_run {
+    body.insert("action".to_owned(), verb.as_str().into());
+    let answer = node.post(&format!("{ALL}/actions"), &body.into()).await?;
+    if answer.get("dry_run").is_none() {
         return job::follow(node, answer, wait).await;
     }
     if node.json() {
