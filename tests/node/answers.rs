@@ -19,10 +19,7 @@ const ACK_AFTER: Duration = Duration::from_millis(2500);
 
 #[actix::test]
 async fn what_a_handler_answers_is_in_the_ack() {
-    let stage = Stage::new();
-    let (node, bot) = Bot::node(&stage, |event| Outcome::answer(&answer_to(event))).await;
-    let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
+    let Play { stage, node, bot, acme } = Play::open(answering).await;
     for (template, field) in [
         (Template::SlashCommand, "text"),
         (Template::ViewSubmission, "response_action"),
@@ -53,10 +50,7 @@ async fn what_a_handler_answers_is_in_the_ack() {
 
 #[actix::test]
 async fn what_takes_no_answer_is_acked_at_once_and_may_be_answered_by_its_url() {
-    let stage = Stage::new();
-    let (node, bot) = Bot::gated(&stage, |_| Outcome::answer(&json!({ "text": "done" }))).await;
-    let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
+    let Play { stage, node, bot, acme } = Play::gated(|_| Outcome::answer(&json!({ "text": "done" }))).await;
     for template in
         [Template::BlockActions, Template::Shortcut, Template::MessageAction, Template::ViewClosed]
     {
@@ -73,10 +67,7 @@ async fn what_takes_no_answer_is_acked_at_once_and_may_be_answered_by_its_url() 
 
 #[actix::test]
 async fn a_late_answer_to_a_command_goes_by_url_and_what_only_an_ack_could_answer_expires() {
-    let stage = Stage::new();
-    let (node, bot) = Bot::gated(&stage, |event| Outcome::answer(&answer_to(event))).await;
-    let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
+    let Play { stage, node, bot, acme } = Play::gated(answering).await;
     let command = send(&stage, &acme, Template::SlashCommand);
     let view = send(&stage, &acme, Template::ViewSubmission);
     let menu = send(&stage, &acme, Template::BlockSuggestion);
@@ -106,10 +97,7 @@ async fn a_late_answer_to_a_command_goes_by_url_and_what_only_an_ack_could_answe
 
 #[actix::test]
 async fn a_handler_that_is_done_without_an_answer_has_its_ack_at_once() {
-    let stage = Stage::new();
-    let (node, _) = Bot::node(&stage, |_| Outcome::Done).await;
-    let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
+    let Play { stage, node, acme, .. } = Play::open(|_| Outcome::Done).await;
     for template in [Template::SlashCommand, Template::ViewSubmission] {
         let sent = send(&stage, &acme, template);
         let record = until_over(&stage, &acme, &sent).await;
@@ -121,14 +109,11 @@ async fn a_handler_that_is_done_without_an_answer_has_its_ack_at_once() {
 
 #[actix::test]
 async fn a_handler_that_fails_has_a_command_again_and_nothing_else() {
-    let stage = Stage::new();
-    let (node, bot) = Bot::node(&stage, |event| match event.seq.0 {
+    let Play { stage, node, bot, acme } = Play::open(|event| match event.seq.0 {
         0 => Outcome::Retry { after: None },
         _ => Outcome::answer(&answer_to(event)),
     })
     .await;
-    let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
     let view = send(&stage, &acme, Template::ViewSubmission);
     let command = send(&stage, &acme, Template::SlashCommand);
     assert_eq!(until_over(&stage, &acme, &command).await.outcome, Fate::Acked);
@@ -141,11 +126,8 @@ async fn a_handler_that_fails_has_a_command_again_and_nothing_else() {
 
 #[actix::test]
 async fn an_answer_too_large_for_an_ack_goes_by_url_or_is_refused_with_its_reason() {
-    let stage = Stage::new();
     let text = "x".repeat(20_480);
-    let (node, _) = Bot::node(&stage, move |_| Outcome::Answer(Answer::text(&text))).await;
-    let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
+    let Play { stage, node, acme, .. } = Play::open(move |_| Outcome::Answer(Answer::text(&text))).await;
     let command = send(&stage, &acme, Template::SlashCommand);
     let view = send(&stage, &acme, Template::ViewSubmission);
     let record = until_over(&stage, &acme, &command).await;
@@ -164,10 +146,7 @@ async fn an_answer_too_large_for_an_ack_goes_by_url_or_is_refused_with_its_reaso
 
 #[actix::test]
 async fn a_repeat_on_another_socket_waits_for_the_same_answer() {
-    let stage = Stage::new();
-    let (node, bot) = Bot::gated(&stage, |event| Outcome::answer(&answer_to(event))).await;
-    let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
+    let Play { stage, node, bot, acme } = Play::gated(answering).await;
     assert_eq!(node.patch("acme", &json!({ "links": 2 })).await.status, 200);
     stage.until(&acme, "two sockets are live", |app| app.live_sockets() == 2).await;
     let what =
@@ -192,10 +171,7 @@ async fn a_repeat_on_another_socket_waits_for_the_same_answer() {
 
 #[actix::test]
 async fn an_answer_goes_out_while_the_database_takes_nothing() {
-    let stage = Stage::new();
-    let (node, bot) = Bot::node(&stage, |event| Outcome::answer(&answer_to(event))).await;
-    let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
+    let Play { stage, node, bot, acme } = Play::open(answering).await;
     let mut other = stage.database.hold().await;
     let command = send(&stage, &acme, Template::SlashCommand);
     let view = send(&stage, &acme, Template::ViewSubmission);
@@ -219,10 +195,7 @@ async fn an_answer_goes_out_while_the_database_takes_nothing() {
 
 #[actix::test]
 async fn an_answer_whose_socket_is_gone_goes_by_url() {
-    let stage = Stage::new();
-    let (node, bot) = Bot::gated(&stage, |event| Outcome::answer(&answer_to(event))).await;
-    let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
+    let Play { stage, node, bot, acme } = Play::gated(answering).await;
     let command = send(&stage, &acme, Template::SlashCommand);
     let view = send(&stage, &acme, Template::ViewSubmission);
     bot.until_asked(2).await;
@@ -240,10 +213,7 @@ async fn an_answer_whose_socket_is_gone_goes_by_url() {
 
 #[actix::test]
 async fn after_a_restart_commands_run_again_and_answer_by_url_and_nothing_else_does() {
-    let stage = Stage::new();
-    let acme = stage.customer("acme");
-    let (node, bot) = Bot::gated(&stage, |event| Outcome::answer(&answer_to(event))).await;
-    node.welcome(&[&acme]).await;
+    let Play { stage, node, bot, acme } = Play::gated(answering).await;
     let command = send(&stage, &acme, Template::SlashCommand);
     let view = send(&stage, &acme, Template::ViewSubmission);
     bot.until_asked(2).await;
@@ -252,7 +222,7 @@ async fn after_a_restart_commands_run_again_and_answer_by_url_and_nothing_else_d
     node.stop_somehow().await;
     assert_eq!(stage.look(&acme, |app| app.responses.len()), 0);
 
-    let (node, again) = Bot::node(&stage, |event| Outcome::answer(&answer_to(event))).await;
+    let (node, again) = Bot::node(&stage, answering).await;
     stage.until(&acme, "the command is answered", |app| app.responses.len() == 1).await;
     assert_eq!(stage.look(&acme, |app| app.responses[0].event_id.clone()), command);
     let expired = async || rows(&node).await.contains(&"expired".to_owned()).then_some(());
@@ -263,10 +233,7 @@ async fn after_a_restart_commands_run_again_and_answer_by_url_and_nothing_else_d
 
 #[actix::test]
 async fn while_its_handler_is_paused_a_command_is_told_so_and_runs_later_and_the_rest_expires() {
-    let stage = Stage::new();
-    let (node, bot) = Bot::node(&stage, |event| Outcome::answer(&answer_to(event))).await;
-    let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
+    let Play { stage, node, bot, acme } = Play::open(answering).await;
     pause(&node, Some(1)).await;
     let told = async || {
         let sent = send(&stage, &acme, Template::SlashCommand);
@@ -288,11 +255,7 @@ async fn while_its_handler_is_paused_a_command_is_told_so_and_runs_later_and_the
 
 #[actix::test]
 async fn with_the_journal_off_answers_go_in_acks_too() {
-    let stage = Stage::new();
-    let (node, bot) =
-        Bot::node_with(&stage, Ack::Unkept, None, |event| Outcome::answer(&answer_to(event))).await;
-    let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
+    let Play { stage, node, bot, acme } = Play::with(Ack::Unkept, None, answering).await;
     for template in [Template::SlashCommand, Template::ViewSubmission] {
         let sent = send(&stage, &acme, template);
         assert!(until_over(&stage, &acme, &sent).await.ack_payload.is_some(), "{template:?}");
@@ -307,10 +270,7 @@ async fn with_the_journal_off_answers_go_in_acks_too() {
 
 #[actix::test]
 async fn an_ack_waits_for_the_answers_of_those_alone_whose_routes_want_them() {
-    let stage = Stage::new();
-    let (node, bot) = Bot::gated(&stage, |event| Outcome::answer(&answer_to(event))).await;
-    let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
+    let Play { stage, node, bot, acme } = Play::gated(answering).await;
     let route = async |body: Value| {
         let put = node.ask("PUT", "/api/v1/routes/all", Some(ADMIN_TOKEN), Some(&body)).await;
         assert!(matches!(put.status, 200 | 201), "{put:?}");
@@ -376,12 +336,47 @@ async fn pause(node: &Node, since: Option<i64>) {
     db.close().await.unwrap();
 }
 
-/// What suits the event.
+/// Answers what suits the event.
+fn answering(event: &Event) -> Outcome {
+    Outcome::answer(&answer_to(event))
+}
+
 fn answer_to(event: &Event) -> Value {
     match &*event.kind_type {
         "view_submission" => json!({ "response_action": "errors", "errors": { "b1": "no" } }),
         "block_suggestion" => json!({ "options": [] }),
         _ => json!({ "text": "done" }),
+    }
+}
+
+/// A customer who is online, at a node with a bot.
+struct Play {
+    stage: Stage,
+    node: Node,
+    bot: Bot,
+    acme: Customer,
+}
+
+impl Play {
+    async fn open(script: impl Fn(&Event) -> Outcome + Send + Sync + 'static) -> Self {
+        Self::with(Ack::Stored, None, script).await
+    }
+
+    /// With a bot that waits until the gate is open.
+    async fn gated(script: impl Fn(&Event) -> Outcome + Send + Sync + 'static) -> Self {
+        Self::with(Ack::Stored, Some(Arc::new(Semaphore::new(0))), script).await
+    }
+
+    async fn with(
+        ack: Ack,
+        gate: Option<Arc<Semaphore>>,
+        script: impl Fn(&Event) -> Outcome + Send + Sync + 'static,
+    ) -> Self {
+        let stage = Stage::new();
+        let (node, bot) = Bot::node_with(&stage, ack, gate, script).await;
+        let acme = stage.customer("acme");
+        node.welcome(&[&acme]).await;
+        Self { stage, node, bot, acme }
     }
 }
 
@@ -400,14 +395,6 @@ struct Bot {
 impl Bot {
     async fn node(stage: &Stage, script: impl Fn(&Event) -> Outcome + Send + Sync + 'static) -> (Node, Self) {
         Self::node_with(stage, Ack::Stored, None, script).await
-    }
-
-    /// One that waits until the gate is open.
-    async fn gated(
-        stage: &Stage,
-        script: impl Fn(&Event) -> Outcome + Send + Sync + 'static,
-    ) -> (Node, Self) {
-        Self::node_with(stage, Ack::Stored, Some(Arc::new(Semaphore::new(0))), script).await
     }
 
     async fn node_with(
