@@ -26,7 +26,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 
 async fn list(request: HttpRequest, access: Access) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
-    let burdens = access.archive().burdens().await?;
+    let burdens = access.archive().burdens(COUNTED).await?;
     let shown = burdens.iter().map(|burden| HandlerOut::new(&burden.handler, Some(burden), access.now_ms()));
     let data: Vec<_> = shown.collect();
     Ok(HttpResponse::Ok().json(json!({ "data": data, "next_cursor": null })))
@@ -56,7 +56,7 @@ async fn steer(
     let steered = archive.steer_handler(name, is_paused, access.caller(), access.now_ms()).await?;
     let handler = steered.ok_or_else(unknown)?;
     // It is done, whether or not the figures can be had.
-    let burdens = archive.burdens().await.unwrap_or_default();
+    let burdens = archive.burdens(COUNTED).await.unwrap_or_default();
     let burden = burdens.iter().find(|burden| burden.handler.id == handler.id);
     Ok(HttpResponse::Ok().json(HandlerOut::new(&handler, burden, access.now_ms())))
 }

@@ -378,7 +378,7 @@ impl Archive for Absent {
         away()
     }
 
-    async fn burdens(&self) -> Result<Vec<Burden>, StoreError> {
+    async fn burdens(&self, _: u32) -> Result<Vec<Burden>, StoreError> {
         away()
     }
 

@@ -14,8 +14,12 @@ use crate::store::{Caller, DeliveryId, DeliveryRow, DeliveryStatus, KnownHandler
 pub const EXAMINED: u32 = 5000;
 /// Rows that one step of a job looks at while it changes them: no other write waits for more.
 pub(in crate::store) const STEPPED: u32 = 1000;
-/// As far as the deliveries of a handler are counted.
+/// As far as the deliveries of a handler are counted for who asks,
 pub const COUNTED: u32 = 10_000;
+/// and now and then for all.
+pub const COUNTED_AT_LEISURE: u32 = 1_000_000;
+/// As far as those are counted that were given up: each is looked at.
+pub(in crate::store) const COUNTED_DEAD: u32 = 100_000;
 
 /// Which events are meant: those that meet all that is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -223,7 +227,7 @@ pub struct Stepped {
     pub next: Option<Seq>,
 }
 
-/// What weighs on a handler. Counts go up to [`COUNTED`].
+/// What weighs on a handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Burden {
     /// Whose.
@@ -234,7 +238,7 @@ pub struct Burden {
     pub retrying: u64,
     /// Deliveries that were given up or expired, among the newest of all handlers.
     pub dead: u64,
-    /// The oldest event that waits or is to be tried again; where more than [`COUNTED`] do, the oldest of those that were looked at.
+    /// The oldest event that waits or is to be tried again; where those of more than two thousand workspaces do, the oldest of so many.
     pub oldest: Option<Seq>,
 }
 
@@ -327,8 +331,8 @@ pub trait Archive: Send + Sync + 'static {
     /// All handlers that were ever made known, by name.
     async fn known_handlers(&self) -> Result<Vec<KnownHandler>, StoreError>;
 
-    /// The same, with what weighs on each.
-    async fn burdens(&self) -> Result<Vec<Burden>, StoreError>;
+    /// The same, with what weighs on each, counted up to `most`, and up to a hundred thousand of what was given up.
+    async fn burdens(&self, most: u32) -> Result<Vec<Burden>, StoreError>;
 
     /// Nothing is to be given to a handler from now on, or it is again, and who said so is written down; none when there is no such handler.
     async fn steer_handler(

@@ -128,6 +128,7 @@ macro_rules! conformance {
             archive: many_are_counted_and_then_changed_in_steps;
             archive: many_are_replayed_in_steps_to_those_not_done_or_to_those_named;
             archive: a_handler_is_shown_with_what_weighs_on_it_and_paused_by_somebody;
+            archive: the_oldest_that_a_handler_owes_is_found_whatever_else_is_owed;
             routes: a_route_is_made_changed_and_removed_and_each_change_is_marked;
             routes: a_route_is_changed_only_as_it_was_read;
             routes: changes_of_routes_are_written_down_and_who_sees_one_label_makes_none;

@@ -39,8 +39,8 @@ pub use accounts::{
     Label, MAX_TOKENS, NewToken, Place as AnswerPlace, Reserved, Role, TokenDigest, TokenId, UNDER_WAY_MS,
 };
 pub use archive::{
-    Archive, Burden, COUNTED, DeliveryFilter, EXAMINED, EventFilter, Page, Remedy, ReplayTo, Replayed,
-    Stepped, StoredDelivery, StoredEvent,
+    Archive, Burden, COUNTED, COUNTED_AT_LEISURE, DeliveryFilter, EXAMINED, EventFilter, Page, Remedy,
+    ReplayTo, Replayed, Stepped, StoredDelivery, StoredEvent,
 };
 pub use deliveries::{
     Backlog, Deliveries, DeliveryChange, DeliveryId, DeliveryRow, DeliveryStatus, KnownHandler, Lane, Owed,

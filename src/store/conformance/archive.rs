@@ -380,7 +380,7 @@ pub(in crate::store) async fn a_handler_is_shown_with_what_weighs_on_it_and_paus
 ) {
     let scene = scene(ground).await;
     let store = &*scene.store;
-    let burdens = store.burdens().await.unwrap();
+    let burdens = store.burdens(100).await.unwrap();
     let shown: Vec<_> = burdens
         .iter()
         .map(|one| (one.handler.name.as_str(), one.waiting, one.retrying, one.dead, one.oldest))
@@ -395,5 +395,43 @@ pub(in crate::store) async fn a_handler_is_shown_with_what_weighs_on_it_and_paus
     assert_eq!((resumed.paused_ms, store.known_handlers().await.unwrap()[1].paused_ms), (None, None));
     assert_eq!(scene.audited(Action::HandlerPause).await, [Some("log".to_owned())]);
     assert_eq!(scene.audited(Action::HandlerResume).await, [Some("log".to_owned())]);
+    store.close().await;
+}
+
+pub(in crate::store) async fn the_oldest_that_a_handler_owes_is_found_whatever_else_is_owed(
+    ground: &impl Ground,
+) {
+    let scene = scene(ground).await;
+    let store = &*scene.store;
+    // Of a writer of before, which never ended.
+    let second = writer(store).await;
+    let beta = Lane { workspace: None, ..scene.acme };
+    let rows = [
+        DeliveryRow { lane: beta, ..scene.row(6, scene.echo, Waiting) },
+        scene.row(7, scene.echo, Waiting),
+        DeliveryRow { lane: beta, next_ms: 1, ..scene.row(5, scene.log, Retrying) },
+        DeliveryRow { next_ms: 9, ..scene.row(2, scene.log, Retrying) },
+    ];
+    let changes: Vec<_> = rows.into_iter().map(DeliveryChange::Tried).collect();
+    store.write_deliveries(second, &changes, 5).await.unwrap();
+    let oldest = async |most| -> Vec<_> {
+        let burdens = store.burdens(most).await.unwrap();
+        burdens.iter().map(|one| (one.waiting, one.retrying, one.oldest)).collect()
+    };
+    assert_eq!(oldest(100).await, [(2, 0, Some(Seq(6))), (1, 2, Some(Seq(2)))]);
+    assert_eq!(
+        oldest(1).await,
+        [(1, 0, Some(Seq(6))), (1, 1, Some(Seq(2)))],
+        "counts are bounded, that is not"
+    );
+    let waiting = [scene.row(1, scene.echo, Waiting)].map(DeliveryChange::Tried);
+    store.write_deliveries(second, &waiting, 5).await.unwrap();
+    assert_eq!(oldest(100).await[0].2, Some(Seq(6)), "what was called off is owed no more");
+    let lanes = store.backlogs(None, 100).await.unwrap();
+    let lanes: Vec<_> = lanes.iter().map(|one| (one.handler, one.lane, one.oldest)).collect();
+    let mut all =
+        [(scene.log, scene.acme, Seq(4)), (scene.echo, beta, Seq(6)), (scene.echo, scene.acme, Seq(7))];
+    all.sort_by_key(|(handler, lane, _)| (*handler, lane.app, lane.workspace));
+    assert_eq!(lanes, all);
     store.close().await;
 }

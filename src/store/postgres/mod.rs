@@ -73,13 +73,35 @@ macro_rules! json_numbers {
 }
 use json_numbers;
 
-/// Is a delivery this node's to see to? Its own writer's (`$1`) is, and that of each whose heir it is.
+/// Is a delivery this node's to see to? Its own writer's (`$1`) is, unless another has become its heir, and that of each whose heir it is.
 macro_rules! ours {
     () => {
-        "d.writer in (select w.id from writers w where w.id = $1 or w.heir = $1)"
+        "d.writer in (select w.id from writers w where (w.id = $1 and w.heir is null) or w.heir = $1)"
     };
 }
 use ours;
+
+/// These columns of the first deliveries that are this node's to see to and meet a condition, as many as a parameter says. Each writer's are
+/// looked for by themselves: those of others between them are not looked through, however many there are.
+macro_rules! first_of_ours {
+    ($columns:expr, $which:expr, $order:literal, $limit:literal) => {
+        concat!(
+            "select d.* from (select w.id from writers w where (w.id = $1 and w.heir is null) or w.heir = $1) as o \
+             cross join lateral (select ", $columns, " from deliveries d where d.writer = o.id and ", $which, " order by ", $order, " limit ", $limit, ") as d order by ", $order, " limit ", $limit
+        )
+    };
+}
+use first_of_ours;
+
+/// The first delivery that waits, of the next line (`$1` to `$3`) and writer (`$4`) behind these.
+macro_rules! next_line {
+    () => {
+        "select handler_id, app_id, workspace_id, writer, seq from deliveries where status = 'waiting' \
+         and (handler_id, app_id, workspace_id, writer) > ($1, $2, $3, $4) \
+         order by handler_id, app_id, workspace_id, writer, seq limit 1"
+    };
+}
+use next_line;
 
 /// The store in a Postgres database.
 pub(super) struct PostgresStore {

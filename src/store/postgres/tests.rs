@@ -1,5 +1,6 @@
 //! The suite every store passes, and what is Postgres' own: its key, its sessions, its partitions, its bounds.
 
+mod backlogs;
 mod nodes;
 mod trouble;
 

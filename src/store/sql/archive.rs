@@ -11,8 +11,7 @@ use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName};
 use crate::store::archive::below;
 use crate::store::fault::Fault;
 use crate::store::{
-    Burden, COUNTED, DeliveryFilter, DeliveryId, EXAMINED, EventFilter, KnownHandler, Label, Page,
-    StoredDelivery, StoredEvent,
+    DeliveryFilter, DeliveryId, EXAMINED, EventFilter, Label, Page, StoredDelivery, StoredEvent,
 };
 
 /// Is this event meant? `$1` and `$2` bound its place, `$3` to `$6` are the filter, `$7` and `$8` the caller's scope.
@@ -102,19 +101,6 @@ const DELIVERIES_FLOOR: &str = "select min(x.seq), count(*) from (select d.seq f
 const DEAD_FLOOR: &str = "select min(x.seq), count(*) from (select d.seq from deliveries d \
      where d.status in ('dead', 'expired') and d.seq >= $1 and d.seq <= $2 and (d.seq, d.handler_id, d.run) < ($2, $3, $4) \
      order by d.seq desc limit $5) as x";
-
-const COUNT_WAITING: &str = "select count(*), min(x.seq) from \
-    (select seq from deliveries where handler_id = $1 and status = 'waiting' limit $2) as x";
-const COUNT_RETRYING: &str = "select count(*), min(x.seq) from \
-    (select seq from deliveries where handler_id = $1 and status = 'retrying' limit $2) as x";
-/// Bounded before it is asked whether a row is the newest run: however many were replayed, no more are looked at.
-const COUNT_DEAD: &str = "select x.handler_id, count(*) from (select d.seq, d.handler_id, d.run from deliveries d \
-     where d.status in ('dead', 'expired') order by d.seq desc limit $1) as x \
-     where not exists (select 1 from deliveries n where n.seq = x.seq and n.handler_id = x.handler_id and n.run > x.run) \
-     group by x.handler_id";
-const OLDEST: &str = "select x.handler_id, min(x.seq) from \
-    (select d.seq, d.handler_id, d.status from deliveries d order by d.seq limit $1) as x \
-    where x.status in ('waiting', 'retrying') group by x.handler_id";
 
 #[derive(FromRow)]
 struct StoredEventRow {
@@ -315,43 +301,6 @@ impl Backend {
         let found = rows.into_iter().map(StoredDeliveryRow::read).collect::<Result<Vec<_>, _>>()?;
         Ok(cut(found, limit, |one| one.row.id, (!is_all).then(|| below(Some(Seq(floor))))))
     }
-
-    pub(super) async fn weigh_handlers(&self) -> Result<Vec<Burden>, Fault> {
-        let handlers = self.list_handlers().await?;
-        let mut db = self.reader().await?;
-        let dead: Vec<(i64, i64)> =
-            sqlx::query_as(COUNT_DEAD).bind(i64::from(COUNTED)).fetch_all(&mut *db).await?;
-        // Of a handler of which more wait than are counted, the oldest may be none of those.
-        let oldest: Vec<(i64, i64)> =
-            sqlx::query_as(OLDEST).bind(i64::from(COUNTED)).fetch_all(&mut *db).await?;
-        let of = |figures: &[(i64, i64)], handler: &KnownHandler| {
-            figures.iter().find(|(id, _)| *id == handler.id.0).map(|(_, figure)| *figure)
-        };
-        let mut burdens = Vec::with_capacity(handlers.len());
-        for handler in handlers {
-            let (waiting, oldest_waiting) = count(&mut db, COUNT_WAITING, &handler).await?;
-            let (retrying, oldest_retrying) = count(&mut db, COUNT_RETRYING, &handler).await?;
-            let oldest = [oldest_waiting, oldest_retrying, of(&oldest, &handler)];
-            let oldest = oldest.into_iter().flatten().min().map(Seq);
-            let dead = of(&dead, &handler).unwrap_or(0);
-            burdens.push(Burden {
-                waiting: waiting.unsigned_abs(),
-                retrying: retrying.unsigned_abs(),
-                dead: dead.unsigned_abs(),
-                oldest,
-                handler,
-            });
-        }
-        Ok(burdens)
-    }
-}
-
-async fn count(
-    db: &mut Connection,
-    statement: &'static str,
-    handler: &KnownHandler,
-) -> Result<(i64, Option<i64>), Fault> {
-    Ok(sqlx::query_as(statement).bind(handler.id.0).bind(i64::from(COUNTED)).fetch_one(db).await?)
 }
 
 /// Cuts what was found, one more than asked for, to the page; else it goes on where the looking ended.

@@ -103,8 +103,8 @@ impl Archive for Backend {
         self.told(self.list_handlers()).await
     }
 
-    async fn burdens(&self) -> Result<Vec<Burden>, StoreError> {
-        self.told(self.weigh_handlers()).await
+    async fn burdens(&self, most: u32) -> Result<Vec<Burden>, StoreError> {
+        self.told(self.weigh_handlers(most)).await
     }
 
     async fn steer_handler(

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Backend, Connection, json_elements};
-use crate::ids::{HandlerId, WorkspaceId, WriterId};
+use crate::ids::WriterId;
 use crate::store::fault::Fault;
-use crate::store::{DeliveryChange, DeliveryId, DeliveryRow, KnownHandler, Paused};
+use crate::store::{DeliveryChange, DeliveryId, DeliveryRow};
 
 /// Rows given as arrays of their columns.
 macro_rules! insert {
@@ -55,76 +55,7 @@ const DONE: &str = concat!(
 const DONE_AT_ONCE: &str =
     concat!("delete from deliveries where attempts = 0 and run = 1 and last_error is null and ", these!());
 
-pub(super) type HandlerRow = (i64, String, Option<i64>, i64);
-
-pub(super) fn known((id, name, paused_ms, created_ms): HandlerRow) -> KnownHandler {
-    KnownHandler { id: HandlerId(id), name, paused_ms, created_ms }
-}
-
 impl Backend {
-    pub(super) async fn make_handlers_known(
-        &self,
-        names: &[&str],
-        now_ms: i64,
-    ) -> Result<Vec<KnownHandler>, Fault> {
-        let mut tx = self.begin().await?;
-        let mut handlers = Vec::with_capacity(names.len());
-        for name in names {
-            sqlx::query(
-                "insert into handlers (name, created_at) values ($1, $2) on conflict (name) do nothing",
-            )
-            .bind(name)
-            .bind(now_ms)
-            .execute(tx.db())
-            .await?;
-            let row: HandlerRow =
-                sqlx::query_as("select id, name, paused_at, created_at from handlers where name = $1")
-                    .bind(name)
-                    .fetch_one(tx.db())
-                    .await?;
-            handlers.push(known(row));
-        }
-        tx.commit().await?;
-        Ok(handlers)
-    }
-
-    pub(super) async fn list_handlers(&self) -> Result<Vec<KnownHandler>, Fault> {
-        let rows: Vec<HandlerRow> =
-            sqlx::query_as("select id, name, paused_at, created_at from handlers order by name")
-                .fetch_all(&mut *self.reader().await?)
-                .await?;
-        Ok(rows.into_iter().map(known).collect())
-    }
-
-    pub(super) async fn note_pause(&self, name: &str, paused_ms: Option<i64>) -> Result<bool, Fault> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query("update handlers set paused_at = $2 where name = $1")
-            .bind(name)
-            .bind(paused_ms)
-            .execute(tx.db())
-            .await?;
-        tx.commit().await?;
-        Ok(done.rows_affected() > 0)
-    }
-
-    pub(super) async fn list_paused(&self) -> Result<Paused, Fault> {
-        let mut db = self.reader().await?;
-        let handlers: Vec<i64> =
-            sqlx::query_scalar("select id from handlers where paused_at is not null order by id")
-                .fetch_all(&mut *db)
-                .await?;
-        let workspaces: Vec<i64> = sqlx::query_scalar(
-            "select id from workspaces where delivery = 'paused' and deleted_at is null \
-             union all select workspace_id from removals order by 1",
-        )
-        .fetch_all(&mut *db)
-        .await?;
-        Ok(Paused {
-            handlers: handlers.into_iter().map(HandlerId).collect(),
-            workspaces: workspaces.into_iter().map(WorkspaceId).collect(),
-        })
-    }
-
     pub(super) async fn write_owed(
         &self,
         writer: WriterId,

@@ -1,7 +1,7 @@
 //! What every database takes word for word: the statements, the rules around them and the rows they give. Compiled once for each
 //! database, as a part of its module, which says what it is here: [`Backend`] (the store, with `vault`, `reader`, `begin`, `told`
-//! and the journal's statements), [`Connection`], and [`json_rows`], [`json_elements`], [`json_numbers`] and [`ours`], which each spells in its own
-//! way.
+//! and the journal's statements), [`Connection`], and [`json_rows`], [`json_elements`], [`json_numbers`], [`ours`], [`first_of_ours`] and
+//! [`next_line`], which each spells in its own way.
 
 mod accounts;
 mod answers;
@@ -12,13 +12,15 @@ mod audit;
 mod behalf;
 mod contents;
 mod deliveries;
+pub(super) mod handlers;
 mod history;
 mod incidents;
 mod notices;
-mod owed;
+pub(super) mod owed;
 mod reading;
 mod remedies;
 mod removals;
+mod replays;
 mod reseal;
 mod routes;
 mod rows;
@@ -28,5 +30,5 @@ mod trouble;
 mod webhooks;
 mod workspaces;
 
-use super::{Backend, Connection, json_elements, json_numbers, json_rows, ours};
+use super::{Backend, Connection, first_of_ours, json_elements, json_numbers, json_rows, next_line, ours};
 pub(super) use reading::EventRow;

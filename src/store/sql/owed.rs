@@ -5,44 +5,49 @@ use std::collections::{HashMap, HashSet};
 use sqlx::FromRow;
 
 use super::rows::unknown;
-use super::{Backend, Connection, EventRow, json_numbers, ours};
+use super::{Backend, Connection, EventRow, first_of_ours, json_numbers, next_line, ours};
 use crate::ids::{AppId, HandlerId, Seq, WorkspaceId};
 use crate::store::fault::Fault;
 use crate::store::inbox::reach;
 use crate::store::{Backlog, DeliveryId, DeliveryRow, DeliveryStatus, Lane, Owed, Wanted};
 
-/// The columns of an [`OwedRow`], and what follows.
-macro_rules! select {
-    ($($rest:expr),+) => {
-        concat!(
-            "select d.seq, d.handler_id, d.run, d.app_id, d.workspace_id, d.status, d.attempts, d.next_at, d.order_key, d.hold_until, \
-             d.last_error, d.created_at, d.updated_at from deliveries d where ",
-            $($rest),+
-        )
+/// The columns of an [`OwedRow`].
+macro_rules! columns {
+    () => {
+        "d.seq, d.handler_id, d.run, d.app_id, d.workspace_id, d.status, d.attempts, d.next_at, d.order_key, d.hold_until, \
+         d.last_error, d.created_at, d.updated_at"
     };
 }
 
 /// Lines are read in their order, and what is held or in memory is passed over.
-const WAITING: &str = select!(
-    ours!(),
-    " and d.handler_id = $2 and d.app_id = $3 and d.workspace_id = $4 and d.status = 'waiting' \
-     and (d.order_key is null or d.order_key not in ",
-    json_numbers!("$5"),
-    ") and d.seq not in ",
-    json_numbers!("$6"),
-    " order by d.seq limit $7"
+pub(in crate::store) const WAITING: &str = first_of_ours!(
+    columns!(),
+    concat!(
+        "d.handler_id = $2 and d.app_id = $3 and d.workspace_id = $4 and d.status = 'waiting' \
+         and (d.order_key is null or d.order_key not in ",
+        json_numbers!("$5"),
+        ") and d.seq not in ",
+        json_numbers!("$6")
+    ),
+    "d.seq",
+    "$7"
 );
 
-const DUE: &str = select!(
-    ours!(),
-    " and d.handler_id = $2 and d.status = 'retrying' and d.next_at <= $3 and d.workspace_id not in ",
-    json_numbers!("$5"),
-    " order by d.next_at, d.seq limit $4"
+pub(in crate::store) const DUE: &str = first_of_ours!(
+    columns!(),
+    concat!(
+        "d.handler_id = $2 and d.status = 'retrying' and d.next_at <= $3 and d.workspace_id not in ",
+        json_numbers!("$5")
+    ),
+    "d.next_at, d.seq",
+    "$4"
 );
 
-const HOLDERS: &str = select!(
-    ours!(),
-    " and d.status = 'retrying' and d.hold_until is not null and d.hold_until > $2 order by d.seq"
+pub(in crate::store) const HOLDERS: &str = first_of_ours!(
+    columns!(),
+    "d.status = 'retrying' and d.hold_until is not null and d.hold_until > $2",
+    "d.hold_until, d.seq",
+    "$3"
 );
 
 const ABOVE: &str = concat!(
@@ -51,9 +56,7 @@ const ABOVE: &str = concat!(
     " and d.seq >= $2 and (d.seq, d.handler_id, d.run) > ($2, $3, $4) order by d.seq, d.handler_id, d.run limit $5"
 );
 
-/// The next line behind one.
-const NEXT_LANE: &str = "select handler_id, app_id, workspace_id, seq from deliveries where status = 'waiting' \
-     and (handler_id, app_id, workspace_id) > ($1, $2, $3) order by handler_id, app_id, workspace_id, seq limit 1";
+pub(in crate::store) const NEXT_LINE: &str = next_line!();
 
 const SIZES: &str = concat!(
     "select seq, bytes from events where seq >= $2 and seq <= $3 and seq in ",
@@ -114,6 +117,48 @@ fn lane(app: i64, workspace: i64) -> Lane {
     Lane { app: AppId(app), workspace: Some(WorkspaceId(workspace)).filter(|workspace| workspace.0 != 0) }
 }
 
+/// A line of deliveries that wait, and on Postgres whose they are to see to: each writer's part of it is in an order of its own.
+#[derive(Clone, Copy)]
+pub(super) struct LinePlace {
+    pub(super) handler: i64,
+    app: i64,
+    workspace: i64,
+    writer: i64,
+}
+
+impl LinePlace {
+    /// Before all.
+    const FIRST: Self = Self::before(i64::MIN);
+
+    /// Before all of a handler's.
+    pub(super) const fn before(handler: i64) -> Self {
+        Self { handler, app: i64::MIN, workspace: i64::MIN, writer: i64::MIN }
+    }
+
+    /// Behind all of a line.
+    fn behind(one: &Backlog) -> Self {
+        let workspace = one.lane.workspace.map_or(0, |workspace| workspace.0);
+        Self { handler: one.handler.0, app: one.lane.app.0, workspace, writer: i64::MAX }
+    }
+}
+
+/// The next line behind one, and the first that waits in it.
+pub(super) async fn next_line(
+    db: &mut Connection,
+    after: LinePlace,
+) -> Result<Option<(LinePlace, Seq)>, Fault> {
+    let next: Option<(i64, i64, i64, i64, i64)> = sqlx::query_as(NEXT_LINE)
+        .bind(after.handler)
+        .bind(after.app)
+        .bind(after.workspace)
+        .bind(after.writer)
+        .fetch_optional(db)
+        .await?;
+    Ok(next.map(|(handler, app, workspace, writer, seq)| {
+        (LinePlace { handler, app, workspace, writer }, Seq(seq))
+    }))
+}
+
 impl Backend {
     pub(super) async fn list_rows_above(
         &self,
@@ -138,25 +183,19 @@ impl Backend {
         limit: u32,
     ) -> Result<Vec<Backlog>, Fault> {
         let mut db = self.reader().await?;
-        let place = |one: &Backlog| {
-            (one.handler.0, one.lane.app.0, one.lane.workspace.map_or(0, |workspace| workspace.0))
-        };
-        let mut last = after.map_or((i64::MIN, i64::MIN, i64::MIN), place);
-        let mut backlogs = Vec::new();
-        for _ in 0..limit {
-            let next: Option<(i64, i64, i64, i64)> = sqlx::query_as(NEXT_LANE)
-                .bind(last.0)
-                .bind(last.1)
-                .bind(last.2)
-                .fetch_optional(&mut *db)
-                .await?;
-            let Some((handler, app, workspace, seq)) = next else { break };
-            backlogs.push(Backlog {
-                handler: HandlerId(handler),
-                lane: lane(app, workspace),
-                oldest: Seq(seq),
-            });
-            last = (handler, app, workspace);
+        let mut last = after.map_or(LinePlace::FIRST, LinePlace::behind);
+        let mut backlogs: Vec<Backlog> = Vec::new();
+        while let Some((place, oldest)) = next_line(&mut db, last).await? {
+            last = place;
+            let (handler, lane) = (HandlerId(place.handler), lane(place.app, place.workspace));
+            let is_full = backlogs.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+            match backlogs.last_mut() {
+                Some(one) if (one.handler, one.lane) == (handler, lane) => {
+                    one.oldest = one.oldest.min(oldest);
+                }
+                Some(_) | None if is_full => break,
+                Some(_) | None => backlogs.push(Backlog { handler, lane, oldest }),
+            }
         }
         Ok(backlogs)
     }
@@ -213,11 +252,13 @@ impl Backend {
     }
 
     pub(super) async fn list_holders(&self, now_ms: i64) -> Result<Vec<DeliveryRow>, Fault> {
-        let rows: Vec<OwedRow> = sqlx::query_as(HOLDERS)
+        let mut rows: Vec<OwedRow> = sqlx::query_as(HOLDERS)
             .bind(self.own_writer())
             .bind(now_ms)
+            .bind(i64::MAX)
             .fetch_all(&mut *self.reader().await?)
             .await?;
+        rows.sort_unstable_by_key(|row| row.seq);
         rows.into_iter().map(OwedRow::read).collect()
     }
 

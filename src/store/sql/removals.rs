@@ -12,11 +12,11 @@ use crate::store::{Cleared, LATE, Step};
 /// since one with a lower seq may still come in.
 const SETTLING_MS: i64 = 60_000;
 
-/// Deliveries to be tried again are found by their workspace, those that wait by their line.
+/// Deliveries to be tried again are found by handler and workspace, those that wait by their line.
 const CANCEL: &str = "update deliveries set status = 'cancelled', hold_until = null, updated_at = $2 \
      where status in ('waiting', 'retrying') and (seq, handler_id, run) in \
-     (select * from (select d.seq, d.handler_id, d.run from removals r \
-     join deliveries d on d.workspace_id = r.workspace_id and d.status = 'retrying' limit $1) as retrying \
+     (select * from (select d.seq, d.handler_id, d.run from removals r cross join handlers h \
+     join deliveries d on d.handler_id = h.id and d.workspace_id = r.workspace_id and d.status = 'retrying' limit $1) as retrying \
      union all select * from (select d.seq, d.handler_id, d.run from removals r join workspaces w on w.id = r.workspace_id \
      cross join handlers h join deliveries d on d.handler_id = h.id and d.app_id = w.app_id and d.workspace_id = w.id \
      and d.status = 'waiting' limit $1) as waiting)";

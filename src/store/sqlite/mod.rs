@@ -70,6 +70,34 @@ macro_rules! ours {
 }
 use ours;
 
+/// These columns of the first deliveries that are this node's to see to and meet a condition, as many as a parameter says.
+macro_rules! first_of_ours {
+    ($columns:expr, $which:expr, $order:literal, $limit:literal) => {
+        concat!(
+            "select ",
+            $columns,
+            " from deliveries d where ",
+            ours!(),
+            " and ",
+            $which,
+            " order by ",
+            $order,
+            " limit ",
+            $limit
+        )
+    };
+}
+use first_of_ours;
+
+/// The first delivery that waits, of the next line behind this (`$1` to `$3`). All writers' are in one order, so a line has no second part.
+macro_rules! next_line {
+    () => {
+        "select handler_id, app_id, workspace_id, 9223372036854775807 as writer, seq from deliveries where status = 'waiting' \
+         and (handler_id, app_id, workspace_id) > ($1, $2, $3) and $4 = $4 order by handler_id, app_id, workspace_id, seq limit 1"
+    };
+}
+use next_line;
+
 /// How long a read may take before it is cut: a forgotten index must not starve whoever waits for a reader.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 /// Steps of SQLite's machine between two looks at the clock; some 100 µs.

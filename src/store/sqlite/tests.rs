@@ -9,6 +9,7 @@ use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
 use super::address::beside_database;
+use super::sql::{handlers, owed};
 use super::{SqliteStore, seen};
 use crate::config::KeySource;
 use crate::event::{DedupeKey, Event, Kind};
@@ -506,4 +507,33 @@ fn event(seq: i64, payload: &str) -> Arc<Event> {
         received_ms: 1,
         payload: payload.into(),
     })
+}
+
+#[tokio::test]
+async fn what_is_owed_is_found_by_an_index_however_much_there_is() {
+    let disk = Disk::new();
+    disk.opened().await.store.close().await;
+    let mut db = SqliteConnection::connect(&format!("sqlite://{}", disk.file("").display())).await.unwrap();
+    for (statement, index) in [
+        (owed::WAITING, "deliveries_waiting"),
+        (owed::DUE, "deliveries_due"),
+        (owed::NEXT_LINE, "deliveries_waiting"),
+        (handlers::COUNT_WAITING, "deliveries_waiting"),
+        (handlers::COUNT_RETRYING, "INDEX deliveries_"),
+        (handlers::NEXT_RETRYING, "deliveries_retrying"),
+        (handlers::COUNT_DEAD, "deliveries_dead"),
+    ] {
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(format!("explain query plan {statement}")))
+                .fetch_all(&mut db)
+                .await
+                .unwrap();
+        let plan: Vec<_> = plan.into_iter().map(|(.., line)| line).collect();
+        assert!(plan.iter().any(|line| line.contains(index)), "{statement}: {plan:?}");
+        let scans = |line: &&String| {
+            line.starts_with("SCAN d") && !line.contains("deliveries_dead")
+                || line.contains("B-TREE FOR ORDER")
+        };
+        assert_eq!(plan.iter().find(scans), None, "{statement}: {plan:?}");
+    }
 }
