@@ -10,7 +10,7 @@ mod seen;
 pub use self::histogram::Histogram;
 pub use self::log::{BadFilter, LogControl, LogFilter, start_log};
 pub use self::metrics::{HandlerMetrics, Metrics, Totals};
-pub use self::seen::{Opens, Pool, Snapshot};
+pub use self::seen::{Opens, Owes, Pool, Snapshot};
 
 /// Why there is no telemetry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -40,7 +40,8 @@ impl Exit {
                 let places = asked.iter().map(|(place, _)| *place);
                 let (later, at_once) = part(&events, places, acks, &router.routes());
                 let count = events.len();
-                let batch = Batch { events, share, number: ledger.next_batch(), link: words.clone() };
+                let (read_at, number) = (now.mono, ledger.next_batch());
+                let batch = Batch { events, read_at, share, number, link: words.clone() };
                 if !queue.push(batch) {
                     // The journal is gone and the node is stopping: unacked, Slack sends them to whoever comes next.
                     return Vec::new();

@@ -39,6 +39,8 @@ const SLOW: Duration = Duration::from_secs(2);
 pub(super) struct Batch {
     /// The events, in the order they were read. The journal gives them their seqs.
     pub(super) events: Vec<Event>,
+    /// When they were read, monotonic.
+    pub(super) read_at: Duration,
     /// Their bytes, of the node's budget; given back when they are on disk, whatever became of their link.
     pub(super) share: Share,
     /// Its number in the link's ledger.
@@ -237,7 +239,7 @@ impl Journal {
         let mut group = Vec::new();
         let mut waiting = Vec::new();
         for batch in batches {
-            waiting.push((batch.link, batch.number, batch.events.len(), batch.share));
+            waiting.push((batch.link, batch.number, (batch.events.len(), batch.read_at), batch.share));
             for mut event in batch.events {
                 event.seq = self.seqs.next(now);
                 group.push(Arc::new(event));
@@ -245,11 +247,14 @@ impl Journal {
         }
         let taken = self.commit(&group, settled).await;
         let mut verdicts = taken.iter();
-        for (link, number, length, share) in waiting {
+        let stored_at = self.clock.mono();
+        for (link, number, (length, read_at), share) in waiting {
             drop(share);
-            let is_duplicate = |taken: &&Option<Taken>| **taken == Some(Taken::Duplicate);
-            let duplicates = verdicts.by_ref().take(length).filter(is_duplicate).count();
+            let verdicts: Vec<_> = verdicts.by_ref().take(length).flatten().collect();
+            let duplicates = verdicts.iter().filter(|taken| ***taken == Taken::Duplicate).count();
             self.metrics.duplicates.inc_by(duplicates as u64);
+            let fresh = verdicts.len().saturating_sub(duplicates);
+            self.metrics.receive_to_stored_seconds.took_each(stored_at.saturating_sub(read_at), fresh);
             let word = Word::Verdict { batch: number, duplicates };
             if link.unbounded_send(word).is_err() {
                 tracing::debug!(

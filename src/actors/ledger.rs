@@ -81,6 +81,11 @@ impl Ledger {
         self.asked.len()
     }
 
+    /// Acks that are still to go out, those that wait for an answer included.
+    pub(super) fn unacked(&self) -> usize {
+        self.entries.iter().map(|entry| entry.acks.len()).sum::<usize>() + self.asked.len()
+    }
+
     /// Enters an envelope that waits for an answer, of the batch that is entered next.
     pub(super) fn ask(&mut self, ticket: Ticket, read_at: Duration) {
         self.asked.push(Asked { ticket, batch: self.next, read_at });
@@ -125,8 +130,9 @@ mod tests {
         for _ in 0..2 {
             ledger.enter(vec!["ack".into()], Duration::ZERO, 1000, 1);
         }
+        assert_eq!(ledger.unacked(), 2);
         assert_eq!(ledger.settle(1, 0).map(|entry| entry.batch), Some(1));
-        assert_eq!((ledger.weight, ledger.len()), (1000, 1));
+        assert_eq!((ledger.weight, ledger.len(), ledger.unacked()), (1000, 1, 1));
         assert!(ledger.settle(1, 0).is_none());
     }
 

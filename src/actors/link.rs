@@ -189,6 +189,14 @@ struct Link {
     parts: Parts,
 }
 
+/// However it ends.
+impl Drop for Link {
+    fn drop(&mut self) {
+        let unsent = self.ledger.unacked() + self.wire.unsent_acks();
+        self.parts.metrics.acks_lost.inc_by(unsent as u64);
+    }
+}
+
 impl Future for Link {
     type Output = Code;
 

@@ -26,6 +26,7 @@ mod roster;
 mod routing;
 mod shared;
 mod supervisor;
+mod tally;
 mod tripwire;
 mod webhooks;
 mod wire;

@@ -21,6 +21,7 @@ use super::retention;
 use super::routing::Router;
 use super::shared::{Shared, keep_history};
 use super::supervisor::{AppChanged, SteerApp, StopAll, Supervisor};
+use super::tally;
 use super::webhooks::{self, Poster, Telling};
 use crate::clock::Clock;
 use crate::handlers::Registry;
@@ -29,7 +30,7 @@ use crate::machine::pace::Limits;
 use crate::machine::routes::HandlerSet;
 use crate::slack::web::Outside;
 use crate::status::Command;
-use crate::store::{Inbox, Keep, Retention, Store, Transition, Workspaces, Writer};
+use crate::store::{Archive, Inbox, Keep, Retention, Store, Transition, Workspaces, Writer};
 use crate::telemetry::{Metrics, Opens};
 
 /// Bytes of envelopes that may wait in memory, all links together, and what is kept for those that Slack does not send twice.
@@ -162,6 +163,9 @@ impl Node {
         };
 
         let history = tend(&inner, &store, router);
+        if marks.is_some() {
+            inner.spawn(tally::keep(Arc::clone(&store) as Arc<dyn Archive>, clock, Arc::clone(&metrics)));
+        }
         let old = Arc::clone(&store) as Arc<dyn Retention>;
         inner.spawn(retention::let_go(old, parts.keep, clock, Arc::clone(&metrics)));
         let pacer = Pacer::new(clock, parts.opens);

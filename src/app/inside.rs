@@ -239,6 +239,7 @@ impl admin::Node for Inside {
             is_database_up: self.check_database().is_ok() && self.journal_writes(),
             pool: running.map(|running| running.store.pool()).unwrap_or_default(),
             in_memory,
+            now_ms: self.clock.now().wall_ms,
         });
         self.metrics.render()
     }

@@ -1,6 +1,7 @@
 //! Every figure of a node, as handles for those who count and as one text for those who read.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -8,7 +9,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 use super::TelemetryError;
 use super::histogram::{Histogram, Histograms, histograms};
 use super::names::{self, Named};
-use super::seen::{Gauges, Snapshot};
+use super::seen::{Gauges, Owes, Snapshot};
 use crate::event::Kind;
 use crate::status::Code;
 
@@ -25,6 +26,8 @@ pub struct Metrics {
     pub acks: IntCounter,
     /// Acks sent more than 3 s after the envelope was read.
     pub acks_late: IntCounter,
+    /// Acks that never went.
+    pub acks_lost: IntCounter,
     /// Envelopes let go unacked.
     pub shed: IntCounter,
     /// Their bytes.
@@ -51,6 +54,8 @@ pub struct Metrics {
     pub group_size: Histogram,
     /// Seconds of one commit.
     pub commit_seconds: Histogram,
+    /// Seconds from an envelope to its event's being on disk.
+    pub receive_to_stored_seconds: Histogram,
     /// Seconds from an envelope to its ack.
     pub receive_to_ack_seconds: Histogram,
     /// Seconds from dialling a socket to hello.
@@ -71,6 +76,7 @@ pub struct Metrics {
     handler_seconds: Histograms,
     handler_outcomes: IntCounterVec,
     handler_dead: IntCounterVec,
+    owed: Mutex<Vec<Owes>>,
     gauges: Gauges,
     reconnects: IntCounterVec,
     opens: IntCounterVec,
@@ -147,6 +153,7 @@ impl Metrics {
             duplicates: counter(&names::DUPLICATES)?,
             acks: counter(&names::ACKS)?,
             acks_late: counter(&names::ACKS_LATE)?,
+            acks_lost: counter(&names::ACKS_LOST)?,
             shed: counter(&names::SHED)?,
             shed_bytes: counter(&names::SHED_BYTES)?,
             quarantined: counter(&names::QUARANTINED)?,
@@ -160,6 +167,7 @@ impl Metrics {
             answers_late: counter(&names::ANSWERS_LATE)?,
             group_size: alone(&names::GROUP_SIZE)?,
             commit_seconds: alone(&names::COMMIT)?,
+            receive_to_stored_seconds: alone(&names::TO_STORED_SECONDS)?,
             receive_to_ack_seconds: alone(&names::TO_ACK_SECONDS)?,
             received: kinds.map(|kind| (kind, received.with_label_values(&[kind.as_str()]))),
             handler_seconds: enter(
@@ -171,6 +179,7 @@ impl Metrics {
             )?,
             handler_outcomes: counters(&names::HANDLER_OUTCOMES, &["handler", "outcome"])?,
             handler_dead: counters(&names::HANDLER_DEAD, &["handler"])?,
+            owed: Mutex::default(),
             gauges: Gauges::registered(&registry)?,
             hello_seconds: alone(&names::HELLO)?,
             pong_seconds: alone(&names::PONG)?,
@@ -224,6 +233,12 @@ impl Metrics {
     /// How the node is now. Told before rendering.
     pub fn show(&self, seen: &Snapshot) {
         self.gauges.show(seen);
+        self.gauges.show_owed(&self.owed.lock().unwrap_or_else(PoisonError::into_inner), seen.now_ms);
+    }
+
+    /// What handlers owe, as somebody has just looked.
+    pub fn owe(&self, owed: Vec<Owes>) {
+        *self.owed.lock().unwrap_or_else(PoisonError::into_inner) = owed;
     }
 
     /// A link has to be replaced, and why.

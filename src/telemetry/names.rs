@@ -36,6 +36,7 @@ metrics! {
     DUPLICATES "tautline_duplicates_total" &[], "Events that were on disk already: acked, not handled again.";
     ACKS "tautline_acks_total" &[], "Acks sent, late ones included.";
     ACKS_LATE "tautline_acks_late_total" &[], "Acks sent more than 3 s after the envelope was read.";
+    ACKS_LOST "tautline_acks_lost_total" &[], "Acks that never went: the link that their envelopes came on was gone before. Slack sends events again, and they are recognised.";
     SHED "tautline_shed_total" &[], "Envelopes let go unacked because too much waited: Slack sends them again.";
     SHED_BYTES "tautline_shed_bytes_total" &[], "What those envelopes weighed.";
     QUARANTINED "tautline_quarantined_total" &[], "Events that no database would take, put aside and acked.";
@@ -46,10 +47,14 @@ metrics! {
     ANSWERS_LATE "tautline_answers_late_total" &[], "Answers that came when their ack had to be gone, 2.5 s after the envelope was read.";
     GROUP_SIZE "tautline_journal_group_size" EVENTS, "Events in one commit.";
     COMMIT "tautline_journal_commit_seconds" SECONDS, "How long one commit took.";
+    TO_STORED_SECONDS "tautline_receive_to_stored_seconds" TO_ACK, "From reading an envelope to its event's being on disk.";
     TO_ACK_SECONDS "tautline_receive_to_ack_seconds" TO_ACK, "From reading an envelope to writing its ack.";
     HANDLER_SECONDS "tautline_handler_seconds" SECONDS, "How long a handler took, by handler.";
     HANDLER_OUTCOMES "tautline_handler_outcomes_total" &[], "What became of deliveries, by handler and outcome.";
     HANDLER_DEAD "tautline_handler_dead_total" &[], "Deliveries that were given up, by handler.";
+    HANDLER_BACKLOG "tautline_handler_backlog" &[], "Deliveries that a handler owes, as they are written down in the database, by handler and whether they wait for their turn (waiting) or are to be tried again (retrying); counted up to a million each, as last looked, and less far where the database cuts that.";
+    HANDLER_OLDEST "tautline_handler_oldest_seconds" &[], "Age of the oldest event of those, by handler; 0 where there is none.";
+    HANDLER_DEAD_LETTERS "tautline_handler_dead_letters" &[], "Deliveries that are dead or expired and that nobody has retried, replayed or discarded, by handler: among the newest hundred thousand of all handlers.";
     EVENTS_WAITING "tautline_events_waiting" &[], "Events in memory that handlers are not done with yet; what has no room waits on disk.";
     IN_MEMORY "tautline_envelopes_in_memory_bytes" &[], "What envelopes weigh that wait for the disk or, where nothing is kept, for handlers.";
     CONNECTIONS "tautline_connections" &[], "Connections, by state.";
@@ -96,7 +101,7 @@ mod tests {
         for Named { name, means, buckets } in ALL {
             let is_ours = name.starts_with("tautline_") || name.starts_with("process_");
             assert!(is_ours && means.ends_with('.'), "{name}");
-            let is_time = name.ends_with("_seconds") && *name != START.name;
+            let is_time = name.ends_with("_seconds") && ![START.name, HANDLER_OLDEST.name].contains(name);
             let is_histogram = is_time || name.ends_with("_size");
             assert_eq!(is_histogram, !buckets.is_empty(), "{name}");
             assert!(buckets.is_sorted(), "{name}");

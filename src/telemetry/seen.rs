@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use prometheus::{Counter, Gauge, IntGauge, IntGaugeVec, Registry};
+use prometheus::{Counter, Gauge, GaugeVec, IntGauge, IntGaugeVec, Registry};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::metrics::{enter, opts};
@@ -25,6 +25,23 @@ pub struct Snapshot {
     pub pool: Pool,
     /// What envelopes in memory weigh, bytes.
     pub in_memory: usize,
+    /// The time, milliseconds since 1970.
+    pub now_ms: i64,
+}
+
+/// What a handler owes, as last looked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owes {
+    /// Its name.
+    pub handler: String,
+    /// Deliveries that wait for their turn.
+    pub waiting: u64,
+    /// Deliveries to be tried again.
+    pub retrying: u64,
+    /// Deliveries that were given up or expired.
+    pub dead: u64,
+    /// When the oldest event of those that wait or are to be tried again was received, milliseconds since 1970.
+    pub oldest_ms: Option<i64>,
 }
 
 /// The queue before `apps.connections.open`.
@@ -76,6 +93,9 @@ pub(super) struct Gauges {
     pool: IntGaugeVec,
     pool_max: IntGauge,
     in_memory: IntGauge,
+    backlog: IntGaugeVec,
+    oldest: GaugeVec,
+    dead_letters: IntGaugeVec,
     process: Process,
 }
 
@@ -105,6 +125,9 @@ impl Gauges {
             pool: gauges(&names::POOL, &["state"])?,
             pool_max: gauge(&names::POOL_MAX)?,
             in_memory: gauge(&names::IN_MEMORY)?,
+            backlog: gauges(&names::HANDLER_BACKLOG, &["handler", "status"])?,
+            oldest: enter(registry, GaugeVec::new(opts(&names::HANDLER_OLDEST), &["handler"])?)?,
+            dead_letters: gauges(&names::HANDLER_DEAD_LETTERS, &["handler"])?,
             process: Process {
                 open_fds: gauges(&names::OPEN_FDS, &[])?,
                 max_fds: gauges(&names::MAX_FDS, &[])?,
@@ -140,6 +163,18 @@ impl Gauges {
         self.in_memory.set(whole(seen.in_memory));
         self.process.show();
     }
+
+    /// How old the oldest is tells the time of the reading: while the database is away it goes on ageing.
+    pub(super) fn show_owed(&self, owed: &[Owes], now_ms: i64) {
+        for Owes { handler, waiting, retrying, dead, oldest_ms } in owed {
+            self.backlog.with_label_values(&[handler.as_str(), "waiting"]).set(many(*waiting));
+            self.backlog.with_label_values(&[handler.as_str(), "retrying"]).set(many(*retrying));
+            self.dead_letters.with_label_values(&[handler.as_str()]).set(many(*dead));
+            let age_ms = oldest_ms.map_or(0, |oldest_ms| now_ms.saturating_sub(oldest_ms).max(0));
+            let age = Duration::from_millis(age_ms.unsigned_abs());
+            self.oldest.with_label_values(&[handler.as_str()]).set(age.as_secs_f64());
+        }
+    }
 }
 
 impl Process {
@@ -168,6 +203,10 @@ fn resident(status: &str) -> Option<i64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: i64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     kilobytes.checked_mul(1024)
+}
+
+fn many(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn whole(count: usize) -> i64 {

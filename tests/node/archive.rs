@@ -33,7 +33,8 @@ async fn what_has_died_is_retried_over_the_api_and_done_and_replayed_after_that(
     let retried = node.post(&format!("{delivery}/retry"), None).await;
     assert_eq!(retried.status, 200, "{retried:?}");
     until_status(&node, &delivery, "done").await;
-    assert_eq!(node.get(&event).await.json()["status"], "done");
+    // Pending until its writer's mark has moved past it.
+    until_status(&node, &event, "done").await;
     assert_eq!(moody.seen.times()[&id], 1);
 
     let body = json!({"handlers": ["moody"]});
@@ -154,6 +155,44 @@ async fn listed_once(node: &Node, path: &str) -> Value {
 async fn until_status(node: &Node, path: &str, status: &str) {
     let is_so = async || (node.get(path).await.json()["status"] == status).then_some(());
     eventually("it has that status", is_so).await;
+}
+
+#[actix::test]
+async fn what_a_handler_owes_is_among_the_figures() {
+    let stage = Stage::new();
+    let (node, moody) = moody_node(&stage).await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    stage.slack.send(&acme.app_id, Outgoing::default()).unwrap();
+    let figure = async |name: &str| -> Option<f64> {
+        let text = node.get("/metrics").await.text;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        Some(line.parse().unwrap())
+    };
+    let is = async |name: &str, wanted: fn(f64) -> bool| {
+        eventually(name, async || figure(name).await.filter(|value| wanted(*value)).map(|_| ())).await;
+    };
+    let (dead, oldest) = (
+        "tautline_handler_dead_letters{handler=\"moody\"}",
+        "tautline_handler_oldest_seconds{handler=\"moody\"}",
+    );
+    is(dead, |dead| (0.9..1.1).contains(&dead)).await;
+    assert!(figure(oldest).await.unwrap() < 0.001, "nothing waits");
+    moody.fails.store(false, Ordering::Relaxed);
+    node.post("/api/v1/handlers/moody/pause", None).await;
+    let waits = async || {
+        stage.slack.send(&acme.app_id, Outgoing::default()).unwrap();
+        let handlers = node.get("/api/v1/handlers").await.json();
+        (handlers["data"][0]["waiting"].as_u64().unwrap() > 0).then_some(())
+    };
+    eventually("something waits", waits).await;
+    let waiting = "tautline_handler_backlog{handler=\"moody\",status=\"waiting\"}";
+    is(waiting, |waiting| waiting > 0.0).await;
+    is(oldest, |age| age > 0.0).await;
+    node.post("/api/v1/handlers/moody/resume", None).await;
+    is(waiting, |waiting| waiting < 1.0).await;
+    assert!(figure(oldest).await.unwrap() < 0.001, "nothing waits any more");
+    node.stop().await;
 }
 
 /// A node whose one handler fails until it is told not to, and gives up after two tries.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tautline::simulator::{Act, Ending, Fault, Load, Which};
+use tautline::simulator::{Act, Ending, Fault, Load, Outgoing, Which};
 
 use super::harness::{Stage, eventually};
 
@@ -33,6 +33,10 @@ async fn the_figures_of_a_node_at_work_keep_to_the_rules_and_say_what_is_so() {
         text.contains("tautline_opens_total{outcome=\"ratelimited\"}").then_some(())
     })
     .await;
+    eventually("what handlers owe was counted", async || {
+        node.get("/metrics").await.text.contains("tautline_handler_backlog{").then_some(())
+    })
+    .await;
     let text = node.get("/metrics").await.text;
     let families = lint(&text);
     for wanted in [
@@ -47,6 +51,9 @@ async fn the_figures_of_a_node_at_work_keep_to_the_rules_and_say_what_is_so() {
         "tautline_database_up",
         "tautline_database_pool_connections",
         "tautline_database_pool_connections_max",
+        "tautline_handler_backlog",
+        "tautline_handler_oldest_seconds",
+        "tautline_handler_dead_letters",
         "tautline_events_waiting",
         "tautline_envelopes_in_memory_bytes",
         "tautline_webhook_posts_total",
@@ -70,6 +77,33 @@ async fn the_figures_of_a_node_at_work_keep_to_the_rules_and_say_what_is_so() {
     let pool = value("tautline_database_pool_connections{state=\"idle\"}")
         + value("tautline_database_pool_connections{state=\"busy\"}");
     assert!((1.0..=value("tautline_database_pool_connections_max")).contains(&pool), "{text}");
+    node.stop().await;
+}
+
+#[actix::test]
+async fn an_ack_whose_link_is_gone_before_its_event_is_on_disk_never_went_and_is_counted() {
+    let stage = Stage::new();
+    let node = stage.node().await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    let figure = async |name: &str| -> f64 {
+        let text = node.get("/metrics").await.text;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name}:\n{text}")).parse().unwrap()
+    };
+    assert!(figure("tautline_acks_lost_total").await < 1.0);
+    let other = stage.database.hold().await;
+    stage.slack.send(&acme.app_id, Outgoing::default()).unwrap();
+    let is_read = async || (figure("tautline_envelopes_in_memory_bytes").await > 0.0).then_some(());
+    eventually("it waits for the disk", is_read).await;
+    stage.slack.act(Some(&acme.app_id), Which::All, &Act::End { how: Ending::Reset }).unwrap();
+    let is_lost = async || (figure("tautline_acks_lost_total").await > 0.0).then_some(());
+    eventually("its ack is lost", is_lost).await;
+    drop(other);
+    stage.until_settled(&acme).await;
+    let lost = figure("tautline_acks_lost_total").await;
+    assert!((0.9..1.1).contains(&lost), "{lost}");
+    assert!(figure("tautline_receive_to_stored_seconds_count").await > 0.9);
     node.stop().await;
 }
 

@@ -30,6 +30,22 @@ async fn what_was_there_is_acked_and_not_handed_on() {
 }
 
 #[actix::test]
+async fn it_is_counted_how_long_an_event_took_from_its_reading_to_the_disk_and_a_repeat_is_none() {
+    let journal = Bench::start(Faults { refusals: 1, ..Faults::default() });
+    journal.push(&["a", "b"]).verdict().await;
+    journal.push(&["a"]).verdict().await;
+    let text = journal.metrics.render();
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap().parse().unwrap()
+    };
+    let name = "tautline_receive_to_stored_seconds";
+    assert!((value(&format!("{name}_count")) - 2.0).abs() < 0.1, "{text}");
+    assert!(value(&format!("{name}_sum")) >= 0.1, "both were refused, and tried again after 50 ms: {text}");
+    journal.stop().await;
+}
+
+#[actix::test]
 async fn a_group_of_unknown_outcome_is_run_again_with_the_same_seqs_and_handled() {
     let journal = Bench::start(Faults { lose_answers: 1, ..Faults::default() });
     assert_eq!(journal.push(&["a", "b"]).verdict().await, (0, 0));
@@ -153,6 +169,8 @@ struct Bench {
     handed: Arc<Mutex<Vec<Committed>>>,
     stop: oneshot::Sender<()>,
     task: actix_rt::task::JoinHandle<()>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
 }
 
 struct LinkEnd {
@@ -172,29 +190,24 @@ impl Bench {
     fn start(faults: Faults) -> Self {
         let inbox = Arc::new(Faulty::new(faults));
         let writer = Writer { id: WriterId(1), number: 0, last: Seq(5), settled_to: Seq(5) };
-        let clock = Clock::start();
+        let (clock, metrics) = (Clock::start(), Arc::new(Metrics::new().unwrap()));
         let marks = Marks::new(&writer, clock);
         let store = Arc::clone(&inbox) as Arc<dyn Inbox>;
-        let (journal, queue) = Journal::new(
-            store,
-            Clock::start(),
-            writer,
-            Arc::clone(&marks),
-            64,
-            Arc::new(Metrics::new().unwrap()),
-            Arc::default(),
-        );
+        let (journal, queue) =
+            Journal::new(store, clock, writer, Arc::clone(&marks), 64, Arc::clone(&metrics), Arc::default());
         let handed = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&handed);
         let (stop, stopped) = oneshot::channel();
         let task = actix_rt::spawn(journal.run(move |group| keep.lock().unwrap().push(group), stopped));
-        Self { inbox, marks, queue, handed, stop, task }
+        Self { inbox, marks, queue, handed, stop, task, clock, metrics }
     }
 
     fn push(&self, names: &[&str]) -> LinkEnd {
         let (link, words) = futures_channel::mpsc::unbounded();
         let events = names.iter().map(|name| event(name)).collect();
-        assert!(self.queue.push(Batch { events, share: Share::of(&Budget::new(0, 0)), number: 0, link }));
+        let share = Share::of(&Budget::new(0, 0));
+        let read_at = self.clock.mono();
+        assert!(self.queue.push(Batch { events, read_at, share, number: 0, link }));
         LinkEnd { words }
     }
 
