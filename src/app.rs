@@ -159,7 +159,7 @@ impl App {
             directory: Arc::new(Directory::default()),
             stopping: AtomicBool::new(false),
             handlers: options.handlers.names(),
-            answering: options.handlers.answering(),
+            handler_options: options.handlers.options(),
             links: options.links,
             metrics: options.metrics,
             facts,

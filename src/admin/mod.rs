@@ -52,6 +52,7 @@ use tokio::sync::watch;
 
 pub use self::auth::AdminToken;
 pub use self::server::{bind, bind_metrics, listen};
+use crate::handlers::Options;
 use crate::ids::{AppId, Generation};
 use crate::secret::WebhookSecret;
 use crate::slack::web::Outside;
@@ -120,8 +121,13 @@ pub trait Node: Send + Sync + 'static {
     /// What this node's handlers are called.
     fn handler_names(&self) -> &[String];
 
+    /// The limits of one of them; none of a handler that is not this node's.
+    fn handler_options(&self, handler: &str) -> Option<&Options>;
+
     /// Is it one of them that answers commands and interactions?
-    fn answers(&self, handler: &str) -> bool;
+    fn answers(&self, handler: &str) -> bool {
+        self.handler_options(handler).is_some_and(|options| options.answers)
+    }
 
     /// May a webhook lie in a private network, and be spoken to in the clear?
     fn allows_private_webhooks(&self) -> bool;

@@ -10,6 +10,7 @@ use crate::actors::{Directory, Node, Poster, Router, Steered};
 use crate::admin::{self, Check, Counters, Facts, Steering};
 use crate::clock::Clock;
 use crate::files::OpenFiles;
+use crate::handlers::Options;
 use crate::ids::AppId;
 use crate::secret::WebhookSecret;
 use crate::slack::web::Outside;
@@ -25,8 +26,8 @@ pub(super) struct Inside {
     pub(super) stopping: AtomicBool,
     /// What the handlers are called.
     pub(super) handlers: Vec<String>,
-    /// Those of them that answer.
-    pub(super) answering: Vec<String>,
+    /// Their limits, in the same order.
+    pub(super) handler_options: Vec<Options>,
     pub(super) links: u8,
     pub(super) facts: Facts,
     pub(super) outside: Arc<Outside>,
@@ -143,8 +144,10 @@ impl admin::Node for Inside {
         &self.handlers
     }
 
-    fn answers(&self, handler: &str) -> bool {
-        self.answering.iter().any(|name| name == handler)
+    fn handler_options(&self, handler: &str) -> Option<&Options> {
+        let (_, options) =
+            self.handlers.iter().zip(&self.handler_options).find(|(name, _)| *name == handler)?;
+        Some(options)
     }
 
     fn allows_private_webhooks(&self) -> bool {

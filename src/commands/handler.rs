@@ -17,10 +17,18 @@ const COLUMNS: Fields<'_> = &[
     ("DEAD", "/dead"),
     ("OLDEST", "/oldest"),
     ("AGE MS", "/oldest_ms"),
+    ("HERE", "/present"),
+    ("AT ONCE", "/options/concurrency"),
+    ("WITHIN MS", "/options/within_ms"),
+    ("ORDER", "/options/order"),
+    ("HOLD MS", "/options/hold_ms"),
+    ("TRIES", "/options/retry/attempts"),
+    ("ANSWERS", "/options/answers"),
 ];
 
 const HELP: &str = "\
 WAITING, RETRYING and DEAD are deliveries; OLDEST is the oldest event that waits or is tried again, AGE MS how long ago it came.
+HERE says whether the node that was asked has it; the limits behind it are that node's.
 A pause holds on every node until it is ended, over restarts too: events are acked and kept meanwhile.
 
 Who is behind, and what with:
@@ -40,7 +48,7 @@ pub(super) struct Handler {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Lists them, with what weighs on each
+    /// Lists them, with their limits on this node and what weighs on each
     List {
         #[command(flatten)]
         node: NodeArgs,

@@ -54,6 +54,15 @@ pub enum Order {
 }
 
 impl Order {
+    /// Its name in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Conversation => "conversation",
+            Self::Workspace => "workspace",
+        }
+    }
+
     /// What all events share that come one after the other within a workspace.
     pub fn key(self, event: &Event) -> Option<i64> {
         match self {
@@ -174,6 +183,11 @@ impl Registry {
     /// What they are called, in the order they were registered.
     pub fn names(&self) -> Vec<String> {
         self.plugins.iter().map(|plugin| plugin.name.clone()).collect()
+    }
+
+    /// Their limits, in the same order.
+    pub fn options(&self) -> Vec<Options> {
+        self.plugins.iter().map(|plugin| plugin.options).collect()
     }
 
     /// The names of those that answer.

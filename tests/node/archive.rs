@@ -116,6 +116,9 @@ fn events_are_looked_at_replayed_and_followed_from_the_command_line() {
     assert_eq!(ended(asking(&site, &node, &["delivery", "show", "dlv_1-1-1"])).code, Some(3));
     let paused = ended(asking(&site, &node, &["handler", "pause", "log", "--reason", "migration"]));
     assert!(paused.output.stdout[1].starts_with("log   20"), "{paused:?}");
+    let listed = ended(asking(&site, &node, &["handler", "list"])).output.stdout;
+    let cells: Vec<_> = listed[1].split_whitespace().skip(7).collect();
+    assert_eq!(cells, ["true", "64", "30000", "none", "60000", "30", "false"], "{listed:?}");
     let resumed = json_of(asking(&site, &node, &["handler", "resume", "log", "--json"]));
     assert_eq!(resumed["paused"], false);
 

@@ -95,6 +95,11 @@ async fn a_handler_shows_what_weighs_on_it_and_is_paused_and_resumed() {
     assert_eq!((&log["id"], &log["waiting"], &log["retrying"]), (&json!("log"), &json!(1), &json!(1)));
     assert_eq!((&log["dead"], &log["oldest"]), (&json!(1), &json!(scene.event(1))));
     assert_eq!(log["oldest_ms"], 3_599_000);
+    let options = json!({"concurrency": 64, "within_ms": 30_000, "order": "none", "hold_ms": 60_000, "answers": false,
+        "retry": {"first_ms": 1000, "most_ms": 600_000, "attempts": 30}});
+    assert_eq!((&log["present"], &log["options"]), (&json!(true), &options));
+    let unknown = list["data"].as_array().unwrap().iter().find(|one| one["id"] == "bridge").unwrap();
+    assert_eq!((&unknown["options"]["answers"], &unknown["waiting"]), (&json!(true), &json!(0)), "not yet");
     let paused = scene.ask(Method::POST, "/handlers/log/pause", None).await.json();
     assert_eq!((&paused["paused"], &paused["paused_at"]), (&json!(true), &json!("2026-11-22T20:00:00.000Z")));
     let resumed = scene.ask(Method::POST, "/handlers/log/resume", None).await.json();
@@ -108,6 +113,9 @@ async fn a_handler_shows_what_weighs_on_it_and_is_paused_and_resumed() {
 #[actix_web::test]
 async fn what_this_node_has_no_handler_for_is_not_tried_again() {
     let scene = Scene::with(5, "of-another-node").await;
+    let list = scene.get("/handlers").await;
+    let other = list["data"].as_array().unwrap().iter().find(|one| one["id"] == "of-another-node").unwrap();
+    assert_eq!((&other["present"], &other["options"]), (&json!(false), &json!(null)));
     let refused = scene.ask(Method::POST, &format!("/deliveries/{}/retry", scene.delivery(0, 1)), None).await;
     assert_eq!((refused.status, code(&refused).as_str()), (StatusCode::CONFLICT, "conflict"));
     let body = json!({"action": "retry", "filter": {}, "dry_run": true});

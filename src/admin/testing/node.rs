@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::super::{Check, Counters, Facts, Node, Steered, Steering};
 use super::store::FakeStore;
 use crate::config::KeySource;
+use crate::handlers::Options;
 use crate::ids::AppId;
 use crate::secret::WebhookSecret;
 use crate::slack::tls::client_config;
@@ -34,6 +35,7 @@ pub(in crate::admin) struct FakeNode {
     /// How often [`Node::routes_changed`] was called.
     pub(in crate::admin) routes_changes: AtomicI64,
     handlers: Vec<String>,
+    options: [Options; 3],
     checks: Mutex<Vec<Check>>,
     pub(in crate::admin) feed: Arc<Feed>,
     /// In the place of the fake one.
@@ -67,6 +69,7 @@ impl FakeNode {
             obeys: watch::Sender::new(None),
             routes_changes: AtomicI64::new(0),
             handlers: ["log", "bridge", "echo"].map(str::to_owned).into(),
+            options: [false, true, false].map(|answers| Options { answers, ..Options::default() }),
             checks: Mutex::new(checks.into()),
             feed: Arc::default(),
             real,
@@ -208,8 +211,8 @@ impl Node for FakeNode {
         &self.handlers
     }
 
-    fn answers(&self, handler: &str) -> bool {
-        handler == "bridge"
+    fn handler_options(&self, handler: &str) -> Option<&Options> {
+        self.options.get(self.handlers.iter().position(|name| name == handler)?)
     }
 
     fn allows_private_webhooks(&self) -> bool {
