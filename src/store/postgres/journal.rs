@@ -56,8 +56,12 @@ impl PostgresStore {
             self.move_settled(writer, settled_to, None).await?;
             return Ok(Vec::new());
         }
-        let station = self.station_of(writer, settled_to)?;
         let mut held = self.journal().await?;
+        // Behind the connection: a new one may have made another writer of it.
+        let station = match self.station_of(writer, settled_to) {
+            Ok(station) => station,
+            Err(error) => return held.after(Err(error)),
+        };
         let outcome = self.write(held.db(), &station, &entries, settled_to).await;
         let fresh = held.after(outcome)?;
         Ok(taken(group.len(), fresh.into_iter()))
@@ -104,8 +108,11 @@ impl PostgresStore {
         settled_to: Seq,
         ended_ms: Option<i64>,
     ) -> Result<(), Fault> {
-        let station = self.station_of(writer, settled_to)?;
         let mut held = self.journal().await?;
+        let station = match self.station_of(writer, settled_to) {
+            Ok(station) => station,
+            Err(error) => return held.after(Err(error)),
+        };
         let (ids, tops) = station.marks();
         let done = sqlx::query(SETTLE)
             .bind(ids)

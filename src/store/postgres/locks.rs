@@ -21,6 +21,19 @@ pub(super) const TAKE_NUMBER: &str = "select pg_try_advisory_lock(1413567490, $1
 /// The life of this writer; true when it is ours.
 pub(super) const TAKE_WRITER: &str = "select pg_try_advisory_lock(1413567489, $1)";
 
+/// The lives of these writers, of each that is free: it cannot come back while they are ours.
+pub(super) const TAKE_THESE: &str =
+    "select id from unnest($1::int[]) as dead (id) where pg_try_advisory_lock(1413567489, id)";
+
+/// Those again.
+pub(super) const LET_THESE_GO: &str =
+    "select pg_advisory_unlock(1413567489, id) from unnest($1::int[]) as dead (id)";
+
+/// A writer like this one, and its life; true when it is ours.
+pub(super) const BEGIN_ANEW: &str = "with made as (insert into writers (node, started_at, settled_to) \
+     select node, started_at, settled_to from writers where id = $1 returning id) \
+     select id, pg_try_advisory_lock(1413567489, id) from made";
+
 /// Nobody answers for this writer any more.
 pub(super) const LET_WRITER_GO: &str = "select pg_advisory_unlock(1413567489, $1)";
 

@@ -173,6 +173,12 @@ impl PostgresStore {
         self.station().map_or(0, |station| i64::from(station.writer))
     }
 
+    /// As which one that has begun here is stored now.
+    fn stored_as(&self, writer: WriterId) -> WriterId {
+        let station = self.station().filter(|station| i64::from(station.told) == writer.0);
+        station.map_or(writer, |station| WriterId(i64::from(station.writer)))
+    }
+
     async fn reader(&self) -> Result<PoolConnection<Postgres>, Fault> {
         Ok(self.readers.acquire().await?)
     }
@@ -208,7 +214,7 @@ impl PostgresStore {
     /// This node's place, if it is this writer's; notes how far everything is done.
     fn station_of(&self, writer: WriterId, settled_to: Seq) -> Result<Station, Fault> {
         let mut station = self.station.lock().unwrap_or_else(PoisonError::into_inner);
-        match station.as_mut().filter(|station| i64::from(station.writer) == writer.0) {
+        match station.as_mut().filter(|station| i64::from(station.told) == writer.0) {
             Some(station) => {
                 station.settled_to = station.settled_to.max(settled_to);
                 Ok(station.clone())

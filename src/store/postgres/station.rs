@@ -23,6 +23,9 @@ const AHEAD_MS: i64 = 86_400_000;
 /// This node's place.
 #[derive(Clone, Debug)]
 pub(super) struct Station {
+    /// By which the process knows its writer.
+    pub(super) told: i32,
+    /// The writer: another, once an heir was found to have taken the place of the first.
     pub(super) writer: i32,
     pub(super) number: i32,
     /// Its own events lie above this.
@@ -86,7 +89,11 @@ impl Station {
         // A node that has only lost its connection is back by the second look.
         let twice: Vec<i32> =
             dead.iter().copied().filter(|writer| self.seen_dead.1.contains(writer)).collect();
-        sqlx::query(locks::INHERIT).bind(self.writer).bind(twice).execute(db).await?;
+        // It cannot come back in between.
+        let taken: Vec<i32> = sqlx::query_scalar(locks::TAKE_THESE).bind(&twice).fetch_all(&mut *db).await?;
+        let inherited = sqlx::query(locks::INHERIT).bind(self.writer).bind(&taken).execute(&mut *db).await;
+        sqlx::query(locks::LET_THESE_GO).bind(&taken).execute(db).await?;
+        inherited?;
         self.seen_dead = (now_ms, dead);
         Ok(())
     }
@@ -163,7 +170,11 @@ async fn register(db: &mut PgConnection, node: &str, now_ms: i64) -> Result<(Sta
         settled_to: Seq(settled_to),
     };
     let (settled_to, seen_dead) = (Seq(settled_to), (now_ms, Vec::new()));
-    Ok((Station { writer, number, begun_at: Seq(last), estates, settled_to, session, seen_dead }, begun))
+    let told = writer;
+    Ok((
+        Station { told, writer, number, begun_at: Seq(last), estates, settled_to, session, seen_dead },
+        begun,
+    ))
 }
 
 /// Makes a new session the node's, after the one before was lost. Another node that started meanwhile may have taken this one for
@@ -188,13 +199,52 @@ pub(super) async fn resume(db: &mut PgConnection, station: &mut Station) -> Resu
             kept.push(*estate);
         }
     }
-    // Whoever took this one for dead is its heir no more.
-    sqlx::query("update writers set ended_at = null, heir = null where id = $1 and (ended_at is not null or heir is not null)")
-        .bind(station.writer)
-        .execute(&mut *db)
-        .await?;
-    station.session = sqlx::query_as(locks::WHO_AM_I).fetch_one(db).await?;
     station.estates = kept;
+    // Whoever becomes the heir of one holds its life meanwhile, so none does now.
+    let (heir, ended): (Option<i32>, Option<i64>) =
+        sqlx::query_as("select heir, ended_at from writers where id = $1")
+            .bind(station.writer)
+            .fetch_one(&mut *db)
+            .await?;
+    if heir.is_some() {
+        begin_anew(db, station, ended.is_some()).await?;
+    } else if ended.is_some() {
+        sqlx::query("update writers set ended_at = null where id = $1")
+            .bind(station.writer)
+            .execute(&mut *db)
+            .await?;
+    }
+    station.session = sqlx::query_as(locks::WHO_AM_I).fetch_one(db).await?;
+    Ok(())
+}
+
+/// Another has become this writer's heir: what it had written down as owed is that one's to see to, and stays so, or both would. The node goes
+/// on as a new writer. What the old one has not settled is the node's still, unless a start has taken that over and is done with it.
+async fn begin_anew(db: &mut PgConnection, station: &mut Station, has_ended: bool) -> Result<(), Fault> {
+    let old = station.writer;
+    let top: Option<i64> = sqlx::query_scalar("select max(seq) from events where writer = $1 and seq > $2")
+        .bind(old)
+        .bind(station.settled_to.0)
+        .fetch_one(&mut *db)
+        .await?;
+    let (writer, is_ours): (i32, bool) =
+        sqlx::query_as(locks::BEGIN_ANEW).bind(old).fetch_one(&mut *db).await?;
+    if !is_ours {
+        return Err(StoreError::Unavailable(format!("writer {writer} is somebody else's already")).into());
+    }
+    if has_ended {
+        sqlx::query(locks::LET_WRITER_GO).bind(old).execute(db).await?;
+    } else {
+        let top = top.unwrap_or(station.settled_to.0);
+        station.estates.push(Estate { writer: old, floor: station.begun_at.0, top });
+    }
+    tracing::warn!(
+        old,
+        writer,
+        "the connection to the database was lost for so long that another node has taken this one for dead: that one sees to what \
+         was written down as owed by then, and this one goes on as a new writer"
+    );
+    station.writer = writer;
     Ok(())
 }
 

@@ -62,6 +62,7 @@ impl Backend {
         changes: &[DeliveryChange],
         now_ms: i64,
     ) -> Result<(), Fault> {
+        let writer = self.stored_as(writer);
         let mut group = Group::default();
         for change in changes {
             match change {

@@ -30,7 +30,7 @@ use sqlx::{Sqlite, SqliteConnection as Connection, SqlitePool};
 use SqliteStore as Backend;
 
 use crate::clock::Clock;
-use crate::ids::Seq;
+use crate::ids::{Seq, WriterId};
 use crate::store::StoreError;
 use crate::store::fault::Fault;
 use crate::store::key_check::KeyCheck;
@@ -153,6 +153,12 @@ impl SqliteStore {
     /// The writer that has begun.
     fn own_writer(&self) -> i64 {
         self.writer.load(Ordering::Acquire)
+    }
+
+    /// A writer stays what it is.
+    #[expect(clippy::unused_self, reason = "other databases have to look")]
+    const fn stored_as(&self, writer: WriterId) -> WriterId {
+        writer
     }
 
     /// There is one node.

@@ -219,7 +219,7 @@ async fn a_node_taken_for_dead_waits_for_its_heir_and_loses_nothing() {
 
 impl Place {
     /// Ends the session of a living writer, as a server does that restarts.
-    async fn end_session_of(&self, writer: WriterId) {
+    pub(super) async fn end_session_of(&self, writer: WriterId) {
         let ended: i64 = sqlx::query_scalar(
             "select count(pg_terminate_backend(pid, 5000)) from pg_locks \
              where locktype = 'advisory' and classid = 1413567489 and objid::bigint = $1 \
@@ -234,7 +234,7 @@ impl Place {
 }
 
 /// Appends as the journal does: the same again until it is known. Bounded by the runner.
-async fn until_taken(store: &PostgresStore, writer: WriterId, group: &[Arc<Event>]) {
+pub(super) async fn until_taken(store: &PostgresStore, writer: WriterId, group: &[Arc<Event>]) {
     loop {
         match store.append(writer, group, Seq(0)).await {
             Ok(taken) => return assert_eq!(taken, vec![Taken::Fresh; group.len()]),
