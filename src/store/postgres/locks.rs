@@ -10,6 +10,15 @@ pub(super) const BEGIN_PARTITIONS: &str = "begin; select pg_advisory_xact_lock(1
 /// One at a time that takes old days away; true when it is ours.
 pub(super) const TRY_RETENTION: &str = "select pg_try_advisory_lock(1413567493, 0)";
 
+/// While this transaction lasts no old day goes: something of it is about to be owed. To come first, before anything of the days is read.
+pub(super) const KEEP_DAYS: &str = "select pg_advisory_xact_lock_shared(1413567493, 1)";
+
+/// Until they are let go of nobody makes something of the days owed that was not.
+pub(super) const HOLD_DAYS: &str = "select pg_advisory_lock(1413567493, 1)";
+
+/// See [`HOLD_DAYS`].
+pub(super) const LET_DAYS_GO: &str = "select pg_advisory_unlock(1413567493, 1)";
+
 /// A free number of 0 to 1023 for this writer: ours as long as the session lives. Searched from the writer's id on, so that a node
 /// that has lost its session for a moment finds its own still free.
 pub(super) const TAKE_ANY_NUMBER: &str = "select n from (select (($1::bigint + k) % 1024)::int as n from generate_series(0, 1023) as k) as all_of_them \

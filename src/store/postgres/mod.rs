@@ -179,6 +179,12 @@ impl PostgresStore {
         station.map_or(writer, |station| WriterId(i64::from(station.writer)))
     }
 
+    /// While this transaction lasts no day of the journal goes: of any day something may be about to be owed. Comes first in it.
+    async fn keep_days(&self, db: &mut Connection) -> Result<(), Fault> {
+        sqlx::query(locks::KEEP_DAYS).execute(db).await?;
+        Ok(())
+    }
+
     async fn reader(&self) -> Result<PoolConnection<Postgres>, Fault> {
         Ok(self.readers.acquire().await?)
     }

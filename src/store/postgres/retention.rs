@@ -161,11 +161,17 @@ async fn drop_whole<'a>(
                     continue;
                 }
                 forget_deliveries(db, events).await?;
+                if !detach_whole(db, events, (events, "events")).await? {
+                    continue;
+                }
+            } else {
+                detach(db, events, "events").await?;
             }
-            dropped += drop_table(db, events, "events").await?;
+            dropped += drop_table(db, events).await?;
         }
         if let Some(payloads) = payloads {
-            drop_table(db, payloads, "payloads").await?;
+            detach(db, payloads, "payloads").await?;
+            drop_table(db, payloads).await?;
         }
     }
     Ok(dropped)
@@ -187,15 +193,17 @@ async fn drop_payloads<'a>(
             if !is_settled(db, events).await? {
                 return Ok(dropped);
             }
-            if is_pending(db, events).await? {
+            if is_pending(db, events).await? || !detach_whole(db, events, (payloads, "payloads")).await? {
                 continue;
             }
+        } else {
+            detach(db, payloads, "payloads").await?;
         }
         let size: i64 = sqlx::query_scalar("select coalesce(pg_total_relation_size(to_regclass($1)), 0)")
             .bind(format!("tautline.{}", payloads.name))
             .fetch_one(&mut *db)
             .await?;
-        dropped += drop_table(db, payloads, "payloads").await?;
+        dropped += drop_table(db, payloads).await?;
         bytes = bytes.saturating_sub(size);
     }
     Ok(dropped)
@@ -254,18 +262,45 @@ async fn bounds(db: &mut PgConnection, events: &Table) -> Result<(i64, i64), Fau
     Ok(sqlx::query_as(AssertSqlSafe(sql)).fetch_one(db).await?)
 }
 
-/// Detaches it in a way that waits for whoever reads it, and lets nobody wait; then nobody knows of it. The rows it held.
-async fn drop_table(db: &mut PgConnection, table: &Table, kind: &str) -> Result<u64, Fault> {
-    let name = &table.name;
-    let detach = match (table.is_partition, table.is_leaving) {
-        (true, false) => Some("concurrently"),
-        (true, true) => Some("finalize"),
-        (false, _) => None,
+/// Detaches a table of a day that is there for all, unless something of the day is owed by now: who makes that so is waited for, and
+/// waits until nobody finds the day any more. False when it stays.
+async fn detach_whole(
+    db: &mut PgConnection,
+    events: &Table,
+    (table, kind): (&Table, &str),
+) -> Result<bool, Fault> {
+    raw_sql(locks::HOLD_DAYS).execute(&mut *db).await?;
+    let detached = async {
+        if is_pending(db, events).await? {
+            return Ok(false);
+        }
+        if table.name == events.name {
+            // What ended since the last look.
+            forget_deliveries(db, events).await?;
+        }
+        detach(db, table, kind).await?;
+        Ok(true)
     };
-    if let Some(how) = detach {
-        let sql = format!("alter table {kind} detach partition {name} {how}");
-        raw_sql(AssertSqlSafe(sql)).execute(&mut *db).await?;
-    }
+    let detached = detached.await;
+    raw_sql(locks::LET_DAYS_GO).execute(db).await?;
+    detached
+}
+
+/// In a way that waits for whoever reads it, and lets nobody wait; then nobody knows of it.
+async fn detach(db: &mut PgConnection, table: &Table, kind: &str) -> Result<(), Fault> {
+    let how = match (table.is_partition, table.is_leaving) {
+        (true, false) => "concurrently",
+        (true, true) => "finalize",
+        (false, _) => return Ok(()),
+    };
+    let sql = format!("alter table {kind} detach partition {} {how}", table.name);
+    raw_sql(AssertSqlSafe(sql)).execute(db).await?;
+    Ok(())
+}
+
+/// The rows it held.
+async fn drop_table(db: &mut PgConnection, table: &Table) -> Result<u64, Fault> {
+    let name = &table.name;
     let rows: i64 =
         sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {name}"))).fetch_one(&mut *db).await?;
     raw_sql(AssertSqlSafe(format!("drop table {name}"))).execute(db).await?;

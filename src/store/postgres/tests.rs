@@ -1,6 +1,7 @@
 //! The suite every store passes, and what is Postgres' own: its key, its sessions, its partitions, its bounds.
 
 mod backlogs;
+mod days;
 mod heirs;
 mod nodes;
 mod trouble;

@@ -129,6 +129,7 @@ impl Backend {
         now_ms: i64,
     ) -> Result<Option<StoredDelivery>, Fault> {
         let mut tx = self.begin().await?;
+        self.keep_days(tx.db()).await?;
         let event = find_event(tx.db(), id.seq, by.scope.as_ref()).await?;
         let Some(before) = find_delivery(tx.db(), id).await? else { return Ok(None) };
         if event.is_none() && by.scope.is_some() {
@@ -220,6 +221,7 @@ impl Backend {
     ) -> Result<Stepped, Fault> {
         let (is_of_the_dead, (least, most)) = (filter.is_of_the_dead(), filter.bounds(below(before)));
         let mut tx = self.begin_owed().await?;
+        self.keep_days(tx.db()).await?;
         let Some((floor, is_all)) = delivery_floor(tx.db(), is_of_the_dead, (least, most), STEPPED).await?
         else {
             return Ok(Stepped { matched: 0, next: None });

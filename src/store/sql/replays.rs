@@ -110,6 +110,7 @@ impl Backend {
         now_ms: i64,
     ) -> Result<Option<Replayed>, Fault> {
         let mut tx = self.begin().await?;
+        self.keep_days(tx.db()).await?;
         let Some(event) = find_event(tx.db(), seq, by.scope.as_ref()).await? else { return Ok(None) };
         if !event.has_payload {
             return Err(gone());
@@ -212,6 +213,7 @@ impl Backend {
         now_ms: i64,
     ) -> Result<Stepped, Fault> {
         let mut tx = self.begin_owed().await?;
+        self.keep_days(tx.db()).await?;
         let (_, most) = filter.bounds(before);
         let Some((floor, is_all)) = replay_floor(tx.db(), to, (filter, before), STEPPED).await? else {
             return Ok(Stepped { matched: 0, next: None });

@@ -161,6 +161,12 @@ impl SqliteStore {
         writer
     }
 
+    /// What goes is looked for and deleted in one transaction, beside which there is no other.
+    #[expect(clippy::unused_async, reason = "other databases have to be told")]
+    async fn keep_days(&self, _db: &mut Connection) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// There is one node.
     #[expect(clippy::unused_async, reason = "other databases have to be asked")]
     async fn hold_posting(&self) -> Result<bool, Fault> {
