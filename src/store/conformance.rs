@@ -115,6 +115,7 @@ macro_rules! conformance {
             retention: what_was_put_aside_goes_by_its_age;
             retention: what_is_owed_of_a_removed_workspace_is_called_off_also_what_comes_late;
             retention: what_waits_in_a_line_that_a_removed_workspace_has_left_is_called_off_too;
+            retention: what_a_start_takes_up_of_a_workspace_that_was_removed_long_ago_is_called_off;
             retention: who_is_purged_has_no_payload_left_and_others_keep_theirs;
             retention: a_purge_that_broke_off_goes_on_where_it_was;
             archive: events_are_found_newest_first_by_what_is_asked_of_them;

@@ -154,6 +154,41 @@ pub(in crate::store) async fn what_waits_in_a_line_that_a_removed_workspace_has_
     store.close().await;
 }
 
+pub(in crate::store) async fn what_a_start_takes_up_of_a_workspace_that_was_removed_long_ago_is_called_off(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let (ours, log) = (writer(&*store).await, handler(&*store).await);
+    let acme = put(&*store, "acme", &spec("xapp-acme"), 1).await.workspace;
+    let gone = put(&*store, "gone", &spec("xapp-gone"), 1).await.workspace;
+    let (done, left) = (on_of(0, (gone.app, gone.id), "x"), on_of(1, (acme.app, acme.id), "y"));
+    store.append(ours, &[Arc::clone(&done), Arc::clone(&left)], done.seq).await.unwrap();
+    store.settle(ours, done.seq).await.unwrap();
+    for name in ["acme", "gone"].map(name) {
+        store.remove_workspace(&name, When::Always, 10).await.unwrap().unwrap();
+    }
+    let late_ms = i64::try_from(LATE.as_millis()).unwrap();
+    store.clear_removed(100, 10 + late_ms).await.unwrap();
+    assert_eq!(store.paused().await.unwrap().workspaces, [], "all was done that was known of");
+    // The node died with an event in hand.
+    store.close().await;
+    drop(store);
+
+    let store = ground.open().await;
+    let now_ms = 10 + 2 * late_ms;
+    let ours = store.begin_writer("node", now_ms).await.unwrap();
+    assert_eq!(ours.settled_to, done.seq);
+    let removed = async || store.paused().await.unwrap().workspaces;
+    assert_eq!(removed().await, [acme.id], "nothing of it is given to handlers");
+    store.clear_removed(100, now_ms + 1).await.unwrap();
+    store.write_deliveries(ours.id, &[Owe(owed(&left, log))], now_ms + 2).await.unwrap();
+    assert_eq!(store.clear_removed(100, now_ms + 3).await.unwrap().cancelled, 1);
+    assert_eq!(removed().await, [acme.id], "as long as some may still be written down");
+    store.clear_removed(100, now_ms + late_ms).await.unwrap();
+    assert_eq!(removed().await, []);
+    store.close().await;
+}
+
 pub(in crate::store) async fn who_is_purged_has_no_payload_left_and_others_keep_theirs(ground: &impl Ground) {
     let store = ground.open().await;
     let ours = writer(&*store).await;

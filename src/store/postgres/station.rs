@@ -9,6 +9,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 
 use super::locks;
+use super::sql::note_late;
 use crate::ids::{Seq, WriterId};
 use crate::store::fault::Fault;
 use crate::store::{StoreError, Writer};
@@ -162,6 +163,7 @@ async fn register(db: &mut PgConnection, node: &str, now_ms: i64) -> Result<(Sta
         StoreError::Setup("1024 nodes write to this database already, which is all there can be".into())
     })?;
     sqlx::query(locks::INHERIT).bind(writer).bind(None::<Vec<i32>>).execute(&mut *db).await?;
+    note_late(db, settled_to, now_ms).await?;
     let session = sqlx::query_as(locks::WHO_AM_I).fetch_one(db).await?;
     let begun = Writer {
         id: WriterId(i64::from(writer)),

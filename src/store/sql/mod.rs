@@ -32,3 +32,4 @@ mod workspaces;
 
 use super::{Backend, Connection, first_of_ours, json_elements, json_numbers, json_rows, next_line, ours};
 pub(super) use reading::EventRow;
+pub(super) use removals::note_late;

@@ -58,6 +58,27 @@ pub(super) async fn note(
     Ok(())
 }
 
+/// A start takes up what was not settled: of what lies above this, events of workspaces that were removed are to be called off once they are
+/// written down, however long ago that was.
+pub(in super::super) async fn note_late(
+    db: &mut Connection,
+    settled_to: i64,
+    now_ms: i64,
+) -> Result<(), Fault> {
+    let late_ms = i64::try_from(LATE.as_millis()).unwrap_or(i64::MAX);
+    sqlx::query(
+        "insert into removals (workspace_id, until, purge_to, purged_to) \
+         select w.id, cast($2 as bigint), cast(null as bigint), 0 from workspaces w where w.deleted_at is not null \
+         and w.id in (select e.workspace_id from events e where e.seq > $1) \
+         on conflict (workspace_id) do update set until = excluded.until where removals.until < excluded.until",
+    )
+    .bind(settled_to)
+    .bind(now_ms.saturating_add(late_ms))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// A workspace that was removed, and what of it is done.
 #[derive(sqlx::FromRow)]
 struct Removal {

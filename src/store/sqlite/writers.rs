@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
+use super::sql::note_late;
 use crate::ids::{Seq, WriterId};
 use crate::store::fault::{Fault, no_writer};
 use crate::store::{StoreError, Writer};
@@ -35,6 +36,7 @@ impl SqliteStore {
         .bind(settled_to)
         .fetch_one(tx.db())
         .await?;
+        note_late(tx.db(), settled_to, now_ms).await?;
         tx.commit().await?;
         self.writer.store(id, Ordering::Release);
         Ok(Writer { id: WriterId(id), number: 0, last: Seq(last), settled_to: Seq(settled_to) })
