@@ -156,7 +156,8 @@ impl PostgresStore {
              order by seq limit $2), \
              old as materialized (select seq, dedupe from events where seq > (select seq from mark) \
              and seq <= (select max(seq) from next where at < $1) order by seq limit $2), \
-             gone as (delete from seen where (key, seq) in (select dedupe, seq from old) returning 1), \
+             gone as (delete from seen where key = any(array(select dedupe from old)) \
+             and ((key, seq) in (select dedupe, seq from old)) is true returning 1), \
              moved as (insert into meta (name, value) select 'seen_forgotten_to', max(seq)::text from old having count(*) > 0 \
              on conflict (name) do update set value = excluded.value) \
              select (select count(*) from gone), (select max(seq) from next having count(*) = $2 and min(at) > $4)",

@@ -65,13 +65,36 @@ macro_rules! json_elements {
 }
 use json_elements;
 
-/// The numbers of a JSON array given as a text.
+/// The numbers of a JSON array given as a text, as a query.
 macro_rules! json_numbers {
     ($text:literal) => {
-        concat!("(select j.value::bigint from json_array_elements_text(", $text, "::json) as j (value))")
+        concat!("select j.value::bigint from json_array_elements_text(", $text, "::json) as j (value)")
     };
 }
 use json_numbers;
+
+/// Behind a column: is it one of what a query gives? An array, so that an index is asked for each of them. A join is planned by what is known of
+/// the tables, and a session keeps the plan that it made while they were empty.
+macro_rules! one_of {
+    ($query:expr) => {
+        concat!("= any(array(", $query, "))")
+    };
+}
+use one_of;
+
+/// Is it one of the deliveries whose seq, handler_id and run a query gives? By their seqs as in [`one_of`]; what is said to be true is no join.
+macro_rules! keyed_by {
+    ($query:expr) => {
+        concat!(
+            "seq = any(array(select k.seq from (",
+            $query,
+            ") as k)) and ((seq, handler_id, run) in (",
+            $query,
+            ")) is true"
+        )
+    };
+}
+use keyed_by;
 
 /// Is a delivery this node's to see to? Its own writer's (`$1`) is, unless another has become its heir, and that of each whose heir it is.
 macro_rules! ours {

@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, raw_sql};
 
 use super::partitions::Day;
-use super::{PostgresStore, json_numbers, locks, session};
+use super::{PostgresStore, json_numbers, keyed_by, locks, one_of, session};
 use crate::machine::seq::first_at;
 use crate::store::fault::Fault;
 use crate::store::{REMEMBER, Step, StoreError};
@@ -84,8 +84,8 @@ impl PostgresStore {
         last: i64,
     ) -> Result<u64, Fault> {
         let gone = sqlx::query(concat!(
-            "delete from payloads where seq >= $2 and seq <= $3 and seq in ",
-            json_numbers!("$1")
+            "delete from payloads where seq >= $2 and seq <= $3 and seq ",
+            one_of!(json_numbers!("$1"))
         ))
         .bind(seqs)
         .bind(first)
@@ -241,10 +241,12 @@ async fn is_pending(db: &mut PgConnection, events: &Table) -> Result<bool, Fault
 async fn forget_deliveries(db: &mut PgConnection, events: &Table) -> Result<(), Fault> {
     let (first, last) = bounds(db, events).await?;
     loop {
-        let gone = sqlx::query(
-            "delete from deliveries where status not in ('waiting', 'retrying') and (seq, handler_id, run) in (select seq, handler_id, run \
-             from deliveries where seq >= $1 and seq <= $2 and status not in ('waiting', 'retrying') order by seq limit $3)",
-        )
+        let gone = sqlx::query(concat!(
+            "with these as materialized (select seq, handler_id, run from deliveries where seq >= $1 and seq <= $2 \
+             and status not in ('waiting', 'retrying') order by seq limit $3) \
+             delete from deliveries where status not in ('waiting', 'retrying') and ",
+            keyed_by!("select seq, handler_id, run from these")
+        ))
         .bind(first)
         .bind(last)
         .bind(DELIVERIES)

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 
 use super::owed::OwedRow;
 use super::rows::name;
-use super::{Backend, Connection, json_numbers};
+use super::{Backend, Connection, json_numbers, one_of};
 use crate::event::Kind;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName};
 use crate::store::archive::below;
@@ -90,8 +90,8 @@ const DEAD: &str = select_deliveries!(
 );
 const DELIVERIES_OF: &str = select_deliveries!(
     "",
-    "d.seq in ",
-    json_numbers!("$1"),
+    "d.seq ",
+    one_of!(json_numbers!("$1")),
     " order by d.seq desc, h.name, d.handler_id, d.run"
 );
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Backend, Connection, json_elements};
+use super::{Backend, Connection, json_elements, keyed_by};
 use crate::ids::WriterId;
 use crate::store::fault::Fault;
 use crate::store::{DeliveryChange, DeliveryId, DeliveryRow};
@@ -24,14 +24,12 @@ macro_rules! insert {
     };
 }
 
-/// Deliveries given as arrays of seq, handler and run.
+/// Deliveries given as arrays of seq, handler and run, as a query.
 macro_rules! these {
     () => {
         concat!(
-            "(seq, handler_id, run) in (select cast(e.value->>0 as bigint), cast(e.value->>1 as bigint), \
-             cast(e.value->>2 as bigint) from ",
-            json_elements!(),
-            ")"
+            "select cast(e.value->>0 as bigint) as seq, cast(e.value->>1 as bigint) as handler_id, cast(e.value->>2 as bigint) as run from ",
+            json_elements!()
         )
     };
 }
@@ -46,14 +44,16 @@ const TRIED: &str = insert!(
 );
 
 /// One that has a history is kept to be seen.
-const DONE: &str = concat!(
+pub(in crate::store) const DONE: &str = concat!(
     "update deliveries set status = 'done', attempts = attempts + 1, hold_until = null, updated_at = $2 \
      where (attempts > 0 or run > 1 or last_error is not null) and status in ('waiting', 'retrying') and ",
-    these!()
+    keyed_by!(these!())
 );
 
-const DONE_AT_ONCE: &str =
-    concat!("delete from deliveries where attempts = 0 and run = 1 and last_error is null and ", these!());
+pub(in crate::store) const DONE_AT_ONCE: &str = concat!(
+    "delete from deliveries where attempts = 0 and run = 1 and last_error is null and ",
+    keyed_by!(these!())
+);
 
 impl Backend {
     pub(super) async fn write_owed(

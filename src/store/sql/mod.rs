@@ -1,6 +1,6 @@
 //! What every database takes word for word: the statements, the rules around them and the rows they give. Compiled once for each
 //! database, as a part of its module, which says what it is here: [`Backend`] (the store, with `vault`, `reader`, `begin`, `told`
-//! and the journal's statements), [`Connection`], and [`json_rows`], [`json_elements`], [`json_numbers`], [`ours`], [`first_of_ours`] and
+//! and the journal's statements), [`Connection`], and [`json_rows`], [`json_elements`], [`json_numbers`], [`one_of`], [`keyed_by`], [`ours`], [`first_of_ours`] and
 //! [`next_line`], which each spells in its own way.
 
 mod accounts;
@@ -11,7 +11,7 @@ mod archives;
 mod audit;
 mod behalf;
 mod contents;
-mod deliveries;
+pub(super) mod deliveries;
 pub(super) mod handlers;
 mod history;
 mod incidents;
@@ -30,6 +30,9 @@ mod trouble;
 mod webhooks;
 mod workspaces;
 
-use super::{Backend, Connection, first_of_ours, json_elements, json_numbers, json_rows, next_line, ours};
+use super::{
+    Backend, Connection, first_of_ours, json_elements, json_numbers, json_rows, keyed_by, next_line, one_of,
+    ours,
+};
 pub(super) use reading::EventRow;
 pub(super) use removals::note_late;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::FromRow;
 
 use super::rows::unknown;
-use super::{Backend, Connection, EventRow, first_of_ours, json_numbers, next_line, ours};
+use super::{Backend, Connection, EventRow, first_of_ours, json_numbers, next_line, one_of, ours};
 use crate::ids::{AppId, HandlerId, Seq, WorkspaceId};
 use crate::store::fault::Fault;
 use crate::store::inbox::reach;
@@ -24,10 +24,11 @@ pub(in crate::store) const WAITING: &str = first_of_ours!(
     columns!(),
     concat!(
         "d.handler_id = $2 and d.app_id = $3 and d.workspace_id = $4 and d.status = 'waiting' \
-         and (d.order_key is null or d.order_key not in ",
+         and (d.order_key is null or d.order_key not in (",
         json_numbers!("$5"),
-        ") and d.seq not in ",
-        json_numbers!("$6")
+        ")) and d.seq not in (",
+        json_numbers!("$6"),
+        ")"
     ),
     "d.seq",
     "$7"
@@ -36,8 +37,9 @@ pub(in crate::store) const WAITING: &str = first_of_ours!(
 pub(in crate::store) const DUE: &str = first_of_ours!(
     columns!(),
     concat!(
-        "d.handler_id = $2 and d.status = 'retrying' and d.next_at <= $3 and d.workspace_id not in ",
-        json_numbers!("$5")
+        "d.handler_id = $2 and d.status = 'retrying' and d.next_at <= $3 and d.workspace_id not in (",
+        json_numbers!("$5"),
+        ")"
     ),
     "d.next_at, d.seq",
     "$4"
@@ -58,18 +60,18 @@ const ABOVE: &str = concat!(
 
 pub(in crate::store) const NEXT_LINE: &str = next_line!();
 
-const SIZES: &str = concat!(
-    "select seq, bytes from events where seq >= $2 and seq <= $3 and seq in ",
-    json_numbers!("$1"),
+pub(in crate::store) const SIZES: &str = concat!(
+    "select seq, bytes from events where seq >= $2 and seq <= $3 and seq ",
+    one_of!(json_numbers!("$1")),
     " order by seq"
 );
 
-/// The bounds are for finding the partitions.
-const EVENTS: &str = concat!(
-    "select e.seq, e.app_id, e.workspace_id, e.kind, e.type, e.slack_id, e.dedupe, e.retry, e.at, p.payload_sealed \
-     from events e left join payloads p on p.seq = e.seq and p.seq >= $2 and p.seq <= $3 \
-     where e.seq >= $2 and e.seq <= $3 and e.seq in ",
-    json_numbers!("$1")
+/// The bounds are for finding the partitions. What stands among the columns is looked for by its key, whatever is known of the tables.
+pub(in crate::store) const EVENTS: &str = concat!(
+    "select e.seq, e.app_id, e.workspace_id, e.kind, e.type, e.slack_id, e.dedupe, e.retry, e.at, \
+     (select p.payload_sealed from payloads p where p.seq = e.seq and p.seq >= $2 and p.seq <= $3) as payload_sealed \
+     from events e where e.seq >= $2 and e.seq <= $3 and e.seq ",
+    one_of!(json_numbers!("$1"))
 );
 
 /// A row of deliveries.

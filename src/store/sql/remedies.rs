@@ -46,7 +46,7 @@ macro_rules! this_one {
 macro_rules! meant {
     ($statuses:literal) => {
         concat!(
-            "d.status in ", $statuses, " and (cast($10 as text) is null or d.handler_id in ", json_numbers!("$10"), ") \
+            "d.status in ", $statuses, " and (cast($10 as text) is null or d.handler_id in (", json_numbers!("$10"), ")) \
              and (cast($11 as bigint) is null or ((d.status <> 'cancelled' or $7 like '%,cancelled,%') and ",
             still_of_use!("$11"), ")) and ",
             delivery_is!()

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Backend, Connection, json_numbers};
+use super::{Backend, Connection, json_numbers, keyed_by, one_of};
 use crate::ids::WorkspaceId;
 use crate::machine::seq::first_at;
 use crate::store::fault::Fault;
@@ -13,23 +13,29 @@ use crate::store::{Cleared, LATE, Step};
 const SETTLING_MS: i64 = 60_000;
 
 /// Deliveries to be tried again are found by handler and workspace, those that wait by their line.
-const CANCEL: &str = "update deliveries set status = 'cancelled', hold_until = null, updated_at = $2 \
-     where status in ('waiting', 'retrying') and (seq, handler_id, run) in \
+const CANCEL: &str = concat!(
+    "with these as materialized \
      (select * from (select d.seq, d.handler_id, d.run from removals r cross join handlers h \
      join deliveries d on d.handler_id = h.id and d.workspace_id = r.workspace_id and d.status = 'retrying' limit $1) as retrying \
      union all select * from (select d.seq, d.handler_id, d.run from removals r join workspaces w on w.id = r.workspace_id \
      cross join handlers h join deliveries d on d.handler_id = h.id and d.app_id = w.app_id and d.workspace_id = w.id \
-     and d.status = 'waiting' limit $1) as waiting)";
+     and d.status = 'waiting' limit $1) as waiting) \
+     update deliveries set status = 'cancelled', hold_until = null, updated_at = $2 where status in ('waiting', 'retrying') and ",
+    keyed_by!("select seq, handler_id, run from these")
+);
 
 /// In a line of an app that the workspace has left.
-const CANCEL_LINE: &str = "update deliveries set status = 'cancelled', hold_until = null, updated_at = $5 where status = 'waiting' \
-     and (seq, handler_id, run) in (select seq, handler_id, run from deliveries where handler_id = $1 and app_id = $2 \
-     and workspace_id = $3 and status = 'waiting' limit $4)";
+const CANCEL_LINE: &str = concat!(
+    "with these as materialized (select seq, handler_id, run from deliveries where handler_id = $1 and app_id = $2 \
+     and workspace_id = $3 and status = 'waiting' limit $4) \
+     update deliveries set status = 'cancelled', hold_until = null, updated_at = $5 where status = 'waiting' and ",
+    keyed_by!("select seq, handler_id, run from these")
+);
 
 /// Only of those that were looked for.
 const PURGED: &str = concat!(
-    "update removals set purged_to = $2 where purged_to < $2 and workspace_id in ",
-    json_numbers!("$1")
+    "update removals set purged_to = $2 where purged_to < $2 and workspace_id ",
+    one_of!(json_numbers!("$1"))
 );
 
 /// Notes that a workspace was removed, in the transaction that removes it.
@@ -177,7 +183,7 @@ impl Backend {
         }
         if left.is_empty() {
             let done: Vec<i64> = done.iter().copied().collect();
-            sqlx::query(concat!("delete from removals where workspace_id in ", json_numbers!("$1")))
+            sqlx::query(concat!("delete from removals where workspace_id ", one_of!(json_numbers!("$1"))))
                 .bind(serde_json::json!(done).to_string())
                 .execute(tx.db())
                 .await?;

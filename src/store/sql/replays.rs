@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::archive::{delivery_floor, event_floor, event_is, find_event};
 use super::remedies::{can_be_answered, gone, numbers_of, still_of_use, target};
-use super::{Backend, Connection, audit, json_numbers};
+use super::{Backend, Connection, audit, json_numbers, one_of};
 use crate::event::Kind;
 use crate::ids::{HandlerId, Seq, WorkspaceName};
 use crate::store::archive::{STEPPED, answered_since, below};
@@ -20,7 +20,7 @@ macro_rules! undone {
         concat!(
             "from events e join deliveries d on d.seq = e.seq and d.seq >= $1 and d.seq < $2 where ",
             event_is!(),
-            " and d.handler_id in ", json_numbers!("$9"), " and d.status in ('dead', 'expired') and ", still_of_use!("$10"),
+            " and d.handler_id ", one_of!(json_numbers!("$9")), " and d.status in ('dead', 'expired') and ", still_of_use!("$10"),
             " and exists (select 1 from payloads p where p.seq = e.seq) \
              and not exists (select 1 from deliveries n where n.seq = d.seq and n.handler_id = d.handler_id and n.run > d.run)"
         )

@@ -54,13 +54,29 @@ macro_rules! json_elements {
 }
 use json_elements;
 
-/// The numbers of a JSON array given as a text.
+/// The numbers of a JSON array given as a text, as a query.
 macro_rules! json_numbers {
     ($text:literal) => {
-        concat!("(select value from json_each(", $text, "))")
+        concat!("select value from json_each(", $text, ")")
     };
 }
 use json_numbers;
+
+/// Behind a column: is it one of what a query gives?
+macro_rules! one_of {
+    ($query:expr) => {
+        concat!("in (", $query, ")")
+    };
+}
+use one_of;
+
+/// Is it one of the deliveries whose seq, handler_id and run a query gives?
+macro_rules! keyed_by {
+    ($query:expr) => {
+        concat!("(seq, handler_id, run) in (", $query, ")")
+    };
+}
+use keyed_by;
 
 /// Is a delivery this node's to see to? A file is one node's.
 macro_rules! ours {

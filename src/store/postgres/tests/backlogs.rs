@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::super::sql::owed;
+use super::super::session;
+use super::super::sql::{deliveries, owed};
 use super::*;
 use crate::ids::WorkspaceId;
 use crate::store::{
@@ -85,15 +86,74 @@ async fn what_waits_for_another_node_is_not_looked_through() {
     two.close().await;
 }
 
+/// Rows that have come since a plan was made.
+const COME: i64 = 100_000;
+
+#[tokio::test]
+async fn what_is_looked_for_by_its_key_is_found_by_it_though_the_tables_were_empty_when_the_plan_was_made() {
+    let place = Place::new().await;
+    let store = place.opened().await.store;
+    let writer = store.begin_writer("one", 1).await.unwrap().id;
+    store.append(writer, &[event(1, "k1", "the day's partition")], Seq(0)).await.unwrap();
+    // Set up as a session of the node's.
+    let db = &mut session::writer(&store.options, &store.database).await.unwrap();
+    db.execute("analyze deliveries").await.unwrap();
+    db.execute("analyze events").await.unwrap();
+    let these = r#"'[[70000, 1, 1], [70001, 1, 1]]'"#;
+    let seqs = format!("'[70000, 70001]', 1, {COME}");
+    let looks = [
+        ("done", deliveries::DONE, format!("{these}, 1")),
+        ("done at once", deliveries::DONE_AT_ONCE, these.to_owned()),
+        ("sizes", owed::SIZES, seqs.clone()),
+        ("events", owed::EVENTS, seqs),
+    ];
+    for (number, (_, statement, values)) in looks.iter().enumerate() {
+        plan(db, &format!("look{number}"), statement).await;
+        pages_of(db, &format!("look{number}"), values).await;
+    }
+    for table in [
+        format!(
+            "insert into deliveries (seq, handler_id, run, writer, app_id, workspace_id, status, attempts, next_at, created_at, updated_at) \
+             select n, 1, 1, {writer}, 1, 7, 'waiting', 0, 5, 1, 1 from generate_series(2, {COME}) as n",
+            writer = writer.0
+        ),
+        format!(
+            "insert into events (seq, writer, app_id, kind, type, slack_id, dedupe, retry, at, bytes) \
+             select n, {writer}, 1, 'events_api', 'message', '', decode(lpad(to_hex(n), 32, '0'), 'hex'), 0, 1, 1 \
+             from generate_series(2, {COME}) as n",
+            writer = writer.0
+        ),
+        format!(
+            "insert into payloads (seq, payload_sealed) select n, '' from generate_series(2, {COME}) as n"
+        ),
+    ] {
+        db.execute(AssertSqlSafe(table)).await.unwrap();
+    }
+    for (number, (what, _, values)) in looks.iter().enumerate() {
+        let pages = pages_of(db, &format!("look{number}"), values).await;
+        assert!(pages < FEW, "{what}: {pages} pages");
+    }
+    store.close().await;
+}
+
 /// Pages that a statement with these values touches.
 async fn pages(db: &mut PgConnection, statement: &str, values: &str) -> i64 {
-    // The planner knows no values, as after the fifth time.
+    db.execute("deallocate all").await.unwrap();
+    plan(db, "look", statement).await;
+    pages_of(db, "look", values).await
+}
+
+/// Has a plan made that knows no values, as after the fifth time.
+async fn plan(db: &mut PgConnection, name: &str, statement: &str) {
     db.execute(AssertSqlSafe(format!(
-        "set plan_cache_mode = force_generic_plan; deallocate all; prepare look as {statement}"
+        "set plan_cache_mode = force_generic_plan; prepare {name} as {statement}"
     )))
     .await
     .unwrap();
-    let explained = format!("explain (analyze, buffers, format json) execute look({values})");
+}
+
+async fn pages_of(db: &mut PgConnection, name: &str, values: &str) -> i64 {
+    let explained = format!("explain (analyze, buffers, format json) execute {name}({values})");
     let plan: serde_json::Value =
         sqlx::query_scalar(AssertSqlSafe(explained)).persistent(false).fetch_one(db).await.unwrap();
     let of = |name: &str| plan[0]["Plan"][name].as_i64().unwrap();
