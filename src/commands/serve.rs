@@ -31,7 +31,7 @@ impl Serve {
     pub(super) fn run(self, handlers: Registry) -> Result<(), Failure> {
         let settings = self.flags.load()?;
         start_log(&settings.log, settings.log_format).map_err(Failure::setup)?;
-        doubt(&settings);
+        doubt(&settings, &handlers);
         OpenFiles::raise();
         let system = actix_rt::System::new();
         let ended = system.block_on(serve(settings, handlers));
@@ -90,7 +90,15 @@ fn tell(report: &StopReport, took: Duration) {
 }
 
 /// Says what was given and has no effect.
-fn doubt(settings: &Settings) {
+fn doubt(settings: &Settings, handlers: &Registry) {
+    for handler in handlers.names() {
+        if !settings.handlers.contains(&handler) {
+            tracing::warn!(
+                handler,
+                "this handler is registered and gets nothing: the setting 'handlers' does not name it"
+            );
+        }
+    }
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for variable in config::unknown_variables(names) {
         tracing::warn!(
