@@ -134,6 +134,11 @@ impl App {
     /// Starts a node. To be called inside an actix system. Where a database server does not answer, the admin API is up all the same
     /// and the node begins when the server does.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        Self::start_by(Clock::start(), options).await
+    }
+
+    /// The same, by a clock that is given.
+    pub async fn start_by(clock: Clock, options: Options) -> Result<Self, StartError> {
         let open = OpenOptions { address: options.database, key: options.key, max_pages: options.max_pages };
         let opened = beginning::open(&open).await;
         if let Err(error) = &opened
@@ -147,7 +152,6 @@ impl App {
         let tls = client_config(options.extra_ca_file.as_deref())?;
         let outside = Outside { api: options.slack_api, tls: Arc::clone(&tls) };
         let poster = Poster { tls, allow_private: options.webhooks_allow_private };
-        let clock = Clock::start();
         let facts = Facts {
             name: beginning::name(),
             started_ms: clock.now().wall_ms,

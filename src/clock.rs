@@ -1,6 +1,9 @@
 //! Time as a parameter. Nothing below the shells asks what time it is: it is told.
 
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
 
 /// One reading of both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,30 +27,83 @@ impl Now {
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     base: Instant,
+    skew: Option<&'static Skew>,
 }
 
 impl Clock {
     /// A clock whose monotonic zero is now.
     #[expect(clippy::disallowed_methods, reason = "the one place where the process asks for the time")]
     pub fn start() -> Self {
-        Self { base: Instant::now() }
+        Self { base: Instant::now(), skew: None }
+    }
+
+    /// The same, in somebody's hand.
+    pub fn steered(skew: &'static Skew) -> Self {
+        Self { skew: Some(skew), ..Self::start() }
     }
 
     /// What time it is.
     #[expect(clippy::disallowed_methods, reason = "the one place where the process asks for the time")]
     pub fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: self.mono(), wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX) }
+        let wall_ms = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
+        let ahead_ms = self.skew.map_or(0, |skew| skew.wall_ms.load(Ordering::Relaxed));
+        Now { mono: self.mono(), wall_ms: wall_ms.saturating_add(ahead_ms) }
     }
 
     /// The monotonic half alone, for who times something.
     pub fn mono(&self) -> Duration {
-        self.base.elapsed()
+        self.base.elapsed() + self.skew.map_or(Duration::ZERO, Skew::passed)
     }
 
     /// The moment of a monotonic reading, for a timer.
     pub fn instant(&self, mono: Duration) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.base + mono)
+        let passed = self.skew.map_or(Duration::ZERO, Skew::passed);
+        tokio::time::Instant::from_std(self.base + mono.saturating_sub(passed))
+    }
+
+    /// Waits for so long, also where the time passes by somebody's hand.
+    pub async fn sleep(&self, time: Duration) {
+        let Some(skew) = self.skew else { return tokio::time::sleep(time).await };
+        let until = self.mono().saturating_add(time);
+        let mut moved = skew.moved.subscribe();
+        while let Some(left) = until.checked_sub(self.mono()).filter(|left| !left.is_zero()) {
+            tokio::select! {
+                _ = moved.changed() => {}
+                () = tokio::time::sleep(left) => {}
+            }
+        }
+    }
+}
+
+/// By how much a clock is moved: for whoever tries what a program does when the clock is set, or time passes.
+#[derive(Debug, Default)]
+pub struct Skew {
+    wall_ms: AtomicI64,
+    mono_ms: AtomicU64,
+    moved: watch::Sender<()>,
+}
+
+impl Skew {
+    /// A clock's hand; as long-lived as the clocks it moves, which nobody counts.
+    pub fn new() -> &'static Self {
+        Box::leak(Box::default())
+    }
+
+    /// Somebody sets the wall clock by so many milliseconds, on or back. A machine that has slept looks the same.
+    pub fn set(&self, by_ms: i64) {
+        self.wall_ms.fetch_add(by_ms, Ordering::Relaxed);
+        self.moved.send_replace(());
+    }
+
+    /// So much time passes, by both clocks. Timers that run already don't notice, but for [`Clock::sleep`].
+    pub fn pass(&self, time: Duration) {
+        self.mono_ms.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.set(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    fn passed(&self) -> Duration {
+        Duration::from_millis(self.mono_ms.load(Ordering::Relaxed))
     }
 }
 
@@ -66,6 +122,37 @@ pub fn span(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_moves_by_the_wall_alone_and_time_that_passes_moves_both() {
+        let skew = Skew::new();
+        let (clock, other) = (Clock::steered(skew), Clock::start());
+        let apart = || {
+            let (ours, theirs) = (clock.now(), other.now());
+            (ours.mono.saturating_sub(theirs.mono).as_secs(), (ours.wall_ms - theirs.wall_ms) / 1_000)
+        };
+        assert_eq!(apart(), (0, 0));
+        skew.set(-3_600_900);
+        assert_eq!(apart(), (0, -3_600));
+        skew.pass(Duration::from_millis(7_200_900));
+        assert_eq!(apart(), (7_200, 3_600));
+        let timer = clock.instant(clock.mono() + Duration::from_secs(5));
+        assert!(timer <= other.instant(other.mono() + Duration::from_secs(5)), "timers count what is left");
+    }
+
+    #[actix::test]
+    async fn who_sleeps_by_a_clock_wakes_when_its_time_has_passed() {
+        let skew = Skew::new();
+        let clock = Clock::steered(skew);
+        let sleeper = actix_rt::spawn(async move { clock.sleep(Duration::from_hours(1)).await });
+        actix_rt::task::yield_now().await;
+        skew.set(7_200_000);
+        skew.pass(Duration::from_mins(30));
+        actix_rt::task::yield_now().await;
+        assert!(!sleeper.is_finished(), "it sleeps by the monotonic clock");
+        skew.pass(Duration::from_mins(30));
+        sleeper.await.unwrap();
+    }
 
     #[test]
     fn a_span_is_a_number_and_a_unit() {

@@ -43,7 +43,7 @@ async fn run(store: Arc<dyn Retention>, keep: Keep, clock: Clock, metrics: Arc<M
     let look = if keep.payload_bytes.is_some() { SHORT_LOOK } else { LOOK };
     let mut pause = FIRST_LOOK;
     loop {
-        tokio::time::sleep(pause).await;
+        clock.sleep(pause).await;
         pause = look;
         if let Some(keep) = keep.payloads {
             let gone = drain("payloads", || store.delete_payloads(before(keep), STEP)).await;

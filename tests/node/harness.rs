@@ -11,6 +11,7 @@ use sqlx::Connection as _;
 use tautline::actors::StopReport;
 use tautline::admin::AdminToken;
 use tautline::app::{App, Options};
+use tautline::clock::{Clock, Skew};
 use tautline::config::Ack;
 use tautline::event::Event;
 use tautline::handlers::{Delivery, Handler, Options as Limits, Outcome, Registry};
@@ -36,6 +37,10 @@ pub(crate) const ADMIN_TOKEN: &str = "admin-token-that-nobody-guesses";
 pub(crate) struct Stage {
     pub(crate) slack: Handle,
     pub(crate) database: Arc<Database>,
+    /// Moves the clock of the nodes.
+    pub(crate) time: &'static Skew,
+    /// How long they keep what is handled.
+    pub(crate) keep: Keep,
     _folder: tempfile::TempDir,
 }
 
@@ -64,6 +69,8 @@ impl Stage {
         Self {
             slack: Simulator::start(options).expect("a port is free"),
             database: Arc::new(Database::new(folder.path())),
+            time: Skew::new(),
+            keep: Keep::default(),
             _folder: folder,
         }
     }
@@ -132,12 +139,12 @@ impl Stage {
             opens: tautline::machine::pace::Limits::default(),
             threads: 2,
             workspace: None,
-            keep: Keep::default(),
+            keep: self.keep,
             webhooks_allow_private: true,
             metrics: Arc::new(Metrics::new().expect("metrics")),
         };
         let threads = threads();
-        let app = App::start(options).await.expect("the node starts");
+        let app = App::start_by(Clock::steered(self.time), options).await.expect("the node starts");
         let database = Arc::clone(&self.database);
         Node { app, seen: Seen::default(), http: awc::Client::default(), database, threads }
     }
