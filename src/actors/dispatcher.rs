@@ -29,7 +29,7 @@ use super::journal::{Committed, Marks};
 use super::lifecycle::{self, Lifecycle};
 use super::names::Names;
 use super::routing::Router;
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::event::{DedupeKey, Event};
 use crate::handlers::Plugin;
 use crate::ids::{Seq, WorkspaceId, WriterId};
@@ -59,7 +59,7 @@ const GROUPS: usize = 32;
 const TICK: Duration = Duration::from_secs(1);
 
 /// A wall clock that was set back by so much was set, and did not drift.
-const SET_BACK_MS: i64 = 2_000;
+pub(super) const SET_BACK_MS: i64 = 2_000;
 
 /// The pause before what was refused by the database is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -140,6 +140,8 @@ pub(super) struct Dispatcher {
     due_at: Option<i64>,
     /// How far the wall clock is ahead of this process's, milliseconds.
     ahead_ms: i64,
+    /// When it was made.
+    made: Now,
     lifecycle: Rc<Lifecycle>,
     /// Events that say something of their installation, not yet taken up, and how many are being.
     notable: Vec<Arc<Event>>,
@@ -200,6 +202,7 @@ impl Dispatcher {
             ticks: 0,
             due_at: None,
             ahead_ms: i64::MIN,
+            made: parts.clock.now(),
             lifecycle: Rc::new(Lifecycle::new(
                 Arc::clone(&workspaces),
                 parts.outside,

@@ -16,6 +16,7 @@ use super::names::{Names, say};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::ids::Seq;
+use crate::machine::memory::Memory;
 use crate::machine::seq::SeqMaker;
 use crate::store::{Inbox, REMEMBER, StoreError, Taken, Writer};
 use crate::telemetry::Metrics;
@@ -120,6 +121,7 @@ pub(super) struct Journal {
     queue: mpsc::Receiver<Batch>,
     marks: Arc<Marks>,
     last_fresh: Seq,
+    memory: Memory,
     metrics: Arc<Metrics>,
     names: Arc<Names>,
 }
@@ -137,8 +139,18 @@ impl Journal {
     ) -> (Self, Queue) {
         let (sender, queue) = mpsc::channel(places);
         let seqs = SeqMaker::new(writer.number, writer.last);
-        let journal =
-            Self { store, clock, writer, seqs, queue, marks, last_fresh: writer.last, metrics, names };
+        let journal = Self {
+            store,
+            clock,
+            writer,
+            seqs,
+            queue,
+            marks,
+            last_fresh: writer.last,
+            memory: Memory::new(REMEMBER, clock.now()),
+            metrics,
+            names,
+        };
         (journal, Queue(sender))
     }
 
@@ -182,7 +194,7 @@ impl Journal {
     }
 
     /// Notes what is done and lets the database have its due. A database that is away is known by this also while nothing comes in.
-    async fn keep_house(&self, noted: &mut Seq) {
+    async fn keep_house(&mut self, noted: &mut Seq) {
         let settled = self.settled();
         let now = self.clock.now().wall_ms;
         let kept = async {
@@ -207,8 +219,8 @@ impl Journal {
         self.forget().await;
     }
 
-    async fn forget(&self) {
-        let before = self.clock.now().wall_ms - i64::try_from(REMEMBER.as_millis()).unwrap_or(i64::MAX);
+    async fn forget(&mut self) {
+        let before = self.memory.reaches_back_to(self.clock.now());
         for _ in 0..FORGET.1 {
             match self.store.forget_seen(before, FORGET.0).await {
                 Ok(forgotten) if forgotten >= u64::from(FORGET.0) => {}

@@ -12,6 +12,7 @@ pub mod inquiries;
 pub mod intensity;
 pub mod lanes;
 pub mod link;
+pub mod memory;
 pub mod notice;
 pub mod pace;
 pub mod quiet;

@@ -212,6 +212,37 @@ async fn an_answer_whose_socket_is_gone_goes_by_url() {
 }
 
 #[actix::test]
+async fn a_clock_that_is_set_moves_no_deadline_of_an_ack() {
+    let stage = Stage::new();
+    let (node, bot) = Bot::gated(&stage, |event| Outcome::answer(&answer_to(event))).await;
+    let acme = stage.customer("acme");
+    node.welcome(&[&acme]).await;
+    let hour = 3_600_000;
+    for (round, by) in [hour, -25 * hour, 48 * hour, -24 * hour].into_iter().enumerate() {
+        let answered = stage.look(&acme, |app| app.responses.len());
+        let command = send(&stage, &acme, Template::SlashCommand);
+        let view = send(&stage, &acme, Template::ViewSubmission);
+        bot.until_asked(3 * round + 2).await;
+        stage.time.set(by);
+        let record = until_over(&stage, &acme, &command).await;
+        assert_eq!((record.outcome, record.ack_payload), (Fate::Acked, None), "{by}");
+        assert!(record.acked_at.unwrap().since(record.sent_at) >= ACK_AFTER, "{by}");
+        assert_eq!(until_over(&stage, &acme, &view).await.outcome, Fate::TimedOut, "{by}");
+        bot.open();
+        // Late by the clock that everybody has.
+        stage
+            .until(&acme, "the command is answered by its address", |app| app.responses.len() == answered + 1)
+            .await;
+        let menu = send(&stage, &acme, Template::BlockSuggestion);
+        let record = until_over(&stage, &acme, &menu).await;
+        assert!(record.ack_payload.is_some(), "{by}: an answer in time is in the ack");
+        bot.close().await;
+    }
+    stage.look(&acme, |app| assert_eq!((app.counts.sockets, app.live_sockets()), (1, 1)));
+    node.stop().await;
+}
+
+#[actix::test]
 async fn after_a_restart_commands_run_again_and_answer_by_url_and_nothing_else_does() {
     let Play { stage, node, bot, acme } = Play::gated(answering).await;
     let command = send(&stage, &acme, Template::SlashCommand);
@@ -422,6 +453,11 @@ impl Bot {
     /// Open is open for all.
     fn open(&self) {
         self.gate.as_ref().unwrap().add_permits(1);
+    }
+
+    /// Closed again for whoever comes.
+    async fn close(&self) {
+        self.gate.as_ref().unwrap().acquire().await.unwrap().forget();
     }
 
     async fn until_asked(&self, count: usize) {

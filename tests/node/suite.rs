@@ -11,6 +11,7 @@ mod answers;
 mod archive;
 mod cli;
 mod client;
+mod clocks;
 mod contract;
 mod crash;
 mod delivery;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::desk::Desk;
-use super::{Dispatcher, PAUSE, millis};
+use super::{Dispatcher, PAUSE, SET_BACK_MS, millis};
 use crate::clock::Now;
 use crate::ids::{HandlerId, Seq};
 use crate::store::{Backlog, DeliveryId, DeliveryRow, KnownHandler, Paused, Store, StoreError};
@@ -32,6 +32,8 @@ impl Dispatcher {
         let settled = self.window.last();
         let before = async move {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            // What was put off by a clock that was set back while nobody was here would wait for as much longer.
+            store.hurry(now_ms.saturating_add(SET_BACK_MS)).await?;
             Ok::<_, StoreError>(Before {
                 handlers: store.declare_handlers(&names, now_ms).await?,
                 rows: rows_above(&*store, settled).await?,
@@ -76,12 +78,19 @@ impl Dispatcher {
                     desk.let_go(lane, order);
                 }
             }
+            // By whatever clock it was written: nothing holds up others for longer than its handler says.
+            let most = desk
+                .plugin()
+                .options
+                .hold
+                .map_or(i64::MAX, |hold| millis(now.mono).saturating_add(millis(hold)));
             for DeliveryRow { id, lane, order_key, hold_until_ms, .. } in holders {
                 let key = (id.seq, id.run);
                 let (Some(order), Some(until_ms)) = (*order_key, *hold_until_ms) else { continue };
                 let is_ours = id.handler == desk.id && !desk.is_stale(key, &since);
-                if is_ours && !desk.lanes.held(*lane).contains(&order) {
-                    desk.lanes.hold(*lane, order, key, from_wall(until_ms, now));
+                let until_ms = from_wall(until_ms, now).min(most);
+                if is_ours && until_ms > millis(now.mono) && !desk.lanes.held(*lane).contains(&order) {
+                    desk.lanes.hold(*lane, order, key, until_ms);
                 }
             }
         }
@@ -118,7 +127,10 @@ impl Dispatcher {
         for desk in &mut self.desks {
             desk.reading_holders = Some(HashSet::new());
         }
-        let now_ms = self.clock.now().wall_ms;
+        // Who holds up others does so for a time of this process's, wherever the wall clock has been set to since.
+        let now = self.clock.now();
+        let so_far = millis(now.mono.saturating_sub(self.made.mono));
+        let now_ms = now.wall_ms.min(self.made.wall_ms.saturating_add(so_far));
         let look =
             async move { Ok::<_, StoreError>((store.holders(now_ms).await?, backlogs(&*store).await?)) };
         ctx.spawn(look.into_actor(self).map(|seen, act, ctx| match seen {

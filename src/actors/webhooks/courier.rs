@@ -125,9 +125,9 @@ impl Courier {
         let Some(notice) = self.store.next_notice(self.id).await? else {
             return Ok(if self.store.webhook(self.id).await?.is_some() { Next::Nothing } else { Next::Gone });
         };
-        let wait_ms = notice.next_ms.saturating_sub(self.clock.now().wall_ms);
-        if wait_ms > 0 {
-            return Ok(Next::In(Duration::from_millis(wait_ms.unsigned_abs())));
+        let left = retry::left(notice.next_ms, self.clock.now().wall_ms);
+        if !left.is_zero() {
+            return Ok(Next::In(left));
         }
         // Looked at before each: another node may have taken over since.
         if !self.store.may_post().await? {

@@ -19,11 +19,26 @@ pub fn wait(failed: u32, age: Duration, dice: &mut Dice) -> Option<Duration> {
     (age.saturating_add(wait) <= LIFE).then_some(wait)
 }
 
+/// What is left to wait for one that is due then. One that is due later than any wait ends was put off by a clock that was ahead: it
+/// is due now.
+pub fn left(next_ms: i64, now_ms: i64) -> Duration {
+    let left = Duration::from_millis(next_ms.saturating_sub(now_ms).max(0).unsigned_abs());
+    if left > LONGEST * 6 / 5 { Duration::ZERO } else { left }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn one_that_was_put_off_by_a_clock_that_was_ahead_is_due() {
+        let (now, hour) = (1_800_000_000_000, 3_600_000);
+        assert_eq!(left(now + 2 * hour, now), Duration::from_hours(2));
+        assert_eq!((left(now, now), left(now - hour, now)), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(left(now + 3 * hour, now), Duration::ZERO);
+    }
 
     #[test]
     fn a_notice_is_tried_for_a_day_and_then_given_up() {
