@@ -4,6 +4,9 @@
 //! cargo bench --bench backlog -- --events 1000000
 //! ```
 //!
+//! With `--down` it is the other way round: everything comes while handlers fail, for an hour of a clock that is moved, and then is
+//! handled; what must be so is checked.
+//!
 //! Beside Postgres too where `scripts/with-postgres --durable` runs it.
 
 #![expect(
@@ -16,6 +19,7 @@
     reason = "a benchmark may panic and prints its results"
 )]
 
+mod down;
 #[path = "../common/machine.rs"]
 #[expect(dead_code, reason = "the other benchmarks use more of it")]
 mod machine;
@@ -56,6 +60,9 @@ struct Args {
     /// How many events are owed.
     #[arg(long, default_value_t = 200_000)]
     events: u64,
+    /// Handlers that are down for an hour with all of it behind them.
+    #[arg(long)]
+    down: bool,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -64,24 +71,43 @@ struct Args {
 fn main() {
     let args = Args::parse();
     println!("{}\n", machine::describe());
+    if args.down {
+        return an_hour(args.events);
+    }
     println!("{} events of {WORKSPACES} workspaces, owed to a handler that does nothing:\n", args.events);
     println!(
         "| store | order | events a second | CPU an event | memory before, most |\n|---|---|---|---|---|"
     );
     for order in [Order::None, Order::Workspace] {
-        actix_rt::System::new().block_on(async {
-            let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-backlog");
-            drop(std::fs::remove_dir_all(&folder));
-            std::fs::create_dir_all(&folder).unwrap();
-            let file = format!("sqlite://{}", folder.join("node.db").display());
-            drain("SQLite", &file, KeySource::Beside, order, args.events).await;
-            drop(std::fs::remove_dir_all(&folder));
-            if let Ok(server) = std::env::var("TAUTLINE_TEST_POSTGRES") {
-                let address = fresh(&server).await;
-                drain("Postgres", &address, KeySource::Text(generate_key_text()), order, args.events).await;
-            }
-        });
+        on_each(&async |name, address, key| drain(name, address, key, order, args.events).await);
     }
+}
+
+/// Runs it on each database there is.
+fn on_each(run: &impl AsyncFn(&str, &str, KeySource)) {
+    actix_rt::System::new().block_on(async {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-backlog");
+        drop(std::fs::remove_dir_all(&folder));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = format!("sqlite://{}", folder.join("node.db").display());
+        run("SQLite", &file, KeySource::Beside).await;
+        drop(std::fs::remove_dir_all(&folder));
+        if let Ok(server) = std::env::var("TAUTLINE_TEST_POSTGRES") {
+            let address = fresh(&server).await;
+            run("Postgres", &address, KeySource::Text(generate_key_text())).await;
+        }
+    });
+}
+
+fn an_hour(events: u64) {
+    println!(
+        "{events} events of {WORKSPACES} workspaces come while three handlers fail (in an order whatever comes; in one for as long as the \
+         hold; in none), for an hour; then they are up:\n"
+    );
+    println!(
+        "| store | taken in | tries in an hour | all handled after | memory before, most |\n|---|---|---|---|---|"
+    );
+    on_each(&async |name, address, key| down::run(name, address, key, events).await);
 }
 
 async fn fresh(server: &str) -> String {

@@ -15,6 +15,7 @@ mod clocks;
 mod contract;
 mod crash;
 mod delivery;
+mod down;
 mod faults;
 mod metrics;
 mod onboarding;
