@@ -17,6 +17,7 @@ mod crash;
 mod delivery;
 mod down;
 mod faults;
+mod killed;
 mod metrics;
 mod onboarding;
 mod overview;
