@@ -17,6 +17,7 @@ mod crash;
 mod delivery;
 mod down;
 mod faults;
+mod flood;
 mod killed;
 mod metrics;
 mod onboarding;
