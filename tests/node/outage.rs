@@ -1,12 +1,13 @@
 //! A database server that is not there: at the start, and while events flow.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
-use tautline::simulator::{Load, Outcome};
+use sqlx::Connection as _;
+use tautline::simulator::{Load, Outcome, Record};
 
-use crate::postgres::suite::process::{Handled, Process, Site, refused, used_site};
+use crate::postgres::suite::process::{Handled, Process, Site, block_on, refused, used_site};
 use crate::proxy::{Proxy, Way};
 
 /// A signal's end is no waiting for anything.
@@ -117,6 +118,82 @@ fn a_database_that_falls_silent_under_load_stops_acks_and_nothing_else() {
     goes_away_under_load(Way::Silent, |node, lines| {
         node.line_after(lines, |line| line.contains("does not answer within 10s"));
     });
+}
+
+#[test]
+fn a_database_that_goes_while_lanes_are_full_and_deliveries_fail_costs_nothing_but_time() {
+    let site = Site::new(|rules| rules.retry_after_ms = vec![1_000; 120]);
+    let proxy = Proxy::to(&site.database.server(), Way::Open);
+    let mut command = site.example("ordered");
+    command.env("DATABASE_URL", proxy.instead_of(&site.database.server()));
+    let node = Process::start(command);
+    for number in 0..3 {
+        let customer = site.customer(number);
+        node.register(&format!("customer-{number}"), &customer);
+        node.state(&format!("customer-{number}"), "ready");
+        site.slack.load(&customer.app_id, Load { rate: Some(300.0), ..Load::default() }).unwrap();
+    }
+    for way in [Way::Cut, Way::Silent, Way::Cut] {
+        let (lines, acked) = (node.lines(), acks(&site.slack.record()));
+        node.line_after(lines + 300, |line| Handled::read(line).is_some());
+        // A handler that cannot get rid of its lines stands still, and its lanes fill: more than they hold in memory has come.
+        node.stop_listening();
+        site.until("the lanes are full", |record| acks(record) > acked + 5_000);
+        assert!(owed(&site) > 500, "what the lanes have no room for is on disk");
+        proxy.set(way);
+        let repeats = |record: &Record| record.apps.iter().map(|app| app.counts.retried).sum::<u64>();
+        let before = repeats(&site.slack.record());
+        site.until("Slack sends again", |record| repeats(record) > before + 20);
+        while node.ask("GET", "/readyz", None).0 != 503 {
+            node.run_for(Duration::from_millis(100));
+        }
+        // It handles what it has while nothing can be written down.
+        node.listen_again();
+        node.run_for(Duration::from_secs(2));
+        let acked = acks(&site.slack.record());
+        proxy.set(Way::Open);
+        site.until("what comes is acked again", |record| acks(record) > acked + 500);
+    }
+    for number in 0..3 {
+        site.slack.stop_load(&format!("A0REAL{number}")).unwrap();
+    }
+    site.until("every event is acked", |record| {
+        record.apps.iter().all(|app| app.counts.sent == app.counts.acked)
+    });
+    let record = site.slack.record();
+    let mut missing: BTreeSet<_> =
+        record.apps.iter().flat_map(|app| &app.events).map(|event| event.id.clone()).collect();
+    node.line(|line| {
+        if let Some(handled) = Handled::read(line) {
+            missing.remove(&handled.id);
+        }
+        missing.is_empty()
+    });
+    let ended = node.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.output.text());
+    assert!(record.apps.iter().all(|app| app.counts.sockets == 1), "the sockets stay");
+    let mut last: BTreeMap<String, i64> = BTreeMap::new();
+    for event in ended.output.handled() {
+        let seq = event.seq.parse().unwrap();
+        let before = last.insert(event.workspace.clone(), seq);
+        assert!(before.is_none_or(|before| before < seq), "{} came twice or too late", event.id);
+    }
+}
+
+fn acks(record: &Record) -> u64 {
+    record.apps.iter().map(|app| app.counts.acked).sum()
+}
+
+/// Deliveries that are written down and not over.
+fn owed(site: &Site) -> i64 {
+    block_on(async {
+        let mut db = site.database.connect().await;
+        let owed =
+            sqlx::query_scalar("select count(*) from deliveries where status in ('waiting', 'retrying')");
+        let owed = owed.fetch_one(&mut db).await.unwrap();
+        db.close().await.unwrap();
+        owed
+    })
 }
 
 /// Events flow; the database goes and comes back. Judged: the node says so, acks nothing meanwhile, keeps its sockets, and in the end

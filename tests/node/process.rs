@@ -79,6 +79,13 @@ impl Site {
 
     /// A node with the handler of an example, under the example's name.
     pub(crate) fn serve_example(&self, name: &str) -> Process {
+        let node = Process::start(self.example(name));
+        node.address();
+        node
+    }
+
+    /// The command line of an example that serves with its own handler.
+    pub(crate) fn example(&self, name: &str) -> Command {
         let mut folder = std::env::current_exe().expect("a test has a path");
         folder.pop();
         folder.pop();
@@ -86,9 +93,7 @@ impl Site {
         let like = self.tautline(&["serve", "--handlers", name]);
         command.args(like.get_args()).current_dir(self.folder.path()).env_clear();
         command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let node = Process::start(command);
-        node.address();
-        node
+        command
     }
 
     /// Waits until the simulator's record is as wanted.
@@ -228,6 +233,12 @@ impl Process {
         self.heard.lock().deaf = true;
     }
 
+    /// Reads again, and what has come meanwhile.
+    pub(crate) fn listen_again(&self) {
+        self.heard.lock().deaf = false;
+        self.heard.more.notify_all();
+    }
+
     /// Sends a signal: `TERM`, `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.id());
@@ -238,8 +249,7 @@ impl Process {
     /// `kill -9`, and what it had said until then.
     pub(crate) fn kill(mut self) -> Output {
         self.child.kill().expect("it was running");
-        self.heard.lock().deaf = false;
-        self.heard.more.notify_all();
+        self.listen_again();
         self.ended().output
     }
 
