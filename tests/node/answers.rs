@@ -213,10 +213,7 @@ async fn an_answer_whose_socket_is_gone_goes_by_url() {
 
 #[actix::test]
 async fn a_clock_that_is_set_moves_no_deadline_of_an_ack() {
-    let stage = Stage::new();
-    let (node, bot) = Bot::gated(&stage, |event| Outcome::answer(&answer_to(event))).await;
-    let acme = stage.customer("acme");
-    node.welcome(&[&acme]).await;
+    let Play { stage, node, bot, acme } = Play::gated(answering).await;
     let hour = 3_600_000;
     for (round, by) in [hour, -25 * hour, 48 * hour, -24 * hour].into_iter().enumerate() {
         let answered = stage.look(&acme, |app| app.responses.len());
