@@ -1,11 +1,13 @@
 //! One handler, on a thread of its own: its plugin, its limits, whose turn it is, and a fence around its panics.
 
 mod answering;
+mod fence;
+#[cfg(test)]
+mod tests;
 mod trying;
 mod untold;
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use actix::prelude::*;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
+use self::fence::Fenced;
 use self::trying::{Running, Tried, begin};
 use self::untold::Untold;
 use super::asked::{self, Asked, Asks};
@@ -172,13 +175,15 @@ impl Handler<Word> for HandlerActor {
 async fn run(parts: Parts, mut inbox: mpsc::Receiver<Word>) {
     let context =
         HandlerContext { slack: WebApi::new(&parts.outside), workspaces: Arc::clone(&parts.workspaces) };
-    let Ok(plug) = std::panic::catch_unwind(AssertUnwindSafe(|| parts.plugin.make(&context))) else {
+    let Some(plug) = fence::behind(|| parts.plugin.make(&context)) else {
         tracing::error!(
             handler = parts.plugin.name,
             "the handler panicked while it was made; it is tried again"
         );
         return;
     };
+    let plug = Fenced::new(plug, &parts.plugin.name);
+    let Some(plug) = plug.get() else { return };
     let concurrency = parts.plugin.options.concurrency;
     let mut running = Running::new();
     let mut bench = Bench::new(parts.tries_again && parts.plugin.options.hold != Some(Duration::ZERO));
@@ -194,11 +199,11 @@ async fn run(parts: Parts, mut inbox: mpsc::Receiver<Word>) {
                 }
             }
             if let Some(asked) = bench.asked.pop_front() {
-                answering::begin(&parts, &context.slack, &*plug, asked, &running);
+                answering::begin(&parts, &context.slack, &**plug, asked, &running);
                 continue;
             }
             let Some((lane, key, item)) = bench.turns.give() else { break };
-            if let Some(tried) = begin(&parts, &context.slack, &*plug, lane, key, item, &running).await {
+            if let Some(tried) = begin(&parts, &context.slack, &**plug, lane, key, item, &running).await {
                 bench.ended(tried);
             }
         }

@@ -1,12 +1,11 @@
 //! One event whose ack waits for the handler's answer.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 
 use super::Parts;
-use super::trying::{Ending, Judge, Running, Tried};
+use super::trying::{Ending, Judge, Running, Tried, handle, in_time};
 use crate::actors::asked::{self, Asked, UNASKED};
 use crate::handlers::{Delivery, Handler as Plug, Outcome};
 use crate::ids::Seq;
@@ -43,11 +42,9 @@ async fn ask(parts: &Parts, web: &WebApi, plug: &dyn Plug, asked: Asked) -> Trie
     }
     let started = parts.clock.mono();
     let delivery = Delivery { event, attempt: 1, answer_within: Some(asked.within()) };
-    let within = parts.plugin.options.within;
-    let handling = AssertUnwindSafe(async { plug.handle(delivery).await }).catch_unwind();
-    let end = match tokio::time::timeout(within, handling).await {
-        Ok(end) => end.map_or(Ending::Panicked, Ending::Of),
-        Err(_) => Ending::TooSlow(within),
+    let end = match handle(parts, plug, delivery) {
+        Some(handling) => in_time(parts, handling).await,
+        None => Ending::Panicked,
     };
     let took = parts.clock.mono().saturating_sub(started);
     // What the answer waits for after it was given is not the handler's time.

@@ -1,6 +1,5 @@
 //! One try of one delivery: within its time, behind a fence, and judged.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, poll};
 
+use super::fence::{Fenced, behind};
 use super::{End, Item, Parts, Told};
 use crate::actors::asked::{STALE, beaten, late, may_be_asked};
 use crate::actors::names::say;
@@ -20,6 +20,9 @@ use crate::store::Lane;
 
 /// The tries under way.
 pub(super) type Running<'a> = FuturesUnordered<LocalBoxFuture<'a, Tried>>;
+
+/// A plugin at work on a delivery.
+pub(super) type Handling<'a> = Fenced<'a, LocalBoxFuture<'a, Outcome>>;
 
 /// A try that is over.
 pub(super) struct Tried {
@@ -47,10 +50,9 @@ pub(super) async fn begin<'a>(
     }
     let of = Arc::clone(&event);
     let delivery = Delivery { event, attempt, answer_within: None };
-    let Ok(handling) = std::panic::catch_unwind(AssertUnwindSafe(|| plug.handle(delivery))) else {
+    let Some(mut handling) = handle(parts, plug, delivery) else {
         return Some(judge.judge(Ending::Panicked));
     };
-    let mut handling = AssertUnwindSafe(handling).catch_unwind();
     if let std::task::Poll::Ready(end) = poll!(&mut handling) {
         let end = end.map_or(Ending::Panicked, Ending::Of);
         if !matches!(end, Ending::Of(Outcome::Answer(_))) {
@@ -59,18 +61,29 @@ pub(super) async fn begin<'a>(
         running.push(async move { judge.judge(passed_on(parts, web, &of, run, end).await) }.boxed_local());
         return None;
     }
-    let within = parts.plugin.options.within;
     running.push(
         async move {
-            let end = match tokio::time::timeout(within, handling).await {
-                Ok(end) => end.map_or(Ending::Panicked, Ending::Of),
-                Err(_) => Ending::TooSlow(within),
-            };
+            let end = in_time(parts, handling).await;
             judge.judge(passed_on(parts, web, &of, run, end).await)
         }
         .boxed_local(),
     );
     None
+}
+
+/// Has the plugin handle a delivery; none when it panicked at once.
+pub(super) fn handle<'a>(parts: &'a Parts, plug: &'a dyn Plug, delivery: Delivery) -> Option<Handling<'a>> {
+    let handling = behind(|| plug.handle(delivery))?;
+    Some(Fenced::new(handling, &parts.plugin.name))
+}
+
+/// How it ends, within its time.
+pub(super) async fn in_time(parts: &Parts, handling: Handling<'_>) -> Ending {
+    let within = parts.plugin.options.within;
+    match tokio::time::timeout(within, handling).await {
+        Ok(end) => end.map_or(Ending::Panicked, Ending::Of),
+        Err(_) => Ending::TooSlow(within),
+    }
 }
 
 /// An answer that no ack waits for finds its way.
