@@ -1,9 +1,10 @@
 //! Time as a parameter. Nothing below the shells asks what time it is: it is told.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// One reading of both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,28 +28,27 @@ impl Now {
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     base: Instant,
+    /// What the wall clock said then.
+    base_ms: i64,
     skew: Option<&'static Skew>,
 }
 
 impl Clock {
     /// A clock whose monotonic zero is now.
-    #[expect(clippy::disallowed_methods, reason = "the one place where the process asks for the time")]
     pub fn start() -> Self {
-        Self { base: Instant::now(), skew: None }
+        Self { base: Instant::now(), base_ms: wall_ms(), skew: None }
     }
 
-    /// The same, in somebody's hand.
+    /// The same, in somebody's hand: both clocks run as the runtime's does, which a test may hold and move on.
     pub fn steered(skew: &'static Skew) -> Self {
         Self { skew: Some(skew), ..Self::start() }
     }
 
     /// What time it is.
-    #[expect(clippy::disallowed_methods, reason = "the one place where the process asks for the time")]
     pub fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall_ms = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
-        let ahead_ms = self.skew.map_or(0, |skew| skew.wall_ms.load(Ordering::Relaxed));
-        Now { mono: self.mono(), wall_ms: wall_ms.saturating_add(ahead_ms) }
+        let mono = self.mono();
+        let wall_ms = self.skew.map_or_else(wall_ms, |skew| skew.wall_ms(self.base_ms, self.base.elapsed()));
+        Now { mono, wall_ms }
     }
 
     /// The monotonic half alone, for who times something.
@@ -57,9 +57,9 @@ impl Clock {
     }
 
     /// The moment of a monotonic reading, for a timer.
-    pub fn instant(&self, mono: Duration) -> tokio::time::Instant {
+    pub fn instant(&self, mono: Duration) -> Instant {
         let passed = self.skew.map_or(Duration::ZERO, Skew::passed);
-        tokio::time::Instant::from_std(self.base + mono.saturating_sub(passed))
+        self.base + mono.saturating_sub(passed)
     }
 
     /// Waits for so long, also where the time passes by somebody's hand.
@@ -102,9 +102,20 @@ impl Skew {
         self.set(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
     }
 
+    fn wall_ms(&self, base_ms: i64, elapsed: Duration) -> i64 {
+        let elapsed_ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+        base_ms.saturating_add(elapsed_ms).saturating_add(self.wall_ms.load(Ordering::Relaxed))
+    }
+
     fn passed(&self) -> Duration {
         Duration::from_millis(self.mono_ms.load(Ordering::Relaxed))
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where the process asks for the time")]
+fn wall_ms() -> i64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A length of time as people write it: `500ms`, `10s`, `5m`, `2h`; a bare number is seconds. An error says how.

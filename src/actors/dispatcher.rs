@@ -8,11 +8,14 @@ mod asking;
 mod beginning;
 mod desk;
 mod ends;
+mod noting;
 mod owing;
 mod reading;
+#[cfg(test)]
+mod tests;
+mod ticking;
 
 use std::collections::{HashSet, VecDeque};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,25 +27,28 @@ use super::asked::Asks;
 use super::budget::{Budget, OVERHEAD, Share};
 use super::changes::Changes;
 use super::gulps::Gulps;
-use super::handler::{End, Finished};
+use super::handler::Finished;
 use super::journal::{Committed, Marks};
 use super::lifecycle::{self, Lifecycle};
 use super::names::Names;
-use super::routing::Router;
+use super::routing::InForce;
 use crate::clock::{Clock, Now};
 use crate::event::{DedupeKey, Event};
 use crate::handlers::Plugin;
 use crate::ids::{Seq, WorkspaceId, WriterId};
 use crate::machine::dice::Dice;
-use crate::machine::lanes::Place;
+use crate::machine::lanes::{Bounds, Place};
 use crate::machine::routes::{HandlerSet, Routes};
 use crate::machine::seq::SeqMaker;
+use crate::machine::wall::Wall;
 use crate::machine::window::Window;
 use crate::slack::web::Outside;
 use crate::status::feed::Feed;
-use crate::store::{DeliveryChange, DeliveryId, Lane, Store, Workspaces};
+use crate::store::{Deliveries, DeliveryChange, DeliveryId, Inbox, Lane, Workspaces};
 use crate::telemetry::Metrics;
+use beginning::Looks;
 use desk::{Desk, InHand};
+use noting::Noting;
 use owing::{Owing, Pending, Waits};
 use reading::Behind;
 
@@ -52,14 +58,33 @@ pub(super) const IN_FLIGHT: usize = 4096;
 /// Their bytes at most.
 const IN_FLIGHT_BYTES: usize = 32 << 20;
 
+/// How much of what is on its way is in memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Events between journal and handlers, and deliveries of one handler.
+    in_flight: usize,
+    /// Deliveries of one lane.
+    lane: Bounds,
+    /// Deliveries that have waited for their time, read at once.
+    due: u32,
+}
+
+impl Limits {
+    /// A node's.
+    pub(super) const NODE: Self =
+        Self { in_flight: IN_FLIGHT, lane: Bounds { plenty: 1024, little: 64 }, due: 256 };
+
+    /// How much of a handler's may be deliveries that have waited for their time.
+    const fn late(&self) -> usize {
+        self.in_flight / 4
+    }
+}
+
 /// Groups of the journal's that may wait for the dispatcher; what finds no place is read back.
 const GROUPS: usize = 32;
 
 /// How often it is checked whether anything was missed or has come due, or a handler has died.
 const TICK: Duration = Duration::from_secs(1);
-
-/// A wall clock that was set back by so much was set, and did not drift.
-pub(super) const SET_BACK_MS: i64 = 2_000;
 
 /// The pause before what was refused by the database is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -86,7 +111,11 @@ pub(super) struct Left;
 
 /// What the dispatcher is made of.
 pub(super) struct Parts {
-    pub(super) store: Arc<dyn Store>,
+    /// Where what was missed is read back from.
+    pub(super) journal: Arc<dyn Inbox>,
+    /// Where it is written down what handlers owe.
+    pub(super) store: Arc<dyn Deliveries>,
+    pub(super) workspaces: Arc<dyn Workspaces>,
     /// The writer whose events these are; none where nothing is kept.
     pub(super) writer: Option<WriterId>,
     /// What the journal and the dispatcher tell each other; none where nothing is kept.
@@ -95,7 +124,7 @@ pub(super) struct Parts {
     pub(super) unkept: mpsc::Receiver<Unkept>,
     pub(super) plugins: Vec<Arc<Plugin>>,
     /// Who of them gets what.
-    pub(super) router: Arc<Router>,
+    pub(super) routes: Arc<InForce>,
     /// Where answers are waited for, and word of what handlers are to be asked with.
     pub(super) asks: Arc<Asks>,
     pub(super) asked: mpsc::Receiver<DedupeKey>,
@@ -109,6 +138,9 @@ pub(super) struct Parts {
     pub(super) changes: Arc<Changes>,
     /// What whom an event is of is called in the log.
     pub(super) names: Arc<Names>,
+    pub(super) limits: Limits,
+    /// Where handlers run; none: each on a thread of its own.
+    pub(super) thread: Option<ArbiterHandle>,
 }
 
 /// The bytes of a batch that is not kept, lent until the last of its events is handled.
@@ -120,12 +152,14 @@ struct Loan {
 
 /// The dispatcher.
 pub(super) struct Dispatcher {
-    store: Arc<dyn Store>,
+    journal: Arc<dyn Inbox>,
+    store: Arc<dyn Deliveries>,
     writer: WriterId,
     marks: Option<Arc<Marks>>,
     clock: Clock,
     desks: Vec<Desk>,
-    router: Arc<Router>,
+    routes: Arc<InForce>,
+    limits: Limits,
     /// Deliveries of which rows tell more than the journal does, from before the start, and the last of their events.
     ruled: (HashSet<DeliveryId>, Seq),
     /// The last event on disk before the start.
@@ -136,16 +170,13 @@ pub(super) struct Dispatcher {
     owing: Owing,
     dice: Dice,
     ticks: u32,
+    looks: Looks,
     /// When it is looked next, before the next tick, what has come due, milliseconds since 1970.
     due_at: Option<i64>,
-    /// How far the wall clock is ahead of this process's, milliseconds.
-    ahead_ms: i64,
     /// When it was made.
     made: Now,
-    lifecycle: Rc<Lifecycle>,
-    /// Events that say something of their installation, not yet taken up, and how many are being.
-    notable: Vec<Arc<Event>>,
-    noting: usize,
+    wall: Wall,
+    noting: Noting,
     window: Window,
     /// Seqs for events that are not kept.
     seqs: SeqMaker,
@@ -168,9 +199,9 @@ impl Dispatcher {
     /// A dispatcher for these handlers.
     pub(super) fn new(parts: Parts) -> Self {
         let (finished, inbox) = mpsc::channel(2 * IN_FLIGHT * parts.plugins.len().max(1));
-        let workspaces = Arc::clone(&parts.store) as Arc<dyn Workspaces>;
+        let workspaces = Arc::clone(&parts.workspaces);
         let desk = |(handler, plugin): (usize, &Arc<Plugin>)| {
-            Desk::new(super::handler::Parts {
+            let of_handler = super::handler::Parts {
                 handler,
                 metrics: parts.metrics.handler(&plugin.name),
                 plugin: Arc::clone(plugin),
@@ -183,13 +214,15 @@ impl Dispatcher {
                 asks: Arc::clone(&parts.asks),
                 started_ms: parts.clock.now().wall_ms,
                 node: Arc::clone(&parts.metrics),
-            })
+            };
+            Desk::new(of_handler, parts.limits, parts.thread.clone())
         };
         let settled = parts.marks.as_ref().map_or(Seq(0), |marks| Seq(marks.settled.load(Ordering::Acquire)));
         let seed = u64::try_from(parts.clock.now().wall_ms).unwrap_or_default();
         Self {
             desks: parts.plugins.iter().enumerate().map(desk).collect(),
-            router: parts.router,
+            routes: parts.routes,
+            limits: parts.limits,
             ruled: (HashSet::new(), Seq(0)),
             begun_at: parts
                 .marks
@@ -200,18 +233,18 @@ impl Dispatcher {
             owing: Owing::default(),
             dice: Dice::new(seed),
             ticks: 0,
+            looks: Looks::default(),
             due_at: None,
-            ahead_ms: i64::MIN,
             made: parts.clock.now(),
-            lifecycle: Rc::new(Lifecycle::new(
+            wall: Wall::default(),
+            noting: Noting::new(Lifecycle::new(
                 Arc::clone(&workspaces),
                 parts.outside,
                 parts.clock,
                 parts.changes,
                 Arc::clone(&parts.names),
             )),
-            notable: Vec::new(),
-            noting: 0,
+            journal: parts.journal,
             store: parts.store,
             writer: parts.writer.unwrap_or_default(),
             marks: parts.marks,
@@ -232,7 +265,7 @@ impl Dispatcher {
     }
 
     fn has_room(&self) -> bool {
-        self.has_begun && self.window.undone() < IN_FLIGHT && self.bytes < IN_FLIGHT_BYTES
+        self.has_begun && self.window.undone() < self.limits.in_flight && self.bytes < IN_FLIGHT_BYTES
     }
 
     /// Takes an event in for those to whom the routes give it; one that was here before is left alone. Is there anything to be done?
@@ -263,7 +296,7 @@ impl Dispatcher {
             }
         }
         if is_notable {
-            self.notable.push(Arc::clone(event));
+            self.noting.push(Arc::clone(event));
         }
         parties > 0
     }
@@ -333,79 +366,9 @@ impl Dispatcher {
         self.end_if_drained();
     }
 
-    /// Takes up what events say of their installations. Until that is stored they are not done.
-    fn note(&mut self, ctx: &mut Context<Self>) {
-        for event in std::mem::take(&mut self.notable) {
-            self.noting += 1;
-            let lifecycle = Rc::clone(&self.lifecycle);
-            let noting = async move {
-                lifecycle.take(&event).await;
-                event
-            };
-            ctx.spawn(noting.into_actor(self).map(|event, act, ctx| {
-                act.noting -= 1;
-                act.settle(event.seq, weight(&event));
-                act.go_on(ctx);
-            }));
-        }
-    }
-
-    /// Starts handlers that died again. What is paused does not get what it had in hand.
-    fn revive(&mut self) {
-        for at in 0..self.desks.len() {
-            let Some(desk) = self.desks.get_mut(at) else { return };
-            if !desk.revive() {
-                continue;
-            }
-            for key in desk.unsent(&self.paused) {
-                self.on_end(at, key, End::GivenBack);
-            }
-        }
-    }
-
-    /// Where the wall clock was set back, what waits for its time would wait for as much longer.
-    fn mind_the_clock(&mut self, ctx: &mut Context<Self>) {
-        let now = self.clock.now();
-        let ahead_ms = now.wall_ms.saturating_sub(millis(now.mono));
-        let was_ms = std::mem::replace(&mut self.ahead_ms, ahead_ms);
-        if was_ms.saturating_sub(ahead_ms) < SET_BACK_MS {
-            return;
-        }
-        tracing::warn!("the clock was set back: what waits to be tried again is tried now");
-        let (store, now_ms) = (Arc::clone(&self.store), now.wall_ms);
-        let hurry = async move { store.hurry(now_ms).await };
-        ctx.spawn(hurry.into_actor(self).map(move |hurried, act, _| {
-            if let Err(error) = hurried {
-                tracing::debug!(%error, "it is tried again with the next tick");
-                act.ahead_ms = was_ms;
-            }
-        }));
-    }
-
-    fn tick(&mut self, ctx: &mut Context<Self>) {
-        self.metrics.events_waiting.set(i64::try_from(self.window.undone()).unwrap_or(i64::MAX));
-        self.revive();
-        if let Some(marks) = &self.marks {
-            let missing = Seq(marks.committed.load(Ordering::Acquire)) > self.window.last();
-            self.behind = self.behind.tick(self.window.last(), missing);
-        }
-        if self.marks.is_some() && self.has_begun {
-            if self.window.last() >= self.ruled.1 {
-                self.ruled.0 = HashSet::new();
-            }
-            self.mind_the_clock(ctx);
-            self.write_down_what_takes_long();
-            self.let_overdue_go();
-            self.desks.iter_mut().for_each(|desk| desk.lanes.look_at_all());
-            self.read_due(ctx);
-            self.look_around(ctx);
-        }
-        self.go_on(ctx);
-    }
-
     fn end_if_drained(&mut self) {
         // Where nothing is kept, what is still on its way here counts too.
-        let idle = self.noting == 0
+        let idle = self.noting.is_idle()
             && self.desks.iter().all(Desk::is_idle)
             && self.owing.is_idle()
             && (self.marks.is_some() || self.budget.taken() == 0);
@@ -440,7 +403,7 @@ impl Handler<Committed> for Dispatcher {
     fn handle(&mut self, committed: Committed, ctx: &mut Self::Context) {
         let nothing_missed = committed.after <= self.window.last();
         if nothing_missed && self.has_room() {
-            let routes = self.router.routes();
+            let routes = self.routes.get();
             for event in &committed.events {
                 self.admit(event, &routes);
             }
@@ -454,7 +417,7 @@ impl Handler<Committed> for Dispatcher {
 impl StreamHandler<Vec<Unkept>> for Dispatcher {
     fn handle(&mut self, batches: Vec<Unkept>, ctx: &mut Self::Context) {
         let now = self.clock.now().wall_ms;
-        let routes = self.router.routes();
+        let routes = self.routes.get();
         for Unkept { events, share } in batches {
             let mut undone = 0;
             for mut event in events {

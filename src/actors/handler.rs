@@ -48,7 +48,9 @@ pub(super) enum Word {
     Work(Vec<Item>),
     /// An event whose ack waits for the answer; it goes first.
     Ask(Asked),
-    /// A key that one which has failed holds up may be given again.
+    /// One that has failed holds up this key: nothing that shares it may be given.
+    Hold(Lane, i64),
+    /// It may be given again.
     LetGo(Lane, i64),
     /// Gives back what it has not begun of these workspaces.
     GiveBack(Vec<WorkspaceId>),
@@ -247,7 +249,8 @@ impl Bench {
                 }
             }
             Word::Ask(asked) => self.asked.push_back(asked),
-            Word::LetGo(lane, key) => self.turns.done(lane, Some(key)),
+            Word::Hold(lane, key) => self.turns.hold(lane, key),
+            Word::LetGo(lane, key) => self.turns.let_go(lane, key),
             Word::GiveBack(workspaces) => {
                 let is_theirs = |lane: Lane| lane.workspace.is_some_and(|one| workspaces.contains(&one));
                 let back = self.turns.take_back(is_theirs);
@@ -264,9 +267,10 @@ impl Bench {
         let Tried { lane, key, told } = tried;
         let Some(told) = told else { return };
         // What has failed keeps its key until the dispatcher lets it go.
-        if !(self.holds && matches!(told.2, End::Again { .. })) {
-            self.turns.done(lane, key);
+        if let Some(key) = key.filter(|_| self.holds && matches!(told.2, End::Again { .. })) {
+            self.turns.hold(lane, key);
         }
+        self.turns.done(lane, key);
         self.untold.add(told);
     }
 

@@ -30,7 +30,7 @@ use crate::machine::pace::Limits;
 use crate::machine::routes::HandlerSet;
 use crate::slack::web::Outside;
 use crate::status::Command;
-use crate::store::{Archive, Inbox, Keep, Retention, Store, Transition, Workspaces, Writer};
+use crate::store::{Archive, Deliveries, Inbox, Keep, Retention, Store, Transition, Workspaces, Writer};
 use crate::telemetry::{Metrics, Opens};
 
 /// Bytes of envelopes that may wait in memory, all links together, and what is kept for those that Slack does not send twice.
@@ -127,12 +127,14 @@ impl Node {
         let inner = Arbiter::new();
         let inbox = Arc::clone(&store) as Arc<dyn Inbox>;
         let dispatcher_parts = dispatcher::Parts {
-            store: Arc::clone(&store),
+            journal: Arc::clone(&inbox),
+            store: Arc::clone(&store) as Arc<dyn Deliveries>,
+            workspaces: Arc::clone(&store) as Arc<dyn Workspaces>,
             writer: writer.as_ref().map(|writer| writer.id),
             marks: marks.clone(),
             unkept,
             plugins,
-            router: Arc::clone(&router),
+            routes: router.in_force(),
             asks: Arc::clone(&asks),
             asked,
             outside: Arc::clone(&outside),
@@ -142,6 +144,8 @@ impl Node {
             feed: directory.feed(),
             changes: Arc::clone(directory.changes()),
             names: Arc::clone(directory.names()),
+            limits: dispatcher::Limits::NODE,
+            thread: None,
         };
         let dispatcher =
             Dispatcher::start_in_arbiter(&inner.handle(), move |_| Dispatcher::new(dispatcher_parts));

@@ -3,6 +3,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
+use std::time::Duration;
+
+use super::holds::{Ended, Holds, Ruling, Turn};
 
 /// Where something goes that has just come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +36,6 @@ pub struct Bounds {
     pub little: usize,
 }
 
-/// One that has failed and holds up its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Holder<I> {
-    id: I,
-    until_ms: i64,
-}
-
 /// How far the reading of a lane is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
@@ -61,7 +57,7 @@ struct State<I> {
     /// Of those, what may come before what is there: nothing is read past it.
     returning: usize,
     reading: Reading,
-    held: HashMap<i64, Holder<I>>,
+    held: Holds<I>,
 }
 
 impl<I> Default for State<I> {
@@ -72,12 +68,12 @@ impl<I> Default for State<I> {
             unwritten: 0,
             returning: 0,
             reading: Reading::No,
-            held: HashMap::new(),
+            held: Holds::default(),
         }
     }
 }
 
-impl<I> State<I> {
+impl<I: Copy + Eq> State<I> {
     /// Something waits in the store.
     const fn grow(&mut self) {
         self.is_behind = true;
@@ -112,6 +108,11 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
         Self { bounds, states: HashMap::new(), to_read: VecDeque::new(), here: 0, room: Room::Plenty }
     }
 
+    /// Is nothing here, nor waits anywhere, nor is held?
+    pub fn is_empty(&self) -> bool {
+        self.states.is_empty()
+    }
+
     /// How many are in memory.
     pub const fn here(&self) -> usize {
         self.here
@@ -134,7 +135,7 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
     pub fn place(&mut self, lane: L, key: Option<i64>, is_shut: bool) -> Place {
         let most = self.most();
         let state = self.states.entry(lane).or_default();
-        let is_held = key.is_some_and(|key| state.held.contains_key(&key));
+        let is_held = key.is_some_and(|key| state.held.has(key));
         if !is_held && !state.is_behind && !is_shut && state.here < most {
             state.here += 1;
             self.here += 1;
@@ -243,48 +244,68 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
         let held = self
             .states
             .iter()
-            .flat_map(|(lane, state)| state.held.iter().map(move |(key, holder)| (*lane, *key, holder.id)));
+            .flat_map(|(lane, state)| state.held.all().map(move |(key, id)| (*lane, key, id)));
         held.collect()
     }
 
     /// The keys of a lane that are held.
     pub fn held(&self, lane: L) -> Vec<i64> {
-        self.states.get(&lane).map(|state| state.held.keys().copied().collect()).unwrap_or_default()
+        self.states.get(&lane).map(|state| state.held.all().map(|(key, _)| key).collect()).unwrap_or_default()
     }
 
-    /// This one has failed: what shares its key waits for it until then.
-    pub fn hold(&mut self, lane: L, key: i64, id: I, until_ms: i64) {
-        self.states.entry(lane).or_default().held.insert(key, Holder { id, until_ms });
+    /// One of a lane has ended: what that means for those behind it in its order, as [`Holds::end`] says.
+    pub fn end(
+        &mut self,
+        lane: L,
+        turn: Turn<I>,
+        ended: Ended,
+        hold: Option<Duration>,
+        now_ms: i64,
+    ) -> Ruling {
+        let ruling = self.states.entry(lane).or_default().held.end(turn, ended, hold, now_ms);
+        if ruling.frees {
+            self.freed(lane);
+        }
+        ruling
     }
 
-    /// Until when this one holds up its key, if it does.
-    pub fn held_until(&self, lane: L, key: i64, id: I) -> Option<i64> {
-        let holder = self.states.get(&lane)?.held.get(&key)?;
-        (holder.id == id).then_some(holder.until_ms)
+    /// One holds up its key by the store's word, see [`Holds::take_over`].
+    pub fn take_over(
+        &mut self,
+        lane: L,
+        key: i64,
+        id: I,
+        until_ms: i64,
+        hold: Option<Duration>,
+        now_ms: i64,
+    ) {
+        self.states.entry(lane).or_default().held.take_over(key, id, until_ms, hold, now_ms);
     }
 
     /// This one holds up its key no more, if it did.
     pub fn let_go(&mut self, lane: L, key: i64, id: I) -> bool {
-        let Some(state) = self.states.get_mut(&lane) else { return false };
-        if state.held.get(&key).is_none_or(|holder| holder.id != id) {
-            return false;
+        let is_free = self.states.get_mut(&lane).is_some_and(|state| state.held.let_go(key, id));
+        if is_free {
+            self.freed(lane);
         }
-        state.held.remove(&key);
-        // Of its key something may wait in the store, which was passed over.
-        state.grow();
+        is_free
+    }
+
+    /// Of a key that was held something may wait in the store, which was passed over.
+    fn freed(&mut self, lane: L) {
+        if let Some(state) = self.states.get_mut(&lane) {
+            state.grow();
+        }
         self.look_at(lane);
-        true
     }
 
     /// Those whose time to hold up others is over at this time.
     pub fn overdue(&self, now_ms: i64) -> Vec<(L, i64, I)> {
-        let holders = self.states.iter().flat_map(|(lane, state)| {
-            state.held.iter().map(move |(key, holder)| (*lane, *key, holder.id, holder.until_ms))
-        });
-        holders
-            .filter(|(.., until_ms)| *until_ms <= now_ms)
-            .map(|(lane, key, id, _)| (lane, key, id))
-            .collect()
+        let each = |(lane, state): (&L, &State<I>)| {
+            let lane = *lane;
+            state.held.overdue(now_ms).map(move |(key, id)| (lane, key, id)).collect::<Vec<_>>()
+        };
+        self.states.iter().flat_map(each).collect()
     }
 
     /// Looks whether a lane wants to be read, all of them in turn.
@@ -319,6 +340,10 @@ mod tests {
 
     fn open(_: u8) -> bool {
         false
+    }
+
+    const fn turn(key: i64, id: u32) -> Turn<u32> {
+        Turn { key, id, is_late: false }
     }
 
     fn lanes() -> Lanes<u8, u32> {
@@ -388,7 +413,7 @@ mod tests {
     #[test]
     fn what_shares_the_key_of_one_that_failed_waits_for_it_and_others_pass() {
         let mut lanes = lanes();
-        lanes.hold(1, 7, 100, 5000);
+        lanes.end(1, turn(7, 100), Ended::Failed, Some(Duration::from_secs(5)), 0);
         assert_eq!(lanes.place(1, Some(7), false), Place::Behind);
         assert_eq!(lanes.place(1, Some(8), false), Place::Here);
         lanes.written(1, false);
@@ -454,7 +479,7 @@ mod tests {
         let mut lanes = lanes();
         lanes.place(1, None, false);
         lanes.leave(1);
-        lanes.hold(2, 7, 1, 5);
+        lanes.take_over(2, 7, 1, 5, None, 1);
         lanes.let_go(2, 7, 1);
         lanes.begin_read(open);
         lanes.end_read(2, 0, true);

@@ -8,6 +8,7 @@ pub mod answer;
 pub mod backoff;
 pub mod connection;
 pub mod dice;
+pub mod holds;
 pub mod inquiries;
 pub mod intensity;
 pub mod lanes;
@@ -25,4 +26,5 @@ pub mod seq;
 #[cfg(test)]
 mod together;
 pub mod turns;
+pub mod wall;
 pub mod window;

@@ -11,12 +11,20 @@ pub struct Turns<L, T> {
     order: VecDeque<L>,
     /// Keys of which one was given and is not done.
     busy: HashSet<(L, i64)>,
+    /// Keys of which one was given and has failed.
+    held: HashSet<(L, i64)>,
     len: usize,
 }
 
 impl<L, T> Default for Turns<L, T> {
     fn default() -> Self {
-        Self { lanes: HashMap::new(), order: VecDeque::new(), busy: HashSet::new(), len: 0 }
+        Self {
+            lanes: HashMap::new(),
+            order: VecDeque::new(),
+            busy: HashSet::new(),
+            held: HashSet::new(),
+            len: 0,
+        }
     }
 }
 
@@ -46,8 +54,9 @@ impl<L: Copy + Eq + Hash, T> Turns<L, T> {
         for _ in 0..self.order.len() {
             let lane = self.order.pop_front()?;
             let Some(waiting) = self.lanes.get_mut(&lane) else { continue };
-            let is_free =
-                |(key, _): &(Option<i64>, T)| key.is_none_or(|key| !self.busy.contains(&(lane, key)));
+            let is_free = |(key, _): &(Option<i64>, T)| {
+                key.is_none_or(|key| !self.busy.contains(&(lane, key)) && !self.held.contains(&(lane, key)))
+            };
             let found = waiting.iter().position(is_free).and_then(|at| waiting.remove(at));
             if waiting.is_empty() {
                 self.lanes.remove(&lane);
@@ -68,6 +77,16 @@ impl<L: Copy + Eq + Hash, T> Turns<L, T> {
         if let Some(key) = key {
             self.busy.remove(&(lane, key));
         }
+    }
+
+    /// What shares this key waits until it is [let go](Turns::let_go).
+    pub fn hold(&mut self, lane: L, key: i64) {
+        self.held.insert((lane, key));
+    }
+
+    /// A key that was held is free again, once what was given of it is [done](Turns::done) with.
+    pub fn let_go(&mut self, lane: L, key: i64) {
+        self.held.remove(&(lane, key));
     }
 
     /// All that waits in such lanes comes back.
@@ -127,6 +146,24 @@ mod tests {
         }
         assert_eq!(turns.take_back(|lane| lane == 1), [0, 2]);
         assert_eq!(all(&mut turns), [1, 3]);
+    }
+
+    #[test]
+    fn what_shares_a_key_that_is_held_waits_until_it_is_let_go_and_for_what_is_under_way() {
+        let mut turns = Turns::default();
+        turns.hold(1, 7);
+        turns.push(1, Some(7), 0);
+        turns.push(1, Some(7), 1);
+        turns.push(1, Some(8), 2);
+        assert_eq!(all(&mut turns), [2]);
+        turns.done(1, Some(7));
+        assert_eq!(all(&mut turns), [0; 0]);
+        turns.let_go(1, 7);
+        assert_eq!(all(&mut turns), [0]);
+        turns.let_go(1, 7);
+        assert_eq!(all(&mut turns), [0; 0], "the one before it is not done");
+        turns.done(1, Some(7));
+        assert_eq!(all(&mut turns), [1]);
     }
 
     proptest! {

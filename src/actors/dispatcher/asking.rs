@@ -11,6 +11,7 @@ use super::{Dispatcher, weight};
 use crate::actors::asked::{Claim, Ending, UNASKED, may_be_asked};
 use crate::actors::handler::End;
 use crate::event::{DedupeKey, Event};
+use crate::machine::holds::Ended;
 use crate::store::{DeliveryChange, DeliveryRow, DeliveryStatus, Lane};
 
 impl Dispatcher {
@@ -22,7 +23,7 @@ impl Dispatcher {
         }
         let Some(ask) = self.asks.take(key) else { return };
         let is_shut = ask.event().workspace.is_some_and(|one| self.paused.contains(&one));
-        let wanted = self.asks.wanted(ask.event(), &self.router.routes());
+        let wanted = self.asks.wanted(ask.event(), &self.routes.get());
         let all = wanted.iter().filter_map(|at| Some((at, self.desks.get(at)?)));
         let (shut, open): (Vec<_>, Vec<_>) = all.partition(|(_, desk)| is_shut || desk.is_paused);
         if open.is_empty() && !shut.is_empty() {
@@ -74,19 +75,15 @@ impl Dispatcher {
 
     /// Nobody waits for what the handler would answer: that is noted, and no more.
     pub(super) fn expire(&mut self, at: usize, key: Key, hand: &InHand, why: &str) {
-        let now_ms = self.clock.now().wall_ms;
+        let now = self.clock.now();
         let Some(desk) = self.desks.get_mut(at) else { return };
         let lane = Lane::of(&hand.event);
-        if let Some(order) = hand.key
-            && desk.lanes.let_go(lane, order, key)
-        {
-            desk.let_go(lane, order);
-        }
+        desk.rule(lane, key, hand.key, hand.is_late, Ended::Over, now);
         let row = DeliveryRow {
             attempts: hand.attempts.saturating_add(1),
             status: DeliveryStatus::Expired,
             last_error: Some(why.into()),
-            ..desk.row(&hand.event, key.1, hand.key, now_ms)
+            ..desk.row(&hand.event, key.1, hand.key, now.wall_ms)
         };
         desk.lanes.leave(lane);
         desk.ending.insert(key, lane);

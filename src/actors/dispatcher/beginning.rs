@@ -7,13 +7,21 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::desk::Desk;
-use super::{Dispatcher, PAUSE, SET_BACK_MS, millis};
-use crate::clock::Now;
+use super::{Dispatcher, PAUSE, millis};
 use crate::ids::{HandlerId, Seq};
-use crate::store::{Backlog, DeliveryId, DeliveryRow, KnownHandler, Paused, Store, StoreError};
+use crate::machine::holds::from_wall;
+use crate::machine::wall::SET_BACK_MS;
+use crate::store::{Backlog, Deliveries, DeliveryId, DeliveryRow, KnownHandler, Paused, StoreError};
 
 /// How often it is looked whether anything waits of which this node does not know, in ticks.
 const LOOK: u32 = 15;
+
+/// What of the store is being looked for.
+#[derive(Default)]
+pub(super) struct Looks {
+    for_paused: bool,
+    for_waiting: bool,
+}
 
 /// What was owed before the start.
 struct Before {
@@ -74,23 +82,17 @@ impl Dispatcher {
             let since = desk.reading_holders.take().unwrap_or_default();
             for (lane, order, key) in desk.lanes.all_held() {
                 if !desk.is_stale(key, &since) && !named.contains(&desk.id_of(key)) {
-                    desk.lanes.let_go(lane, order, key);
-                    desk.let_go(lane, order);
+                    desk.let_go(lane, order, key);
                 }
             }
-            // By whatever clock it was written: nothing holds up others for longer than its handler says.
-            let most = desk
-                .plugin()
-                .options
-                .hold
-                .map_or(i64::MAX, |hold| millis(now.mono).saturating_add(millis(hold)));
+            let hold = desk.plugin().options.hold;
             for DeliveryRow { id, lane, order_key, hold_until_ms, .. } in holders {
                 let key = (id.seq, id.run);
                 let (Some(order), Some(until_ms)) = (*order_key, *hold_until_ms) else { continue };
                 let is_ours = id.handler == desk.id && !desk.is_stale(key, &since);
-                let until_ms = from_wall(until_ms, now).min(most);
-                if is_ours && until_ms > millis(now.mono) && !desk.lanes.held(*lane).contains(&order) {
-                    desk.lanes.hold(*lane, order, key, until_ms);
+                if is_ours {
+                    let (until_ms, now_ms) = (from_wall(until_ms, now), millis(now.mono));
+                    desk.lanes.take_over(*lane, order, key, until_ms, hold, now_ms);
                 }
             }
         }
@@ -111,17 +113,33 @@ impl Dispatcher {
     /// What is paused, and now and then what waits that this node does not know of.
     pub(super) fn look_around(&mut self, ctx: &mut Context<Self>) {
         self.ticks = self.ticks.wrapping_add(1);
-        let (store, is_long) = (Arc::clone(&self.store), self.ticks.is_multiple_of(LOOK));
-        let paused = Arc::clone(&store);
-        let look = async move { paused.paused().await };
-        ctx.spawn(look.into_actor(self).map(|paused, act, ctx| match paused {
-            Ok(paused) => {
-                act.on_paused(&paused);
-                act.go_on(ctx);
+        self.look_who_is_paused(ctx);
+        if self.ticks.is_multiple_of(LOOK) {
+            self.look_what_waits(ctx);
+        }
+    }
+
+    /// One look at a time: the answer to an older one would be taken for news.
+    fn look_who_is_paused(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.looks.for_paused, true) {
+            return;
+        }
+        let store = Arc::clone(&self.store);
+        let look = async move { store.paused().await };
+        ctx.spawn(look.into_actor(self).map(|paused, act, ctx| {
+            act.looks.for_paused = false;
+            match paused {
+                Ok(paused) => {
+                    act.on_paused(&paused);
+                    act.go_on(ctx);
+                }
+                Err(error) => tracing::debug!(%error, "it is not known what is paused"),
             }
-            Err(error) => tracing::debug!(%error, "it is not known what is paused"),
         }));
-        if !is_long {
+    }
+
+    fn look_what_waits(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.looks.for_waiting, true) {
             return;
         }
         for desk in &mut self.desks {
@@ -131,20 +149,27 @@ impl Dispatcher {
         let now = self.clock.now();
         let so_far = millis(now.mono.saturating_sub(self.made.mono));
         let now_ms = now.wall_ms.min(self.made.wall_ms.saturating_add(so_far));
-        let look =
-            async move { Ok::<_, StoreError>((store.holders(now_ms).await?, backlogs(&*store).await?)) };
-        ctx.spawn(look.into_actor(self).map(|seen, act, ctx| match seen {
-            Ok((holders, backlogs)) => {
-                act.on_holders(&holders);
-                act.on_backlogs(&backlogs);
-                act.go_on(ctx);
+        let store = Arc::clone(&self.store);
+        let look = async move { (store.holders(now_ms).await, backlogs(&*store).await) };
+        ctx.spawn(look.into_actor(self).map(|(holders, backlogs), act, ctx| {
+            act.looks.for_waiting = false;
+            match holders {
+                Ok(holders) => act.on_holders(&holders),
+                Err(error) => {
+                    act.desks.iter_mut().for_each(|desk| desk.reading_holders = None);
+                    tracing::debug!(%error, "it is not known who holds up others");
+                }
             }
-            Err(error) => tracing::debug!(%error, "it is not known what else waits"),
+            match backlogs {
+                Ok(backlogs) => act.on_backlogs(&backlogs),
+                Err(error) => tracing::debug!(%error, "it is not known what else waits"),
+            }
+            act.go_on(ctx);
         }));
     }
 
     /// What is paused is given nothing more, and gives back what it has not begun.
-    fn on_paused(&mut self, paused: &Paused) {
+    pub(super) fn on_paused(&mut self, paused: &Paused) {
         let workspaces: HashSet<_> = paused.workspaces.iter().copied().collect();
         let news: Vec<_> = workspaces.difference(&self.paused).copied().collect();
         let is_changed = workspaces != self.paused;
@@ -169,18 +194,10 @@ impl Dispatcher {
     }
 }
 
-/// A time of the wall clock as this process counts, milliseconds.
-fn from_wall(until_ms: i64, now: Now) -> i64 {
-    if until_ms == i64::MAX {
-        return until_ms;
-    }
-    millis(now.mono).saturating_add(until_ms.saturating_sub(now.wall_ms))
-}
-
 /// Read at once.
 const PAGE: u32 = 500;
 
-async fn rows_above(store: &dyn Store, settled: Seq) -> Result<Vec<DeliveryId>, StoreError> {
+async fn rows_above(store: &dyn Deliveries, settled: Seq) -> Result<Vec<DeliveryId>, StoreError> {
     let mut rows = Vec::new();
     let mut after = DeliveryId { seq: settled, handler: HandlerId(i64::MAX), run: u32::MAX };
     loop {
@@ -191,7 +208,7 @@ async fn rows_above(store: &dyn Store, settled: Seq) -> Result<Vec<DeliveryId>, 
     }
 }
 
-async fn backlogs(store: &dyn Store) -> Result<Vec<Backlog>, StoreError> {
+async fn backlogs(store: &dyn Deliveries) -> Result<Vec<Backlog>, StoreError> {
     let mut backlogs: Vec<Backlog> = Vec::new();
     loop {
         let page = store.backlogs(backlogs.last(), PAGE).await?;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::{IN_FLIGHT, IN_FLIGHT_BYTES, weight};
+use super::{IN_FLIGHT_BYTES, Limits, millis, weight};
 use crate::actors::asked::Asked;
 use crate::actors::handler::{HandlerActor, Item, Parts, Word};
+use crate::clock::Now;
 use crate::event::Event;
 use crate::ids::{HandlerId, Seq, WorkspaceId};
-use crate::machine::lanes::{Bounds, Lanes, Room};
+use crate::machine::holds::{Ended, Turn, to_wall};
+use crate::machine::lanes::{Lanes, Room};
 use crate::store::{DeliveryId, DeliveryRow, DeliveryStatus, Lane};
 
 /// Deliveries sent to a handler at once.
@@ -18,9 +20,6 @@ const BATCH: usize = 256;
 
 /// How many of a workspace's in memory that have waited for their time are many.
 const CROWDED: usize = 256;
-
-/// How much of a lane is in memory at most.
-const BOUNDS: Bounds = Bounds { plenty: 1024, little: 64 };
 
 /// A delivery among those of one handler: seq and run.
 pub(super) type Key = (Seq, u32);
@@ -78,21 +77,25 @@ pub(super) struct Desk {
     outbox: VecDeque<Item>,
     /// What the handler's mailbox had no room for, in order.
     unsaid: VecDeque<Word>,
+    limits: Limits,
     parts: Parts,
-    arbiter: Arbiter,
+    /// Its own thread, which ends with it.
+    own: Option<Arbiter>,
+    thread: ArbiterHandle,
     /// None between a handler's death and its next life.
     actor: Option<Addr<HandlerActor>>,
 }
 
 impl Desk {
-    /// The desk of a handler, which starts on a thread of its own: whatever it does there, no connection and no other handler waits
-    /// for it.
-    pub(super) fn new(parts: Parts) -> Self {
-        let arbiter = Arbiter::new();
-        let actor = Some(start(&parts, &arbiter));
+    /// The desk of a handler, which starts on a thread of its own where none is given: whatever it does there, no connection and no other
+    /// handler waits for it.
+    pub(super) fn new(parts: Parts, limits: Limits, thread: Option<ArbiterHandle>) -> Self {
+        let own = thread.is_none().then(Arbiter::new);
+        let thread = thread.or_else(|| own.as_ref().map(Arbiter::handle)).unwrap_or_else(Arbiter::current);
+        let actor = Some(start(&parts, &thread));
         Self {
             id: HandlerId(0),
-            lanes: Lanes::new(BOUNDS),
+            lanes: Lanes::new(limits.lane),
             in_hand: HashMap::new(),
             put_back: HashSet::new(),
             ending: HashMap::new(),
@@ -105,8 +108,10 @@ impl Desk {
             bytes: 0,
             outbox: VecDeque::new(),
             unsaid: VecDeque::new(),
+            limits,
             parts,
-            arbiter,
+            own,
+            thread,
             actor,
         }
     }
@@ -168,14 +173,18 @@ impl Desk {
 
     /// How much room is left.
     pub(super) fn room(&self) -> usize {
-        if self.bytes >= IN_FLIGHT_BYTES { 0 } else { IN_FLIGHT.saturating_sub(self.in_hand.len()) }
+        if self.bytes >= IN_FLIGHT_BYTES {
+            0
+        } else {
+            self.limits.in_flight.saturating_sub(self.in_hand.len())
+        }
     }
 
     fn mind_room(&mut self) {
         let (room, bytes) = (self.room(), IN_FLIGHT_BYTES.saturating_sub(self.bytes));
         self.lanes.set_room(if room == 0 {
             Room::None
-        } else if room < IN_FLIGHT / 2 || bytes < IN_FLIGHT_BYTES / 2 {
+        } else if room < self.limits.in_flight / 2 || bytes < IN_FLIGHT_BYTES / 2 {
             Room::Little
         } else {
             Room::Plenty
@@ -206,9 +215,29 @@ impl Desk {
         }
     }
 
-    /// A key that was held up may go on.
-    pub(super) fn let_go(&mut self, lane: Lane, key: i64) {
-        self.say(Word::LetGo(lane, key));
+    /// One of a lane has ended: who waits for it in its order, if it is in one (`order`), until when, by the wall clock.
+    pub(super) fn rule(
+        &mut self,
+        lane: Lane,
+        key: Key,
+        order: Option<i64>,
+        is_late: bool,
+        ended: Ended,
+        now: Now,
+    ) -> Option<i64> {
+        let turn = Turn { key: order?, id: key, is_late };
+        let ruling = self.lanes.end(lane, turn, ended, self.parts.plugin.options.hold, millis(now.mono));
+        if ruling.tells {
+            self.say(Word::LetGo(lane, turn.key));
+        }
+        ruling.until_ms.map(|until_ms| to_wall(until_ms, now))
+    }
+
+    /// This one holds up its key no more.
+    pub(super) fn let_go(&mut self, lane: Lane, order: i64, key: Key) {
+        if self.lanes.let_go(lane, order, key) {
+            self.say(Word::LetGo(lane, order));
+        }
     }
 
     /// Asks for what is not begun of these workspaces.
@@ -296,15 +325,31 @@ impl Desk {
             None => {
                 // Nobody has heard what was said meanwhile.
                 self.asked_back = 0;
-                self.actor = Some(start(&self.parts, &self.arbiter));
+                self.give_all_again();
+                self.actor = Some(start(&self.parts, &self.thread));
                 true
             }
         }
     }
 
-    /// Takes from what is to be sent what is of these workspaces, or all where it is paused.
-    pub(super) fn unsent(&mut self, paused: &HashSet<WorkspaceId>) -> Vec<Key> {
-        let is_all = self.is_paused;
+    /// What it had in hand, and whose keys are held.
+    fn give_all_again(&mut self) {
+        let held = self.lanes.all_held().into_iter();
+        self.unsaid = held.map(|(lane, key, _)| Word::Hold(lane, key)).collect();
+        let mut had: Vec<_> = self.in_hand.iter().collect();
+        had.sort_by_key(|(key, _)| **key);
+        let again = had.into_iter().map(|((_, run), hand)| Item {
+            event: Arc::clone(&hand.event),
+            run: *run,
+            attempt: hand.attempts.saturating_add(1),
+            key: hand.key.filter(|_| !hand.is_late),
+        });
+        self.outbox = again.collect();
+    }
+
+    /// Takes from what is to be sent what is of these workspaces, or all.
+    pub(super) fn unsent(&mut self, paused: &HashSet<WorkspaceId>, is_all: bool) -> Vec<Key> {
+        let is_all = is_all || self.is_paused;
         let is_shut = |item: &Item| is_all || item.event.workspace.is_some_and(|one| paused.contains(&one));
         let (back, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.outbox).into_iter().partition(is_shut);
         self.outbox = rest.into();
@@ -320,14 +365,6 @@ impl Desk {
         self.asked_back = 0;
         self.outbox.clear();
         self.unsaid.clear();
-        let mut had: Vec<_> = self.in_hand.iter().collect();
-        had.sort_by_key(|(key, _)| **key);
-        self.outbox.extend(had.into_iter().map(|((_, run), hand)| Item {
-            event: Arc::clone(&hand.event),
-            run: *run,
-            attempt: hand.attempts.saturating_add(1),
-            key: hand.key.filter(|_| !hand.is_late),
-        }));
     }
 
     /// The row of a delivery that waits.
@@ -347,15 +384,25 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
-    fn drop(&mut self) {
-        self.arbiter.stop();
+#[cfg(test)]
+impl Desk {
+    /// Its actor, to be ended by a test.
+    pub(super) const fn actor_of_test(&self) -> Option<&Addr<HandlerActor>> {
+        self.actor.as_ref()
     }
 }
 
-fn start(parts: &Parts, arbiter: &Arbiter) -> Addr<HandlerActor> {
+impl Drop for Desk {
+    fn drop(&mut self) {
+        if let Some(own) = &self.own {
+            own.stop();
+        }
+    }
+}
+
+fn start(parts: &Parts, thread: &ArbiterHandle) -> Addr<HandlerActor> {
     let parts = parts.clone();
-    HandlerActor::start_in_arbiter(&arbiter.handle(), |_| HandlerActor::new(parts))
+    HandlerActor::start_in_arbiter(thread, |_| HandlerActor::new(parts))
 }
 
 #[cfg(test)]

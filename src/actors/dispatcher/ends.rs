@@ -10,6 +10,7 @@ use super::owing::{Pending, Waits};
 use super::{Dispatcher, PAUSE, TICK, millis, weight};
 use crate::actors::handler::End;
 use crate::actors::names::say;
+use crate::machine::holds::Ended;
 use crate::status::feed::{DeliveryNews, Outcome};
 use crate::store::{DeliveryChange, DeliveryId, DeliveryRow, DeliveryStatus, Lane};
 
@@ -34,10 +35,8 @@ impl Dispatcher {
                     let attempts = hand.attempts.saturating_add(1);
                     self.feed.tell_delivery(news(desk.id_of(key), lane, Outcome::Done, attempts));
                 }
-                if let Some(order) = hand.key
-                    && desk.lanes.let_go(lane, order, key)
-                {
-                    desk.let_go(lane, order);
+                if hand.key.is_some() {
+                    desk.rule(lane, key, hand.key, hand.is_late, Ended::Over, self.clock.now());
                 }
                 desk.lanes.leave(lane);
                 if hand.row == Row::None {
@@ -65,61 +64,37 @@ impl Dispatcher {
             }
             End::Again { after, why } => {
                 let failed = hand.attempts.saturating_add(1);
-                let options = desk.plugin().options;
-                let wait = options.retry.wait(failed, after, &mut self.dice);
-                if let Some(order) = hand.key.filter(|_| wait.is_none() && !hand.is_late)
-                    && options.hold != Some(Duration::ZERO)
-                {
-                    // Until somebody says otherwise it keeps its key at the handler.
-                    desk.let_go(lane, order);
-                }
-                self.fail(at, key, &hand, wait, &why);
+                let wait = desk.plugin().options.retry.wait(failed, after, &mut self.dice);
+                let ended = if wait.is_some() { Ended::Failed } else { Ended::GivenUp };
+                self.fail(at, key, &hand, ended, wait, &why);
             }
-            End::Rejected { why } => self.fail(at, key, &hand, None, &why),
+            End::Rejected { why } => self.fail(at, key, &hand, Ended::Over, None, &why),
             End::Expired { why } => self.expire(at, key, &hand, why),
         }
     }
 
     /// A try has failed: another follows after so long, or it is given up.
-    fn fail(&mut self, at: usize, key: Key, hand: &InHand, wait: Option<Duration>, why: &str) {
+    fn fail(&mut self, at: usize, key: Key, hand: &InHand, ended: Ended, wait: Option<Duration>, why: &str) {
         let now = self.clock.now();
         let now_ms = now.wall_ms;
         let Some(desk) = self.desks.get_mut(at) else { return };
-        let (lane, options) = (Lane::of(&hand.event), desk.plugin().options);
+        let lane = Lane::of(&hand.event);
         let attempts = hand.attempts.saturating_add(1);
         let mut row = DeliveryRow {
             attempts,
             status: DeliveryStatus::Dead,
             last_error: Some(cut(why)),
+            hold_until_ms: desk.rule(lane, key, hand.key, hand.is_late, ended, now),
             ..desk.row(&hand.event, key.1, hand.key, now_ms)
         };
         if let Some(wait) = wait {
             row.status = DeliveryStatus::Retrying;
             row.next_ms = now_ms.saturating_add(millis(wait));
-            row.hold_until_ms = hand.key.filter(|_| options.hold != Some(Duration::ZERO)).and_then(|order| {
-                // As this process counts: a wall clock that is set meanwhile holds up nobody longer.
-                let mono_ms = millis(now.mono);
-                if !hand.is_late {
-                    let until = options.hold.map_or(i64::MAX, |hold| mono_ms.saturating_add(millis(hold)));
-                    desk.lanes.hold(lane, order, key, until);
-                }
-                let until = desk.lanes.held_until(lane, order, key)?;
-                Some(if until == i64::MAX {
-                    until
-                } else {
-                    now_ms.saturating_add(until.saturating_sub(mono_ms))
-                })
-            });
         } else {
             desk.metrics().dead.inc();
             let handler = &desk.plugin().name;
             let who = self.names.seat(lane.app, lane.workspace);
             say!(error, who, handler, seq = %key.0, attempts, "the delivery is given up; it can be replayed");
-            if let Some(order) = hand.key
-                && desk.lanes.let_go(lane, order, key)
-            {
-                desk.let_go(lane, order);
-            }
         }
         let outcome = if wait.is_some() { Outcome::Failed } else { Outcome::Dead };
         self.feed.tell_delivery(news(row.id, lane, outcome, attempts));
@@ -129,17 +104,12 @@ impl Dispatcher {
         self.owing.push(Pending { change: DeliveryChange::Tried(row), desk: at, settles, waits: Waits::No });
     }
 
-    /// Notes what has become of a delivery that is in the store alone.
+    /// Notes the end of a delivery that is in the store alone.
     pub(super) fn note_tried(&mut self, at: usize, row: DeliveryRow) {
         if let Some(desk) = self.desks.get_mut(at) {
             let key = (row.id.seq, row.id.run);
             desk.ending.insert(key, row.lane);
-            if let Some(order) = row.order_key
-                && row.status == DeliveryStatus::Dead
-                && desk.lanes.let_go(row.lane, order, key)
-            {
-                desk.let_go(row.lane, order);
-            }
+            desk.rule(row.lane, key, row.order_key, true, Ended::Over, self.clock.now());
         }
         self.owing.push(Pending {
             change: DeliveryChange::Tried(row),
@@ -172,8 +142,7 @@ impl Dispatcher {
         let now_ms = millis(self.clock.now().mono);
         for desk in &mut self.desks {
             for (lane, key, id) in desk.lanes.overdue(now_ms) {
-                desk.lanes.let_go(lane, key, id);
-                desk.let_go(lane, key);
+                desk.let_go(lane, key, id);
             }
         }
     }

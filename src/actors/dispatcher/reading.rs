@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use actix::prelude::*;
 
 use super::desk::{InHand, Row};
-use super::{Dispatcher, IN_FLIGHT, IN_FLIGHT_BYTES};
+use super::{Dispatcher, IN_FLIGHT_BYTES};
 use crate::event::Event;
 use crate::handlers::Order;
 use crate::ids::Seq;
@@ -16,12 +16,6 @@ use crate::store::{DeliveryRow, DeliveryStatus, Lane, Owed, StoreError, Wanted};
 
 /// A page read back from the store: events, bytes.
 const PAGE: (u32, usize) = (512, 4 << 20);
-
-/// Deliveries that have waited for their time, read at once.
-const DUE: u32 = 256;
-
-/// How much of the memory they may take.
-const LATE: usize = IN_FLIGHT / 4;
 
 /// Is there more in the journal than was handed on?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +44,7 @@ impl Dispatcher {
     /// Reads a page of the journal when there is more on disk than came here and room for it.
     pub(super) fn catch_up(&mut self, ctx: &mut Context<Self>) {
         let Some(marks) = &self.marks else { return };
-        let half_full = self.window.undone() > IN_FLIGHT / 2 || self.bytes > IN_FLIGHT_BYTES / 2;
+        let half_full = self.window.undone() > self.limits.in_flight / 2 || self.bytes > IN_FLIGHT_BYTES / 2;
         if self.behind != Behind::Yes || half_full || !self.has_begun {
             return;
         }
@@ -60,8 +54,9 @@ impl Dispatcher {
             return;
         }
         self.behind = Behind::Reading;
-        let (store, after) = (Arc::clone(&self.store), self.window.last());
-        let page = async move { store.read_events(after, PAGE.0, PAGE.1).await };
+        let limit = PAGE.0.min(as_limit(self.limits.in_flight));
+        let (journal, after) = (Arc::clone(&self.journal), self.window.last());
+        let page = async move { journal.read_events(after, limit, PAGE.1).await };
         ctx.spawn(page.into_actor(self).map(move |page, act, ctx| act.on_page(page, committed, ctx)));
     }
 
@@ -74,7 +69,7 @@ impl Dispatcher {
                     // What was committed up to then cannot be read any more; the store has said so.
                     self.window.skip_to(committed);
                 }
-                let routes = self.router.routes();
+                let routes = self.routes.get();
                 for event in events {
                     self.admit(&Arc::new(event), &routes);
                 }
@@ -107,7 +102,7 @@ impl Dispatcher {
             let Some((lane, room)) = desk.lanes.begin_read(is_shut) else { continue };
             desk.reading = Some(HashSet::new());
             let (held, here, handler) = (desk.lanes.held(lane), desk.here(lane), desk.id);
-            let limit = u32::try_from(room).unwrap_or(u32::MAX).min(PAGE.0);
+            let limit = as_limit(room).min(PAGE.0);
             let store = Arc::clone(&self.store);
             let page = async move {
                 let wanted = Wanted { handler, lane, held: &held, here: &here, limit, max_bytes: PAGE.1 };
@@ -171,7 +166,7 @@ impl Dispatcher {
         for at in 0..self.desks.len() {
             let Some(desk) = self.desks.get_mut(at) else { return };
             let (late, crowded) = desk.late();
-            let room = LATE.saturating_sub(late).min(desk.room());
+            let room = self.limits.late().saturating_sub(late).min(desk.room());
             let waits = comes_again && desk.plugin().options.order != Order::None;
             if desk.reading_due.is_some() || desk.is_shut() || waits || room == 0 {
                 continue;
@@ -180,7 +175,7 @@ impl Dispatcher {
             let here = desk.late_or_ending();
             // Of who has many in hand others' come first.
             let but: Vec<_> = self.paused.iter().copied().chain(crowded).collect();
-            let limit = u32::try_from(room).unwrap_or(u32::MAX).min(DUE);
+            let limit = as_limit(room).min(self.limits.due);
             let (store, handler) = (Arc::clone(&self.store), desk.id);
             let page = async move { store.read_due(handler, &here, &but, limit, now_ms).await };
             let then = page.into_actor(self).map(move |page, act: &mut Self, ctx| {
@@ -227,8 +222,9 @@ impl Dispatcher {
     /// Goes on with what is due where a page was full and half of it is done.
     pub(super) fn read_more_due(&mut self, ctx: &mut Context<Self>) {
         let mut has_room = false;
+        let late = self.limits.late();
         for desk in self.desks.iter_mut().filter(|desk| desk.has_more_due) {
-            if desk.late().0 < LATE / 2 {
+            if desk.late().0 < late / 2 {
                 desk.has_more_due = false;
                 has_room = true;
             }
@@ -269,4 +265,8 @@ impl Dispatcher {
             );
         }
     }
+}
+
+fn as_limit(room: usize) -> u32 {
+    u32::try_from(room).unwrap_or(u32::MAX)
 }

@@ -37,9 +37,9 @@ async fn a_handler_whose_mailbox_is_full_is_not_dead_and_gets_all_later_in_order
     let (clock, metrics) = (Clock::start(), Arc::new(Metrics::new().unwrap()));
     let routes = InForce::new(Routes::new(&[], &["stuck".into()], &[], AckMode::Stored));
     let (asks, _bell) = Asks::new(clock, Arc::clone(&metrics), routes, HandlerSet::one(0));
-    let (finished, mut ends) = mpsc::channel(IN_FLIGHT);
+    let (finished, mut ends) = mpsc::channel(64);
     let tls = tls::client_config(None).unwrap();
-    let mut desk = Desk::new(Parts {
+    let parts = Parts {
         handler: 0,
         metrics: metrics.handler("stuck"),
         plugin,
@@ -52,14 +52,15 @@ async fn a_handler_whose_mailbox_is_full_is_not_dead_and_gets_all_later_in_order
         asks: Arc::clone(&asks),
         started_ms: 0,
         node: metrics,
-    });
+    };
+    let mut desk = Desk::new(parts, Limits::NODE, None);
     desk.give(1, InHand::new(Arc::new(event(1)), None));
     desk.pump();
     assert_eq!(began.recv().await, Some(Seq(1)), "its thread is busy from here on");
 
     let lane = Lane::of(&event(1));
     while desk.unsaid.is_empty() {
-        desk.let_go(lane, 0);
+        desk.say(Word::LetGo(lane, 0));
     }
     let (words, mut link) = unbounded();
     let ticket = asks.begin(&event(0), Way::AckOrUrl, "E0", &words, clock.mono()).unwrap();
