@@ -296,7 +296,7 @@ impl Dispatcher {
             }
         }
         if is_notable {
-            self.noting.push(Arc::clone(event));
+            self.noting.push(Arc::clone(event), now.mono);
         }
         parties > 0
     }

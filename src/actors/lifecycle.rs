@@ -1,7 +1,8 @@
 //! What events say of the installation they are for: the app is taken away, its bot token revoked, its events held back. Noted on
 //! the workspace before the event counts as done, so that no crash loses it. The connection is its app's: it stays.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -35,6 +36,8 @@ pub(super) struct Lifecycle {
     outside: Arc<Outside>,
     clock: Clock,
     pace: Arc<Semaphore>,
+    /// Workspaces about which Slack is being asked while they are believed to be in trouble.
+    behind: Arc<Mutex<HashSet<WorkspaceId>>>,
     changes: Arc<Changes>,
     names: Arc<Names>,
 }
@@ -63,11 +66,20 @@ impl Lifecycle {
         changes: Arc<Changes>,
         names: Arc<Names>,
     ) -> Self {
-        Self { store, outside, clock, pace: Arc::new(Semaphore::new(ASKING)), changes, names }
+        Self {
+            store,
+            outside,
+            clock,
+            pace: Arc::new(Semaphore::new(ASKING)),
+            behind: Arc::default(),
+            changes,
+            names,
+        }
     }
 
-    /// Takes an event up. Returns when what it says is stored, however long the database takes.
-    pub(super) async fn take(&self, event: &Event) {
+    /// Takes an event up. Returns when what it says is stored, however long the database takes. For Slack's word on it nobody waits longer
+    /// than `until`, monotonic: then the event is believed, and Slack is asked behind it.
+    pub(super) async fn take(&self, event: &Event, until: Duration) {
         let Some(news) = lifecycle::read(&event.kind_type, &event.payload) else { return };
         let Some(workspace) = event.workspace else {
             say!(
@@ -85,19 +97,29 @@ impl Lifecycle {
             News::Uninstalled { at_ms } => {
                 let trouble = Trouble { code: Code::AppUninstalled, since_ms: since(at_ms) };
                 // What came late may be of an installation before this one. Slack knows.
-                if !self.note(place, trouble).await
-                    && let Asked::Refused(since_ms) = self.ask(workspace).await
-                {
-                    self.note(place, Trouble { since_ms, ..trouble }).await;
+                if !self.note(place, trouble).await {
+                    match self.ask_until(workspace, until).await {
+                        Some(Asked::Refused(since_ms)) => {
+                            self.note(place, Trouble { since_ms, ..trouble }).await;
+                        }
+                        Some(Asked::Fine | Asked::NoToken | Asked::Unknown) => {}
+                        None => self.ask_behind(place, trouble),
+                    }
                 }
             }
             News::BotRevoked { at_ms } => {
                 let trouble = Trouble { code: Code::BotTokenRevoked, since_ms: since(at_ms) };
-                match self.ask(workspace).await {
-                    Asked::Refused(since_ms) => drop(self.note(place, Trouble { since_ms, ..trouble }).await),
-                    Asked::NoToken | Asked::Unknown => drop(self.note(place, trouble).await),
+                match self.ask_until(workspace, until).await {
+                    Some(Asked::Refused(since_ms)) => {
+                        self.note(place, Trouble { since_ms, ..trouble }).await;
+                    }
+                    Some(Asked::NoToken | Asked::Unknown) => drop(self.note(place, trouble).await),
                     // Another token of the same bot, as after its token was changed; but look once more.
-                    Asked::Fine => drop(actix_rt::spawn(self.clone().ask_again(place))),
+                    Some(Asked::Fine) => drop(actix_rt::spawn(self.clone().ask_again(place))),
+                    None => {
+                        self.note(place, trouble).await;
+                        self.ask_behind(place, trouble);
+                    }
                 }
             }
             News::RateLimited { minute_ends_ms } => {
@@ -105,6 +127,51 @@ impl Lifecycle {
                 let until = minute_ends_ms.map_or(longest, |ends| ends.saturating_add(millis(LIMITED_AFTER)));
                 self.limit(place, until.min(longest)).await;
             }
+        }
+    }
+
+    /// What Slack says of a bot token; none where it has not said it by then.
+    async fn ask_until(&self, workspace: WorkspaceId, until: Duration) -> Option<Asked> {
+        if self.clock.mono() >= until {
+            return None;
+        }
+        tokio::time::timeout_at(self.clock.instant(until), self.ask(workspace)).await.ok()
+    }
+
+    /// Asks Slack about what has been believed, once for each workspace at a time, in its turn.
+    fn ask_behind(&self, place: (AppId, WorkspaceId), trouble: Trouble) {
+        if self.behind().insert(place.1) {
+            drop(actix_rt::spawn(self.clone().find_out(place, trouble)));
+        }
+    }
+
+    async fn find_out(self, place: (AppId, WorkspaceId), trouble: Trouble) {
+        let asked = self.ask(place.1).await;
+        self.behind().remove(&place.1);
+        match asked {
+            Asked::Refused(since_ms) => drop(self.note(place, Trouble { since_ms, ..trouble }).await),
+            Asked::Fine => self.take_back(place).await,
+            Asked::NoToken | Asked::Unknown => {}
+        }
+    }
+
+    fn behind(&self) -> MutexGuard<'_, HashSet<WorkspaceId>> {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was believed of a workspace is not so.
+    async fn take_back(&self, (app, workspace): (AppId, WorkspaceId)) {
+        let seats = self.store.app(app).await.ok().flatten().map(|app| app.seats).unwrap_or_default();
+        let Some(seat) = seats.into_iter().find(|seat| seat.workspace == workspace) else { return };
+        let now_ms = self.clock.now().wall_ms;
+        if self.until_written((app, workspace), || self.store.forgive(&seat.name, now_ms)).await {
+            self.changes.mark(app, What::Rows);
+            let who = self.names.seat(app, Some(workspace));
+            say!(
+                info,
+                who,
+                "Slack takes the bot token after all, of which an event said that it was revoked"
+            );
         }
     }
 
@@ -208,3 +275,6 @@ impl Lifecycle {
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
