@@ -16,6 +16,43 @@ pub(crate) fn cpu(process: u32) -> Duration {
     Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
+/// CPU time of a process and of all it has started, ended ones included. In steps of a tick.
+pub(crate) fn cpu_of_all(process: u32) -> Duration {
+    let ticks = family(process).into_iter().filter_map(|process| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(')')?;
+        // Its own time and that of children it has waited for, in user and system mode.
+        Some(
+            fields
+                .split_whitespace()
+                .skip(11)
+                .take(4)
+                .map(|field| field.parse::<u64>().unwrap())
+                .sum::<u64>(),
+        )
+    });
+    Duration::from_millis(ticks.sum::<u64>() * 10)
+}
+
+/// Resident memory of a process and of all it has started, in KiB.
+pub(crate) fn rss_of_all(process: u32) -> u64 {
+    family(process).into_iter().map(rss).sum()
+}
+
+/// A process and all it has started.
+fn family(process: u32) -> Vec<u32> {
+    let mut family = vec![process];
+    let mut at = 0;
+    while let Some(parent) = family.get(at) {
+        for thread in fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            family.extend(children.split_whitespace().map(|child| child.parse::<u32>().unwrap()));
+        }
+        at += 1;
+    }
+    family
+}
+
 /// Resident memory of a process, in KiB.
 pub(crate) fn rss(process: u32) -> u64 {
     value(&format!("/proc/{process}/status"), "VmRSS").split(' ').next().unwrap().parse().unwrap()

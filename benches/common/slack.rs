@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use memchr::memmem;
 use serde_json::json;
 use tautline::clock::Clock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
@@ -23,11 +24,11 @@ const ENVELOPE: usize = 1536;
 /// An envelope id is a UUID whose last group is a number in hex.
 const ID_HEAD: &str = "7f3c9a51-51ac-4000-8000-";
 
-/// `{"envelope_id":"`
-const ACK_HEAD: usize = 16;
-
 /// Bytes written ahead of the kernel on one socket.
 const AHEAD: usize = 64 << 10;
+
+/// What is acked later Slack sends again.
+const IN_TIME: Duration = Duration::from_secs(3);
 
 /// A listening Slack.
 pub(crate) struct Slack {
@@ -43,7 +44,12 @@ struct Shared {
     next: Cell<u64>,
     /// What was sent before this one and never acked is given up: Slack would send it again.
     given_up_below: Cell<u64>,
+    /// So long after its end a load's acks are waited for.
+    patience: Cell<Duration>,
+    began: Cell<Duration>,
+    last_ack: Cell<Duration>,
     acked: Cell<u64>,
+    late: Cell<u64>,
     stray: Cell<u64>,
     changed: Notify,
     latencies: RefCell<Vec<Duration>>,
@@ -54,7 +60,6 @@ struct Shared {
 #[derive(Default)]
 struct Socket {
     due: Cell<usize>,
-    in_flight: Cell<usize>,
     /// It is to be closed without a word.
     cut: Cell<bool>,
     /// How late its acks are is nobody's concern.
@@ -65,8 +70,12 @@ struct Socket {
 /// What a stretch of load brought.
 pub(crate) struct Served {
     pub(crate) acked: u64,
+    /// Of those, acked after more than three seconds.
+    pub(crate) late: u64,
     /// Never acked: let go for want of room, or lost.
     pub(crate) unacked: usize,
+    /// Until the last ack.
+    pub(crate) took: Duration,
     /// From an envelope's write to its ack's read, sorted.
     pub(crate) latencies: Vec<Duration>,
 }
@@ -82,7 +91,11 @@ impl Slack {
             window: Cell::new(0),
             next: Cell::new(1),
             given_up_below: Cell::new(0),
+            patience: Cell::new(IN_TIME),
+            began: Cell::default(),
+            last_ack: Cell::default(),
             acked: Cell::new(0),
+            late: Cell::new(0),
             stray: Cell::new(0),
             changed: Notify::new(),
             latencies: RefCell::default(),
@@ -106,6 +119,11 @@ impl Slack {
     /// Links are told to dial this from now on.
     pub(crate) fn send_links_to(&self, place: String) {
         *self.shared.links.borrow_mut() = place;
+    }
+
+    /// Acks are waited for so long after a load, and not only as long as Slack would wait.
+    pub(crate) fn be_patient(&self, patience: Duration) {
+        self.shared.patience.set(patience);
     }
 
     /// Waits until so many sockets are open.
@@ -174,24 +192,35 @@ impl Slack {
 impl Shared {
     fn begin(&self) {
         self.acked.set(0);
+        self.late.set(0);
+        self.began.set(self.clock.now().mono);
+        self.last_ack.set(self.began.get());
         self.given_up_below.set(self.next.get());
         self.latencies.borrow_mut().clear();
     }
 
-    /// Waits for the acks that are still to come, for as long as Slack would.
+    /// Waits for the acks that are still to come, for as long as Slack would or longer.
     async fn end(&self) -> Served {
-        let in_flight = || {
-            let sockets = self.sockets.borrow();
-            sockets.iter().map(|socket| socket.in_flight.get() + socket.due.get()).sum::<usize>()
+        let unacked = || {
+            let due = self.sockets.borrow().iter().map(|socket| socket.due.get()).sum::<usize>();
+            // Those of sockets that are gone too.
+            let sent = self.next.get() - self.given_up_below.get();
+            due + usize::try_from(sent - self.acked.get()).unwrap()
         };
-        let patience = self.clock.now().mono + Duration::from_secs(3);
-        while in_flight() > 0 && self.clock.now().mono < patience {
+        let patience = self.clock.now().mono + self.patience.get();
+        while unacked() > 0 && self.clock.now().mono < patience {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(self.stray.get(), 0, "an ack named an envelope that did not wait for one");
         let mut latencies = std::mem::take(&mut *self.latencies.borrow_mut());
         latencies.sort_unstable();
-        Served { acked: self.acked.get(), unacked: in_flight(), latencies }
+        Served {
+            acked: self.acked.get(),
+            late: self.late.get(),
+            unacked: unacked(),
+            took: self.last_ack.get() - self.began.get(),
+            latencies,
+        }
     }
 
     fn wake_all(&self) {
@@ -222,7 +251,13 @@ impl Shared {
             // The app's number is the third part of its token.
             let app = header("authorization:").and_then(|token| token.split('-').nth(2)).unwrap_or("A0");
             let place = format!("{}/link/?app={}", self.links.borrow(), &app[1..]);
-            let body = json!({"ok": true, "url": place}).to_string();
+            let body = if request.contains("/auth.test ") {
+                json!({"ok": true, "url": "https://bench.slack.com/", "team": "Bench", "user": "bench",
+                    "team_id": "T000000", "user_id": "U0", "bot_id": "B0", "is_enterprise_install": false})
+            } else {
+                json!({"ok": true, "url": place})
+            }
+            .to_string();
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
@@ -281,7 +316,6 @@ impl Shared {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
-            socket.in_flight.set(flights.len());
         }
         Ok(())
     }
@@ -299,19 +333,25 @@ impl Shared {
             let sent = *now.get_or_insert_with(|| self.clock.now().mono);
             flights.push_back(Flight { number, sent });
         }
-        socket.in_flight.set(flights.len());
     }
 
     fn acked(&self, ack: &[u8], socket: &Socket, flights: &mut VecDeque<Flight>) {
-        let from = ACK_HEAD + ID_HEAD.len();
-        let number = ack.get(from..from + 12).and_then(|hex| std::str::from_utf8(hex).ok());
-        let number = number.and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        let from = memmem::find(ack, ID_HEAD.as_bytes()).map(|head| head + ID_HEAD.len());
+        let hex = from.and_then(|from| std::str::from_utf8(ack.get(from..from + 12)?).ok());
+        let number = hex.and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        let is_given_up = number.is_some_and(|number| number < self.given_up_below.get());
         match flights.iter().position(|flight| Some(flight.number) == number) {
+            _ if is_given_up => {}
             Some(at) => {
                 let flight = flights.remove(at).unwrap();
+                let now = self.clock.now().mono;
                 self.acked.set(self.acked.get() + 1);
+                self.last_ack.set(now);
+                if now - flight.sent > IN_TIME {
+                    self.late.set(self.late.get() + 1);
+                }
                 if self.window.get() == 0 && !socket.floods.get() {
-                    self.latencies.borrow_mut().push(self.clock.now().mono - flight.sent);
+                    self.latencies.borrow_mut().push(now - flight.sent);
                 }
             }
             None => self.stray.set(self.stray.get() + 1),
@@ -394,14 +434,18 @@ fn framed(text: &str) -> Vec<u8> {
 
 /// A client's frame; those of a client that only acks are short.
 fn take(read: &mut BytesMut) -> Option<(u8, BytesMut)> {
-    let length = usize::from(*read.get(1)? & 0x7F);
-    assert!(length < 126, "an ack has fewer than 126 bytes");
-    if read.len() < 6 + length {
+    let (length, head) = match *read.get(1)? & 0x7F {
+        127 => unreachable!("an ack has no 64 KiB"),
+        126 => (usize::from(u16::from_be_bytes([*read.get(2)?, *read.get(3)?])), 4),
+        short => (usize::from(short), 2),
+    };
+    if read.len() < head + 4 + length {
         return None;
     }
     let opcode = read[0] & 0x0F;
-    let mask = [read[2], read[3], read[4], read[5]];
-    read.advance(6);
+    read.advance(head);
+    let mask = [read[0], read[1], read[2], read[3]];
+    read.advance(4);
     let mut payload = read.split_to(length);
     for (at, byte) in payload.iter_mut().enumerate() {
         *byte ^= mask[at % 4];

@@ -22,6 +22,9 @@
     reason = "a benchmark that cannot do its work ends, it speaks to its user, and its figures are small"
 )]
 
+#[path = "../common/budgets.rs"]
+mod budgets;
+#[expect(dead_code, reason = "the other benchmarks use more of it")]
 #[path = "../common/machine.rs"]
 mod machine;
 mod node;
@@ -96,6 +99,9 @@ fn main() {
             rows.push(measure(&args, workspaces).await);
         }
         print_tables(&rows);
+        for row in &rows {
+            note_budgets(row, args.tls);
+        }
         let folder = folder();
         std::fs::create_dir_all(&folder).unwrap();
         let syncs = machine::syncs(&folder, Clock::start());
@@ -206,6 +212,27 @@ fn print_tables(rows: &[Row]) {
             beside_flood.unacked,
         );
     }
+}
+
+fn note_budgets(row: &Row, tls: bool) {
+    let how = if tls { ", TLS" } else { "" };
+    let note = |what: &str, budget: f64, here: f64, unit: &str| {
+        budgets::at_most(&format!("{what}, {} workspaces{how}", row.workspaces), budget, here, unit);
+    };
+    let ms = |sorted: &[Duration], part: f64| at(sorted, part).as_secs_f64() * 1e3;
+    let [quiet, flooded] = [&row.alone.latencies, &row.beside_flood.latencies];
+    note("all ready", 30.0, row.ready.as_secs_f64(), "s");
+    note(
+        "every socket dropped, ready again",
+        if row.workspaces > 1000 { 30.0 } else { 5.0 },
+        row.storm.as_secs_f64(),
+        "s",
+    );
+    note("memory of an idle connection", if tls { 24.0 } else { 14.0 }, row.idle_kib, "KiB");
+    note("one event a second each: not acked", 0.0, row.alone.unacked as f64, "");
+    note("beside a flood: state changes", 0.0, row.lapses as f64, "");
+    note("beside a flood: p50, to that without", 1.5, ms(flooded, 0.5) / ms(quiet, 0.5), "×");
+    note("beside a flood: p99", 2.0 * ms(quiet, 0.99) + 20.0, ms(flooded, 0.99), "ms");
 }
 
 /// The process that is measured.

@@ -22,14 +22,19 @@
     reason = "a benchmark that cannot do its work ends, it speaks to its user, and its figures are small"
 )]
 
+#[path = "../common/budgets.rs"]
+mod budgets;
 mod floor;
+#[expect(dead_code, reason = "the other benchmarks use more of it")]
 #[path = "../common/machine.rs"]
 mod machine;
+#[path = "../common/node.rs"]
 mod node;
 #[expect(dead_code, reason = "the other benchmarks use more of it")]
 #[path = "../common/slack.rs"]
 mod slack;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -81,6 +86,9 @@ struct Args {
     /// CPU only, without memory and latency.
     #[arg(long)]
     cpu: bool,
+    /// Run what is measured under this, `valgrind --tool=callgrind` or `perf record -g`: figures then mean nothing.
+    #[arg(long)]
+    under: Option<String>,
     /// Cargo says so.
     #[arg(long, hide = true)]
     bench: bool,
@@ -128,12 +136,19 @@ struct Measured {
 }
 
 impl Measured {
-    async fn start(variant: Variant, sockets: usize) -> Self {
+    async fn start(args: &Args, variant: Variant, sockets: usize) -> Self {
         let slack = Slack::listen().await.unwrap();
+        if args.under.is_some() {
+            slack.be_patient(Duration::from_secs(120));
+        }
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}", variant.name()));
         drop(std::fs::remove_dir_all(&folder));
         std::fs::create_dir_all(&folder).unwrap();
-        let child = Command::new(std::env::current_exe().unwrap())
+        let program = std::env::current_exe().unwrap();
+        let command = args.under.iter().flat_map(|under| under.split_whitespace()).map(OsStr::new);
+        let command = command.chain([program.as_os_str()]).collect::<Vec<_>>();
+        let child = Command::new(command[0])
+            .args(&command[1..])
             .args(["--child", variant.name(), &slack.address().to_string(), &sockets.to_string()])
             .arg(&folder)
             .stdin(Stdio::piped())
@@ -141,9 +156,9 @@ impl Measured {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        timeout(Duration::from_secs(60), slack.until_open(sockets))
+        timeout(Duration::from_secs(if args.under.is_some() { 600 } else { 60 }), slack.until_open(sockets))
             .await
-            .expect("every socket opens in a minute");
+            .expect("every socket opens in its time");
         sleep(SETTLED).await;
         Self { slack, child, variant, folder }
     }
@@ -170,7 +185,7 @@ impl Measured {
         drop(self.child.stdin.take());
         let mut said = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut said).await.unwrap();
-        let handled: u64 = said.trim().parse().unwrap();
+        let handled: u64 = said.lines().last().unwrap().parse().unwrap();
         assert_eq!(handled, acked, "{}: acked and handled differ", self.variant.name());
         drop(std::fs::remove_dir_all(&self.folder));
     }
@@ -213,7 +228,7 @@ async fn cpu_table(args: &Args, sockets: usize, variants: &[Variant], loads: &[L
     let mut let_go = vec![0; loads.len()];
     for costs in &mut rounds {
         for variant in &variants {
-            let measured = Measured::start(**variant, sockets).await;
+            let measured = Measured::start(args, **variant, sockets).await;
             let mut acked = 0;
             for (at, load) in loads.iter().enumerate() {
                 let (cost, served) = measured.load(*load, args.seconds).await;
@@ -234,18 +249,35 @@ async fn cpu_table(args: &Args, sockets: usize, variants: &[Variant], loads: &[L
     }
     println!("| | {} | let go |\n|---|{}---|", names.join(" | "), "---|".repeat(names.len()));
     for (at, load) in loads.iter().enumerate() {
-        let cells = (0..variants.len()).map(|variant| {
-            let cost = median(rounds.iter().map(|costs| costs[at][variant]));
-            let ratio = median(rounds.iter().map(|costs| costs[at][variant] / costs[at][0]));
-            format!("{cost:.1} µs ({ratio:.2} ×)")
-        });
-        let load = match load {
+        let name = match load {
             Load::Window(window) => format!("{window} in flight"),
             Load::Rate(rate) => format!("{rate}/s"),
         };
-        println!("| {load} | {} | {} |", cells.collect::<Vec<_>>().join(" | "), let_go[at]);
+        let cells = variants.iter().enumerate().map(|(place, variant)| {
+            let cost = median(rounds.iter().map(|costs| costs[at][place]));
+            let ratio = median(rounds.iter().map(|costs| costs[at][place] / costs[at][0]));
+            if let Some(budget) = budget(**variant, *load) {
+                let what = format!("CPU an event, {}, {sockets} sockets, {name}", variant.name());
+                budgets::at_most(&what, budget, ratio, "×");
+            }
+            format!("{cost:.1} µs ({ratio:.2} ×)")
+        });
+        println!("| {name} | {} | {} |", cells.collect::<Vec<_>>().join(" | "), let_go[at]);
     }
     println!();
+}
+
+/// What it may cost, to the loop.
+const fn budget(variant: Variant, load: Load) -> Option<f64> {
+    match (variant, load) {
+        (Variant::Unkept, Load::Window(1)) => Some(1.5),
+        (Variant::Unkept, Load::Window(_)) => Some(1.0),
+        // With one in flight it is the disk that counts.
+        (Variant::Stored | Variant::Postgres, Load::Window(1)) => None,
+        (Variant::Stored, Load::Window(_)) => Some(4.0),
+        (Variant::Postgres, Load::Window(_)) => Some(2.0),
+        (Variant::Loop | Variant::Batched | Variant::Received, _) | (_, Load::Rate(_)) => None,
+    }
 }
 
 async fn memory_table(args: &Args) {
@@ -254,38 +286,57 @@ async fn memory_table(args: &Args) {
     println!("| | process without connections | idle | after a flood |\n|---|---|---|---|");
     let of_interest = |variant: &Variant| variant.is_there() && args.only.is_none_or(|only| only == *variant);
     for variant in Variant::ALL.into_iter().filter(of_interest) {
-        let empty = Measured::start(variant, 0).await;
+        let empty = Measured::start(args, variant, 0).await;
         let base = machine::rss(empty.process());
         empty.stop(0).await;
-        let measured = Measured::start(variant, SOCKETS).await;
+        let measured = Measured::start(args, variant, SOCKETS).await;
         let each = |rss: u64| rss.saturating_sub(base) as f64 / SOCKETS as f64;
         let idle = each(machine::rss(measured.process()));
         let (_, served) = measured.load(Load::Window(IN_FLIGHT / SOCKETS), 4).await;
         let flooded = each(machine::rss(measured.process()));
         measured.stop(served.acked).await;
         println!("| {} | {base} | {idle:.1} | {flooded:.1} |", variant.name());
+        if !matches!(variant, Variant::Loop | Variant::Batched) {
+            budgets::at_most(&format!("memory of an idle connection, {}", variant.name()), 14.0, idle, "KiB");
+            budgets::at_most(
+                &format!("memory of a connection after a flood, {}", variant.name()),
+                64.0,
+                flooded,
+                "KiB",
+            );
+        }
     }
 }
 
 async fn latency_table(args: &Args) {
     println!("\nFrom an envelope's write to its ack's read, 500 events/s on 100 sockets:\n");
     println!("| | p50 ms | p99 ms | max ms |\n|---|---|---|---|");
-    let show = |name: &str, sorted: &[Duration]| {
-        let at = |part: f64| sorted[((sorted.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
-        println!("| {name} | {:.2} | {:.2} | {:.2} |", at(0.5), at(0.99), at(1.0));
+    let at = |sorted: &[Duration], part: f64| {
+        sorted[((sorted.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3
     };
+    let show = |name: &str, sorted: &[Duration]| {
+        println!("| {name} | {:.2} | {:.2} | {:.2} |", at(sorted, 0.5), at(sorted, 0.99), at(sorted, 1.0));
+    };
+    let syncs = machine::syncs(Path::new(env!("CARGO_TARGET_TMPDIR")), Clock::start());
     let variants = [Variant::Loop, Variant::Unkept, Variant::Received, Variant::Stored, Variant::Postgres];
     for variant in variants.into_iter().filter(|variant| variant.is_there()) {
-        let measured = Measured::start(variant, 100).await;
+        let measured = Measured::start(args, variant, 100).await;
         let served = measured.slack.pace(500, Duration::from_secs(args.seconds * 4)).await;
         sleep(SETTLED).await;
         show(variant.name(), &served.latencies);
+        let (p50, p99) = (at(&served.latencies, 0.5), at(&served.latencies, 0.99));
+        match variant {
+            Variant::Unkept => budgets::at_most("ack latency, unkept, p50", 0.2, p50, "ms"),
+            Variant::Stored | Variant::Postgres => {
+                budgets::at_most(&format!("ack latency, {}, p50", variant.name()), 1.0, p50, "ms");
+                let most = 20.0 + at(&syncs, 0.99);
+                budgets::at_most(&format!("ack latency, {}, p99", variant.name()), most, p99, "ms");
+            }
+            Variant::Loop | Variant::Batched | Variant::Received => {}
+        }
         measured.stop(served.acked).await;
     }
-    show(
-        "4 KiB appended and synced, same disk",
-        &machine::syncs(Path::new(env!("CARGO_TARGET_TMPDIR")), Clock::start()),
-    );
+    show("4 KiB appended and synced, same disk", &syncs);
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -85,7 +85,7 @@ async fn fresh_database() -> (String, KeySource) {
     (format!("{address}/tautline_bench"), KeySource::Text(generate_key_text()))
 }
 
-/// Runs until the end of standard input; then says how many events were handled.
+/// Says `up`, runs until the end of standard input, and says how many events were handled.
 pub(crate) fn run(variant: Variant, slack: &str, sockets: usize, folder: &Path) {
     let (ended, end) = oneshot::channel();
     std::thread::spawn(move || {
@@ -158,6 +158,7 @@ async fn run_node(
         };
         app.put_workspace(&WorkspaceName::parse(&format!("w{number}")).unwrap(), &spec).await.unwrap();
     }
+    println!("up");
     end.await.unwrap();
     let report = app.stop().await;
     assert!(report.links_closed && report.handlers_done && report.journal_ended, "{report:?}");
@@ -190,6 +191,7 @@ fn run_loop(batched: bool, slack: &str, sockets: usize, end: oneshot::Receiver<(
                 spawn_local(ack_each(socket, handled));
             }
         }
+        println!("up");
         end.await.unwrap();
     });
     println!("{}", handled.get());
