@@ -372,6 +372,33 @@ async fn after_a_crash_rows_rule_over_what_the_journal_gives_again() {
     assert_eq!(world.script.told().done, [1, 3, 4]);
 }
 
+#[actix::test]
+async fn after_a_crash_what_has_a_row_is_not_given_again_by_the_journal() {
+    let mut world = stopped(Options::default(), SMALL).await;
+    world.commit(&[(1, 1); 2], true);
+    world.settle().await;
+    world.script.end(2, Do::Reject);
+    world.settle().await;
+    world.crash().await;
+    world.settle().await;
+    assert_eq!(world.script.told().begun, [(1, 1), (2, 1), (1, 1)]);
+    world.end().await;
+}
+
+#[actix::test]
+async fn after_a_crash_no_row_is_read_before_the_journal_has_given_again_what_comes_before_it() {
+    let mut world = stopped(in_order(), SMALL).await;
+    world.commit(&[(1, 1); 8], true);
+    world.settle().await;
+    world.books.hold(What::ReadEvents);
+    world.crash().await;
+    world.pass(Duration::from_secs(2)).await;
+    assert_eq!(world.books.waiting(), [(What::ReadEvents, false)]);
+    assert_eq!(world.script.open(), [0; 0], "rows are of the later ones");
+    world.end().await;
+    assert_eq!(world.script.told().done, [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
 /// A world in a time that passes by hand alone.
 async fn stopped(options: Options, limits: Limits) -> World {
     tokio::time::pause();
