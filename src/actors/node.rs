@@ -24,7 +24,7 @@ use super::supervisor::{AppChanged, SteerApp, StopAll, Supervisor};
 use super::tally;
 use super::webhooks::{self, Poster, Telling};
 use crate::clock::Clock;
-use crate::handlers::Registry;
+use crate::handlers::{Plugin, Registry};
 use crate::ids::{AppId, Generations};
 use crate::machine::pace::Limits;
 use crate::machine::routes::HandlerSet;
@@ -108,6 +108,12 @@ impl StopReport {
     }
 }
 
+/// Those that answer.
+fn answering(plugins: &[Arc<Plugin>]) -> HandlerSet {
+    let answering = plugins.iter().enumerate().filter(|(_, plugin)| plugin.options.answers);
+    answering.fold(HandlerSet::NONE, |set, (handler, _)| set.and(HandlerSet::one(handler)))
+}
+
 impl Node {
     /// Starts a node on threads of its own. To be called inside an actix system.
     pub fn start(parts: NodeParts) -> Self {
@@ -119,9 +125,7 @@ impl Node {
         let marks = writer.as_ref().map(|writer| Marks::new(writer, clock));
 
         let plugins: Vec<_> = parts.handlers.into_plugins().into_iter().map(Arc::new).collect();
-        let answering = plugins.iter().enumerate().filter(|(_, plugin)| plugin.options.answers);
-        let answering =
-            answering.fold(HandlerSet::NONE, |set, (handler, _)| set.and(HandlerSet::one(handler)));
+        let answering = answering(&plugins);
         let (asks, asked) = Asks::new(clock, Arc::clone(&metrics), router.in_force(), answering);
 
         let inner = Arbiter::new();

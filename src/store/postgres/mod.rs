@@ -82,7 +82,7 @@ macro_rules! one_of {
 }
 use one_of;
 
-/// Is it one of the deliveries whose seq, handler_id and run a query gives? By their seqs as in [`one_of`]; what is said to be true is no join.
+/// Is it one of the deliveries whose `seq`, `handler_id` and `run` a query gives? By their seqs as in [`one_of`]; what is said to be true is no join.
 macro_rules! keyed_by {
     ($query:expr) => {
         concat!(

@@ -70,7 +70,7 @@ macro_rules! one_of {
 }
 use one_of;
 
-/// Is it one of the deliveries whose seq, handler_id and run a query gives?
+/// Is it one of the deliveries whose `seq`, `handler_id` and `run` a query gives?
 macro_rules! keyed_by {
     ($query:expr) => {
         concat!("(seq, handler_id, run) in (", $query, ")")

@@ -99,7 +99,7 @@ async fn what_is_looked_for_by_its_key_is_found_by_it_though_the_tables_were_emp
     let db = &mut session::writer(&store.options, &store.database).await.unwrap();
     db.execute("analyze deliveries").await.unwrap();
     db.execute("analyze events").await.unwrap();
-    let these = r#"'[[70000, 1, 1], [70001, 1, 1]]'"#;
+    let these = "'[[70000, 1, 1], [70001, 1, 1]]'";
     let seqs = format!("'[70000, 70001]', 1, {COME}");
     let looks = [
         ("done", deliveries::DONE, format!("{these}, 1")),
