@@ -46,7 +46,7 @@ use crate::slack::web::Outside;
 use crate::status::feed::Feed;
 use crate::store::{Deliveries, DeliveryChange, DeliveryId, Inbox, Lane, Workspaces};
 use crate::telemetry::Metrics;
-use beginning::Looks;
+use beginning::Look;
 use desk::{Desk, InHand};
 use noting::Noting;
 use owing::{Owing, Pending, Waits};
@@ -170,7 +170,7 @@ pub(super) struct Dispatcher {
     owing: Owing,
     dice: Dice,
     ticks: u32,
-    looks: Looks,
+    looks: HashSet<Look>,
     /// When it is looked next, before the next tick, what has come due, milliseconds since 1970.
     due_at: Option<i64>,
     /// When it was made.
@@ -214,6 +214,7 @@ impl Dispatcher {
                 asks: Arc::clone(&parts.asks),
                 started_ms: parts.clock.now().wall_ms,
                 node: Arc::clone(&parts.metrics),
+                aloud: Arc::default(),
             };
             Desk::new(of_handler, parts.limits, parts.thread.clone())
         };
@@ -233,7 +234,7 @@ impl Dispatcher {
             owing: Owing::default(),
             dice: Dice::new(seed),
             ticks: 0,
-            looks: Looks::default(),
+            looks: HashSet::new(),
             due_at: None,
             made: parts.clock.now(),
             wall: Wall::default(),

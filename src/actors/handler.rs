@@ -8,7 +8,7 @@ mod trying;
 mod untold;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::event::Event;
 use crate::handlers::{Context as HandlerContext, Outcome, Plugin};
 use crate::ids::{Seq, WorkspaceId};
+use crate::machine::aloud::Aloud;
 use crate::machine::turns::Turns;
 use crate::slack::web::{Outside, WebApi};
 use crate::store::{Lane, Workspaces};
@@ -128,6 +129,8 @@ pub(super) struct Parts {
     pub(super) started_ms: i64,
     /// What is counted of the whole node.
     pub(super) node: Arc<Metrics>,
+    /// How much is said of tries that failed.
+    pub(super) aloud: Arc<Mutex<Aloud>>,
 }
 
 /// The actor of one handler.

@@ -36,7 +36,7 @@ fn next(is_ok: bool, took: Duration, most: u32) -> (Duration, u32) {
     if is_ok {
         (LOOK.max(took.saturating_mul(SHARE)), most.saturating_mul(2).min(COUNTED_AT_LEISURE))
     } else {
-        (LOOK, (most / 4).max(COUNTED))
+        (LOOK.max(took.saturating_mul(SHARE)), (most / 4).max(COUNTED))
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
         for _ in 0..9 {
             (pause, most) = next(false, second * 2, most);
         }
-        assert_eq!((pause, most), (LOOK, COUNTED));
+        assert_eq!((pause, most), (second * 200, COUNTED));
         assert_eq!(next(true, second / 1000, most).1, 2 * COUNTED, "it may have been busy");
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct List<F: Filter> {
 #[derive(Debug, Args)]
 pub(super) struct Meant<F: Filter> {
     /// Its id
-    #[arg(required_unless_present_any = many::<F>(), conflicts_with_all = many::<F>())]
+    #[arg(conflicts_with_all = many::<F>())]
     id: Option<String>,
     /// All that there are
     #[arg(long)]
@@ -73,6 +73,9 @@ impl<F: Filter> Meant<F> {
         let Self { id, all, filter, dry_run } = self;
         let given = filter.given().into_iter().filter(|(_, values)| !values.is_empty());
         let given: Map<_, _> = given.map(|(name, values)| (name.to_owned(), json!(values))).collect();
+        if id.is_none() && !all && given.is_empty() {
+            return Err(Failure::Setup(format!("say which: the id of one {what}, filters, or --all")));
+        }
         if all && !given.is_empty() {
             return Err(Failure::Setup(format!("--all means every {what}, so no filter goes with it")));
         }
@@ -86,4 +89,48 @@ fn many<F: Filter>() -> Vec<Id> {
     let filter = F::augment_args(Command::new("filter"));
     let flags = filter.get_arguments().map(|flag| flag.get_id().clone());
     flags.chain(["all".into()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Args)]
+    struct Of {
+        #[arg(long)]
+        handler: Option<String>,
+    }
+
+    impl Filter for Of {
+        fn given(&self) -> Vec<(&'static str, &[String])> {
+            vec![("handler", self.handler.as_slice())]
+        }
+    }
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        meant: Meant<Of>,
+    }
+
+    #[test]
+    fn who_names_nothing_is_told_what_can_be_named() {
+        let which = |words: &[&str]| {
+            let line = Line::try_parse_from(["x"].iter().chain(words)).unwrap();
+            match line.meant.which("event") {
+                Ok(Which::One(id)) => id,
+                Ok(Which::Many(body)) => Value::Object(body).to_string(),
+                Err(Failure::Setup(problem)) => problem,
+                Err(_) => "something else".into(),
+            }
+        };
+        assert_eq!(which(&["evt_1"]), "evt_1");
+        assert_eq!(which(&["--all"]), r#"{"dry_run":false,"filter":{}}"#);
+        assert_eq!(which(&["--handler", "log"]), r#"{"dry_run":false,"filter":{"handler":["log"]}}"#);
+        for nothing in [&[][..], &["--dry-run"]] {
+            assert_eq!(which(nothing), "say which: the id of one event, filters, or --all");
+        }
+    }
 }

@@ -65,6 +65,11 @@ impl<I: Copy + Eq> Holds<I> {
         self.0.is_empty()
     }
 
+    /// How many keys are held.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Is this key held?
     pub fn has(&self, key: i64) -> bool {
         self.0.contains_key(&key)

@@ -239,6 +239,11 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
         self.states.get(&lane).is_some_and(|state| state.returning > 0)
     }
 
+    /// How many keys are held.
+    pub fn held_count(&self) -> usize {
+        self.states.values().map(|state| state.held.len()).sum()
+    }
+
     /// All that are held: lane, key, and by which.
     pub fn all_held(&self) -> Vec<(L, i64, I)> {
         let held = self

@@ -4,6 +4,7 @@
 //! A shell drives a machine so: `handle(now, input)`, then `poll_action()` until it is `None`, then one timer re-armed
 //! from `poll_timeout()` whose firing is the input `Timeout`. A timer that fires early or twice does no harm.
 
+pub mod aloud;
 pub mod answer;
 pub mod backoff;
 pub mod connection;

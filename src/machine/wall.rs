@@ -23,6 +23,11 @@ impl Wall {
         self.is_back
     }
 
+    /// It may have been set back, for all that is known.
+    pub const fn doubt(&mut self) {
+        self.is_back = true;
+    }
+
     /// Nothing waits for the time that was any more.
     pub const fn minded(&mut self) {
         self.is_back = false;
@@ -48,5 +53,8 @@ mod tests {
         wall.minded();
         assert!(!look(&mut wall, 6, 1_006_000));
         assert!(look(&mut wall, 7, 1_005_000));
+        wall.minded();
+        wall.doubt();
+        assert!(look(&mut wall, 8, 1_006_000));
     }
 }

@@ -16,11 +16,17 @@ use crate::store::{Backlog, Deliveries, DeliveryId, DeliveryRow, KnownHandler, P
 /// How often it is looked whether anything waits of which this node does not know, in ticks.
 const LOOK: u32 = 15;
 
-/// What of the store is being looked for.
-#[derive(Default)]
-pub(super) struct Looks {
-    for_paused: bool,
-    for_waiting: bool,
+/// While so few hold up others it is looked each tick whether they still do: whoever discards one wants those behind it to go on.
+const FEW: usize = 256;
+
+/// What is asked of the store now and then, each by one at a time: the answer to an older one would be taken for news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Look {
+    Paused,
+    Holders,
+    Waiting,
+    /// What was put off by a clock that was ahead, to be due now.
+    PutOff,
 }
 
 /// What was owed before the start.
@@ -40,8 +46,6 @@ impl Dispatcher {
         let settled = self.window.last();
         let before = async move {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            // What was put off by a clock that was set back while nobody was here would wait for as much longer.
-            store.hurry(now_ms.saturating_add(SET_BACK_MS)).await?;
             Ok::<_, StoreError>(Before {
                 handlers: store.declare_handlers(&names, now_ms).await?,
                 rows: rows_above(&*store, settled).await?,
@@ -69,6 +73,8 @@ impl Dispatcher {
         self.on_paused(&before.paused);
         self.on_backlogs(&before.backlogs);
         self.has_begun = true;
+        // The clock may have been set back while nobody was here.
+        self.hurry(self.clock.now().wall_ms.saturating_add(SET_BACK_MS), ctx);
         self.read_due(ctx);
         self.go_on(ctx);
     }
@@ -114,20 +120,24 @@ impl Dispatcher {
     pub(super) fn look_around(&mut self, ctx: &mut Context<Self>) {
         self.ticks = self.ticks.wrapping_add(1);
         self.look_who_is_paused(ctx);
-        if self.ticks.is_multiple_of(LOOK) {
+        let is_long = self.ticks.is_multiple_of(LOOK);
+        let held: usize = self.desks.iter().map(|desk| desk.lanes.held_count()).sum();
+        if is_long || (1..=FEW).contains(&held) {
+            self.look_who_holds(ctx);
+        }
+        if is_long {
             self.look_what_waits(ctx);
         }
     }
 
-    /// One look at a time: the answer to an older one would be taken for news.
     fn look_who_is_paused(&mut self, ctx: &mut Context<Self>) {
-        if std::mem::replace(&mut self.looks.for_paused, true) {
+        if !self.looks.insert(Look::Paused) {
             return;
         }
         let store = Arc::clone(&self.store);
         let look = async move { store.paused().await };
         ctx.spawn(look.into_actor(self).map(|paused, act, ctx| {
-            act.looks.for_paused = false;
+            act.looks.remove(&Look::Paused);
             match paused {
                 Ok(paused) => {
                     act.on_paused(&paused);
@@ -138,8 +148,8 @@ impl Dispatcher {
         }));
     }
 
-    fn look_what_waits(&mut self, ctx: &mut Context<Self>) {
-        if std::mem::replace(&mut self.looks.for_waiting, true) {
+    fn look_who_holds(&mut self, ctx: &mut Context<Self>) {
+        if !self.looks.insert(Look::Holders) {
             return;
         }
         for desk in &mut self.desks {
@@ -150,21 +160,37 @@ impl Dispatcher {
         let so_far = millis(now.mono.saturating_sub(self.made.mono));
         let now_ms = now.wall_ms.min(self.made.wall_ms.saturating_add(so_far));
         let store = Arc::clone(&self.store);
-        let look = async move { (store.holders(now_ms).await, backlogs(&*store).await) };
-        ctx.spawn(look.into_actor(self).map(|(holders, backlogs), act, ctx| {
-            act.looks.for_waiting = false;
+        let look = async move { store.holders(now_ms).await };
+        ctx.spawn(look.into_actor(self).map(|holders, act, ctx| {
+            act.looks.remove(&Look::Holders);
             match holders {
-                Ok(holders) => act.on_holders(&holders),
+                Ok(holders) => {
+                    act.on_holders(&holders);
+                    act.go_on(ctx);
+                }
                 Err(error) => {
                     act.desks.iter_mut().for_each(|desk| desk.reading_holders = None);
                     tracing::debug!(%error, "it is not known who holds up others");
                 }
             }
+        }));
+    }
+
+    fn look_what_waits(&mut self, ctx: &mut Context<Self>) {
+        if !self.looks.insert(Look::Waiting) {
+            return;
+        }
+        let store = Arc::clone(&self.store);
+        let look = async move { backlogs(&*store).await };
+        ctx.spawn(look.into_actor(self).map(|backlogs, act, ctx| {
+            act.looks.remove(&Look::Waiting);
             match backlogs {
-                Ok(backlogs) => act.on_backlogs(&backlogs),
+                Ok(backlogs) => {
+                    act.on_backlogs(&backlogs);
+                    act.go_on(ctx);
+                }
                 Err(error) => tracing::debug!(%error, "it is not known what else waits"),
             }
-            act.go_on(ctx);
         }));
     }
 

@@ -81,6 +81,21 @@ async fn who_fails_while_it_is_asked_who_holds_up_keys_holds_up_its_own() {
 }
 
 #[actix::test]
+async fn who_is_discarded_holds_up_nobody_from_the_next_look_on() {
+    let mut world = stopped(Options { hold: None, ..in_order() }, SMALL).await;
+    world.commit(&[(1, 1); 2], true);
+    world.settle().await;
+    world.script.end(1, Do::Again(Duration::from_hours(1)));
+    world.settle().await;
+    for row in world.books.pages().rows.values_mut().filter(|row| row.id.seq.0 == 1) {
+        (row.status, row.hold_until_ms) = (DeliveryStatus::Cancelled, None);
+    }
+    world.pass(Duration::from_secs(2)).await;
+    assert_eq!(world.script.open(), [2]);
+    world.end().await;
+}
+
+#[actix::test]
 async fn what_is_given_back_while_its_row_is_on_its_way_is_read_back() {
     let mut world = stopped(Options { concurrency: 1, ..in_order() }, SMALL).await;
     world.books.hold(What::Write);

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use actix::prelude::*;
 
 use super::Dispatcher;
+use super::beginning::Look;
 use crate::actors::handler::End;
 use crate::ids::Seq;
 
@@ -52,12 +53,28 @@ impl Dispatcher {
         if !self.wall.is_back(now) {
             return;
         }
-        tracing::warn!("the clock was set back: what waits to be tried again is tried now");
-        let (store, now_ms) = (Arc::clone(&self.store), now.wall_ms);
+        if !self.looks.contains(&Look::PutOff) {
+            tracing::warn!("the clock was set back: what waits to be tried again is tried now");
+        }
+        self.hurry(now.wall_ms, ctx);
+    }
+
+    /// What was put off by a clock that was ahead of this is due now.
+    pub(super) fn hurry(&mut self, now_ms: i64, ctx: &mut Context<Self>) {
+        if !self.looks.insert(Look::PutOff) {
+            return;
+        }
+        let store = Arc::clone(&self.store);
         let hurry = async move { store.hurry(now_ms).await };
-        ctx.spawn(hurry.into_actor(self).map(|hurried, act, _| match hurried {
-            Ok(_) => act.wall.minded(),
-            Err(error) => tracing::debug!(%error, "it is tried again with the next tick"),
+        ctx.spawn(hurry.into_actor(self).map(|hurried, act, _| {
+            act.looks.remove(&Look::PutOff);
+            match hurried {
+                Ok(_) => act.wall.minded(),
+                Err(error) => {
+                    act.wall.doubt();
+                    tracing::debug!(%error, "it is tried again with the next tick");
+                }
+            }
         }));
     }
 }

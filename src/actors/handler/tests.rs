@@ -56,6 +56,7 @@ async fn handle(bombs: [Bomb; 2]) -> (Addr<HandlerActor>, Vec<(i64, End)>) {
         asks,
         started_ms: 0,
         node: metrics,
+        aloud: Arc::default(),
     };
     let actor = HandlerActor::new(parts).start();
     actor.send(Word::Work(vec![item(1), item(2)])).await.unwrap();

@@ -1,6 +1,6 @@
 //! One try of one delivery: within its time, behind a fence, and judged.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
@@ -145,7 +145,7 @@ pub(super) struct Judge<'a> {
 impl Judge<'_> {
     pub(super) fn judge(self, ending: Ending) -> Tried {
         let Self {
-            parts: Parts { plugin, clock, metrics, names, .. },
+            parts: Parts { plugin, clock, metrics, names, aloud, .. },
             lane,
             key,
             seq,
@@ -155,7 +155,18 @@ impl Judge<'_> {
         } = self;
         let handler = &plugin.name;
         let who = || names.seat(lane.app, lane.workspace);
-        metrics.seconds.took(clock.mono().saturating_sub(started));
+        let now = clock.mono();
+        metrics.seconds.took(now.saturating_sub(started));
+        // What is tried again may be much, and each says the same.
+        macro_rules! say_of_many {
+            ($level:ident, $($said:tt)+) => {
+                match aloud.lock().unwrap_or_else(PoisonError::into_inner).say(now) {
+                    Some(0) => say!($level, who(), handler, %seq, attempt, $($said)+),
+                    Some(left_out) => say!($level, who(), handler, %seq, attempt, left_out, $($said)+),
+                    None => say!(debug, who(), handler, %seq, attempt, $($said)+),
+                }
+            };
+        }
         let end = match ending {
             Ending::Of(Outcome::Done | Outcome::Answer(_)) => {
                 metrics.done.inc();
@@ -163,7 +174,7 @@ impl Judge<'_> {
             }
             Ending::Of(Outcome::Retry { after }) => {
                 metrics.retry.inc();
-                say!(warn, who(), handler, %seq, attempt, "the handler could not handle the event");
+                say_of_many!(warn, "the handler could not handle the event");
                 End::Again { after, why: ASKED_FOR.into() }
             }
             Ending::Of(Outcome::Reject { reason }) => {
@@ -178,13 +189,13 @@ impl Judge<'_> {
             }
             Ending::Panicked => {
                 metrics.panic.inc();
-                say!(error, who(), handler, %seq, attempt, "the handler panicked on the event; it goes on with others");
+                say_of_many!(error, "the handler panicked on the event; it goes on with others");
                 End::Again { after: None, why: "the handler panicked".into() }
             }
             Ending::TooSlow(within) => {
                 metrics.timeout.inc();
                 let seconds = within.as_secs();
-                say!(warn, who(), handler, %seq, attempt, seconds, "the handler took too long and was stopped");
+                say_of_many!(warn, seconds, "the handler took too long and was stopped");
                 End::Again { after: None, why: format!("the handler took longer than {within:?}").into() }
             }
         };

@@ -296,6 +296,7 @@ async fn malformed_json_is_told_where_it_is_malformed() {
 async fn a_name_that_comes_twice_in_a_body_is_named_and_neither_is_taken() {
     for (body, named) in [
         (r#"{"app_token": "xapp-1-deadbeef", "links": 1, "links": 2}"#, "links"),
+        (r#"{"app_token": "xapp-1-deadbeef", "labels": {"tier": "gold", "tier": "lead"}}"#, "tier"),
         (r#"{"xapp-1-deadbeef": 1, "xapp-1-deadbeef": 1}"#, "(a name that is no identifier)"),
     ] {
         let answer = ask(&FakeNode::new(), json_put(ACME, body)).await;

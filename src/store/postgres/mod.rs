@@ -165,7 +165,7 @@ impl PostgresStore {
 
     /// A new connection for the journal, with the locks of the one before.
     async fn resumed(&self) -> Result<Connection, Fault> {
-        let mut db = session::writer(&self.options, &self.database).await?;
+        let mut db = session::journal(&self.options, &self.database).await?;
         if let Some(mut station) = self.station() {
             station::resume(&mut db, &mut station).await?;
             self.set_station(Some(station));

@@ -51,7 +51,7 @@ impl PostgresStore {
         let notes = session::read_back(&mut db, &database).await.map_err(told)?;
         db.close().await.map_err(Fault::from).map_err(told)?;
 
-        let journal = session::writer(&options, &database).await.map_err(told)?;
+        let journal = session::journal(&options, &database).await.map_err(told)?;
         let changes = session::writer(&options, &database).await.map_err(told)?;
         let readers = readers(&options);
         let (journal, changes) = (Line::new(journal), Line::new(changes));

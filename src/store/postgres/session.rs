@@ -15,12 +15,12 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// What every session has: our tables first, quick words about the other side's death (of a client that went without a word the
 /// server knows after half a minute), no forgotten transaction, and no plan for tables as small as they were when it was made: what is looked
-/// for has an index, and to compile a statement takes longer than to run it.
+/// for has an index, a plan is made anew each time, and to compile a statement takes longer than to run it.
 macro_rules! every_session {
     ($rest:literal) => {
         concat!(
             "set client_min_messages = warning; set search_path = tautline; set lock_timeout = '4s'; ",
-            "set enable_seqscan = off; set jit = off; ",
+            "set enable_seqscan = off; set jit = off; set plan_cache_mode = force_custom_plan; ",
             "set idle_in_transaction_session_timeout = '10s'; ",
             "set tcp_keepalives_idle = 15; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3; ",
             $rest
@@ -52,6 +52,13 @@ pub(super) async fn writer(options: &PgConnectOptions, database: &str) -> Result
             Err(StoreError::Unavailable(format!("{database} does not answer within {CONNECT:?}")).into())
         }
     }
+}
+
+/// A session for the journal: its one statement joins nothing with a table and runs many times a second, so its plan is kept.
+pub(super) async fn journal(options: &PgConnectOptions, database: &str) -> Result<PgConnection, Fault> {
+    let mut db = writer(options, database).await?;
+    raw_sql("set plan_cache_mode = auto").execute(&mut db).await?;
+    Ok(db)
 }
 
 /// Makes a new session one for reading.

@@ -80,7 +80,7 @@ pub(in crate::store) fn read_match(fields: &Map<String, Value>) -> Result<Match,
     for (field, value) in fields {
         let read = match field.as_str() {
             "kinds" => list(value, kind).map(|read| matches.kinds = read),
-            "types" => list(value, text).map(|read| matches.types = read),
+            "types" => list(value, kind_type).map(|read| matches.types = read),
             "commands" => list(value, command).map(|read| matches.commands = read),
             "callback_ids" => list(value, text).map(|read| matches.callback_ids = read),
             "action_ids" => list(value, text).map(|read| matches.action_ids = read),
@@ -170,8 +170,16 @@ fn text(written: &str) -> Result<String, &'static str> {
         .ok_or("must be a text of 1 to 255 characters; a * at its end stands for anything")
 }
 
-fn command(written: &str) -> Result<String, &'static str> {
+/// No type and no command of Slack's has a star in it.
+fn kind_type(written: &str) -> Result<String, &'static str> {
     let written = text(written)?;
+    let beginning = written.strip_suffix('*').unwrap_or(&written);
+    let fine = !beginning.contains('*');
+    fine.then_some(written).ok_or("can match nothing: a * stands for anything at the end alone")
+}
+
+fn command(written: &str) -> Result<String, &'static str> {
+    let written = kind_type(written)?;
     let fine = written.starts_with('/') || written == "*";
     fine.then_some(written).ok_or("must be a command with its slash, like /deploy")
 }
@@ -243,6 +251,8 @@ mod tests {
             (json!({"handler": "log", "match": {"types": [""]}}), "match.types"),
             (json!({"handler": "log", "match": {"types": ["secret!\u{7}"]}}), "match.types"),
             (json!({"handler": "log", "match": {"types": vec!["x"; 101]}}), "match.types"),
+            (json!({"handler": "log", "match": {"types": ["secret!*x"]}}), "match.types"),
+            (json!({"handler": "log", "match": {"commands": ["/secret!*x*"]}}), "match.commands"),
             (json!({"handler": "log", "match": {"commands": ["secret!"]}}), "match.commands"),
             (json!({"handler": "log", "match": {"callback_ids": [7]}}), "match.callback_ids"),
             (json!({"handler": "log", "match": {"action_ids": ["secret!".repeat(50)]}}), "match.action_ids"),

@@ -37,7 +37,7 @@ macro_rules! delivery_is {
          and (cast($7 as text) is null or $7 like '%,' || d.status || ',%') \
          and (cast($8 as text) is null or exists (select 1 from workspace_labels l \
          where l.workspace_id = d.workspace_id and l.key = $8 and l.value = $9)) \
-         and not exists (select 1 from deliveries n where n.seq = d.seq and n.handler_id = d.handler_id and n.run > d.run)"
+         and d.run = (select max(n.run) from deliveries n where n.seq = d.seq and n.handler_id = d.handler_id)"
     };
 }
 pub(super) use delivery_is;

@@ -16,7 +16,7 @@ pub(in crate::store) const COUNT_RETRYING: &str = "select count(*) from \
 /// Bounded before it is asked whether a row is the newest run: however many were replayed, no more are looked at.
 pub(in crate::store) const COUNT_DEAD: &str = "select x.handler_id, count(*) from (select d.seq, d.handler_id, d.run from deliveries d \
      where d.status in ('dead', 'expired') order by d.seq desc limit $1) as x \
-     where not exists (select 1 from deliveries n where n.seq = x.seq and n.handler_id = x.handler_id and n.run > x.run) \
+     where x.run = (select max(n.run) from deliveries n where n.seq = x.seq and n.handler_id = x.handler_id) \
      group by x.handler_id";
 /// The first of the next workspace's (behind `$2`) that are to be tried again.
 pub(in crate::store) const NEXT_RETRYING: &str = "select workspace_id, seq from deliveries where handler_id = $1 and status = 'retrying' and workspace_id > $2 \

@@ -21,8 +21,8 @@ macro_rules! undone {
             "from events e join deliveries d on d.seq = e.seq and d.seq >= $1 and d.seq < $2 where ",
             event_is!(),
             " and d.handler_id ", one_of!(json_numbers!("$9")), " and d.status in ('dead', 'expired') and ", still_of_use!("$10"),
-            " and exists (select 1 from payloads p where p.seq = e.seq) \
-             and not exists (select 1 from deliveries n where n.seq = d.seq and n.handler_id = d.handler_id and n.run > d.run)"
+            " and (select p.seq from payloads p where p.seq = e.seq) is not null \
+             and d.run = (select max(n.run) from deliveries n where n.seq = d.seq and n.handler_id = d.handler_id)"
         )
     };
 }
@@ -33,7 +33,7 @@ macro_rules! replayable {
         concat!(
             "from events e where ",
             event_is!(),
-            " and exists (select 1 from payloads p where p.seq = e.seq) and not exists (select 1 from deliveries d \
+            " and (select p.seq from payloads p where p.seq = e.seq) is not null and not exists (select 1 from deliveries d \
              where d.seq = e.seq and d.handler_id = $9 and d.status in ('waiting', 'retrying')) \
              and (exists (select 1 from deliveries d where d.seq = e.seq and d.handler_id = $9) \
              or exists (select 1 from writers o where o.id = e.writer and (e.seq <= o.settled_to \

@@ -52,6 +52,7 @@ async fn a_handler_whose_mailbox_is_full_is_not_dead_and_gets_all_later_in_order
         asks: Arc::clone(&asks),
         started_ms: 0,
         node: metrics,
+        aloud: Arc::default(),
     };
     let mut desk = Desk::new(parts, Limits::NODE, None);
     desk.give(1, InHand::new(Arc::new(event(1)), None));
