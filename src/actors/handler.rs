@@ -55,6 +55,8 @@ pub(super) enum Word {
     LetGo(Lane, i64),
     /// Gives back what it has not begun of these workspaces.
     GiveBack(Vec<WorkspaceId>),
+    /// Gives back what waits for a key that is held.
+    GiveHeldBack,
     /// Gives back all that it has not begun.
     GiveAllBack,
 }
@@ -257,6 +259,10 @@ impl Bench {
             Word::GiveBack(workspaces) => {
                 let is_theirs = |lane: Lane| lane.workspace.is_some_and(|one| workspaces.contains(&one));
                 let back = self.turns.take_back(is_theirs);
+                self.give_each_back(&back);
+            }
+            Word::GiveHeldBack => {
+                let back = self.turns.take_back_held();
                 self.give_each_back(&back);
             }
             Word::GiveAllBack => {

@@ -239,6 +239,11 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
         self.states.get(&lane).is_some_and(|state| state.returning > 0)
     }
 
+    /// Is this key of a lane held?
+    pub fn is_held(&self, lane: L, key: i64) -> bool {
+        self.states.get(&lane).is_some_and(|state| state.held.has(key))
+    }
+
     /// How many keys are held.
     pub fn held_count(&self) -> usize {
         self.states.values().map(|state| state.held.len()).sum()

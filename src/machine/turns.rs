@@ -89,6 +89,26 @@ impl<L: Copy + Eq + Hash, T> Turns<L, T> {
         self.held.remove(&(lane, key));
     }
 
+    /// All that waits for a key that is held comes back, a lane's in its order.
+    pub fn take_back_held(&mut self) -> Vec<T> {
+        let mut back = Vec::new();
+        let lanes: HashSet<L> = self.held.iter().map(|(lane, _)| *lane).collect();
+        for lane in lanes {
+            let Some(waiting) = self.lanes.remove(&lane) else { continue };
+            let is_held =
+                |(key, _): &(Option<i64>, T)| key.is_some_and(|key| self.held.contains(&(lane, key)));
+            let (held, rest): (VecDeque<_>, VecDeque<_>) = waiting.into_iter().partition(is_held);
+            back.extend(held.into_iter().map(|(_, item)| item));
+            if rest.is_empty() {
+                self.order.retain(|one| *one != lane);
+            } else {
+                self.lanes.insert(lane, rest);
+            }
+        }
+        self.len -= back.len();
+        back
+    }
+
     /// All that waits in such lanes comes back.
     pub fn take_back(&mut self, is_it: impl Fn(L) -> bool) -> Vec<T> {
         let back: Vec<T> = self
@@ -136,6 +156,32 @@ mod tests {
         assert_eq!(turns.len(), 1);
         turns.done(1, Some(7));
         assert_eq!(all(&mut turns), [1]);
+    }
+
+    #[test]
+    fn what_waits_for_a_held_key_can_be_taken_back_and_the_rest_keeps_its_turn() {
+        let mut turns = Turns::default();
+        for (lane, key, item) in [
+            (1, Some(7), 0),
+            (2, Some(7), 1),
+            (1, Some(7), 2),
+            (1, Some(8), 3),
+            (1, None, 4),
+            (3, Some(7), 5),
+            (1, Some(7), 6),
+        ] {
+            turns.push(lane, key, item);
+        }
+        assert_eq!(turns.give(), Some((1, Some(7), 0)));
+        turns.hold(1, 7);
+        turns.done(1, Some(7));
+        turns.hold(3, 7);
+        let mut back = turns.take_back_held();
+        back.sort_unstable();
+        assert_eq!(back, [2, 5, 6]);
+        assert_eq!(turns.len(), 3);
+        turns.let_go(3, 7);
+        assert_eq!(all(&mut turns), [1, 3, 4]);
     }
 
     #[test]

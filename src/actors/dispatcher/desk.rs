@@ -18,6 +18,9 @@ use crate::store::{DeliveryId, DeliveryRow, DeliveryStatus, Lane};
 /// Deliveries sent to a handler at once.
 const BATCH: usize = 256;
 
+/// The bytes at most, but for a page, of those in memory that have waited for their time.
+const LATE_BYTES: usize = 8 << 20;
+
 /// How many of a workspace's in memory that have waited for their time are many.
 const CROWDED: usize = 256;
 
@@ -247,6 +250,22 @@ impl Desk {
         self.say(Word::GiveBack(workspaces));
     }
 
+    /// Asks for what waits at the handler for who holds up its key, where that is much: it may wait for hours, and would take the room of those
+    /// who wait for nobody.
+    pub(super) fn ask_held_back(&mut self) {
+        let is_held = |hand: &&InHand| {
+            let key = hand.key.filter(|_| !hand.is_late);
+            key.is_some_and(|key| self.lanes.is_held(Lane::of(&hand.event), key))
+        };
+        let many = self.limits.lane.little / 2;
+        if self.asked_back > 0 || self.in_hand.values().filter(is_held).take(many).count() < many {
+            return;
+        }
+        self.pump();
+        self.asked_back += 1;
+        self.say(Word::GiveHeldBack);
+    }
+
     /// Asks for all that is not begun.
     pub(super) fn ask_all_back(&mut self) {
         self.pump();
@@ -279,17 +298,20 @@ impl Desk {
         in_hand.chain(ending).map(|(seq, _)| *seq).collect()
     }
 
-    /// How many in memory have waited for their time, and the workspaces of which a good part of them are.
-    pub(super) fn late(&self) -> (usize, Vec<WorkspaceId>) {
-        let (mut count, mut each) = (0, HashMap::<WorkspaceId, usize>::new());
+    /// How many more there is room for that have waited for their time, and the workspaces of which many are in memory. The room is theirs alone:
+    /// whom all others wait for must find some.
+    pub(super) fn room_for_late(&self) -> (usize, Vec<WorkspaceId>) {
+        let (mut count, mut bytes, mut each) = (0, 0, HashMap::<WorkspaceId, usize>::new());
         for hand in self.in_hand.values().filter(|hand| hand.is_late) {
             count += 1;
+            bytes += weight(&hand.event);
             if let Some(workspace) = hand.event.workspace {
                 *each.entry(workspace).or_default() += 1;
             }
         }
+        let room = if bytes >= LATE_BYTES { 0 } else { self.limits.late().saturating_sub(count) };
         (
-            count,
+            room,
             each.into_iter().filter(|(_, late)| *late >= CROWDED).map(|(workspace, _)| workspace).collect(),
         )
     }

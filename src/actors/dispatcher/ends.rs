@@ -48,7 +48,9 @@ impl Dispatcher {
                 }
             }
             // Its row says when it is due. What was asked ahead of its turn has none, and gets one as any other.
-            End::GivenBack if hand.is_late && hand.row == Row::There => desk.lanes.leave(lane),
+            End::GivenBack if (hand.attempts > 0 || key.1 > 1) && hand.row == Row::There => {
+                desk.lanes.leave(lane);
+            }
             End::GivenBack => {
                 desk.lanes.put_back(lane, hand.row == Row::There);
                 match hand.row {

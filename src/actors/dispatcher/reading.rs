@@ -102,7 +102,7 @@ impl Dispatcher {
             let Some((lane, room)) = desk.lanes.begin_read(is_shut) else { continue };
             desk.reading = Some(HashSet::new());
             let (held, here, handler) = (desk.lanes.held(lane), desk.here(lane), desk.id);
-            let limit = as_limit(room).min(PAGE.0);
+            let limit = as_limit(room.min(desk.room())).min(PAGE.0);
             let store = Arc::clone(&self.store);
             let page = async move {
                 let wanted = Wanted { handler, lane, held: &held, here: &here, limit, max_bytes: PAGE.1 };
@@ -165,8 +165,7 @@ impl Dispatcher {
         let comes_again = self.window.last() < self.begun_at;
         for at in 0..self.desks.len() {
             let Some(desk) = self.desks.get_mut(at) else { return };
-            let (late, crowded) = desk.late();
-            let room = self.limits.late().saturating_sub(late).min(desk.room());
+            let (room, crowded) = desk.room_for_late();
             let waits = comes_again && desk.plugin().options.order != Order::None;
             if desk.reading_due.is_some() || desk.is_shut() || waits || room == 0 {
                 continue;
@@ -224,7 +223,7 @@ impl Dispatcher {
         let mut has_room = false;
         let late = self.limits.late();
         for desk in self.desks.iter_mut().filter(|desk| desk.has_more_due) {
-            if desk.late().0 < late / 2 {
+            if desk.room_for_late().0 > late / 2 {
                 desk.has_more_due = false;
                 has_room = true;
             }

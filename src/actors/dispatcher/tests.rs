@@ -96,6 +96,36 @@ async fn who_is_discarded_holds_up_nobody_from_the_next_look_on() {
 }
 
 #[actix::test]
+async fn who_waits_for_who_failed_leaves_the_memory_to_those_who_wait_for_nobody() {
+    let mut world = stopped(in_order(), SMALL).await;
+    let whose: Vec<_> = (0..48).map(|number| (1 + number / 4, 1)).collect();
+    world.commit(&whose, true);
+    world.settle().await;
+    assert_eq!(world.look(|act, _| act.desks[0].in_hand.len()).await, 16);
+    world.script.always(&Do::Again(Duration::from_secs(1)));
+    world.pass(Duration::from_secs(20)).await;
+    for first in (1..=48).step_by(4) {
+        let tries = world.script.told().begun.iter().filter(|(seq, _)| *seq == first).count();
+        assert!(tries > 2, "the first of a workspace is tried again: {tries}");
+    }
+    let in_hand = world.look(|act, _| act.desks[0].in_hand.len()).await;
+    assert!(in_hand < 8, "they hold {in_hand} places of 16");
+    world.script.always(&Do::Again(Duration::from_hours(1)));
+    world.pass(Duration::from_secs(5)).await;
+    world.script.always(&Do::Done);
+    world.commit(&[(99, 1); 3], true);
+    world.pass(Duration::from_secs(3)).await;
+    assert_eq!(world.script.told().done, [49, 50, 51]);
+    world.pass(Duration::from_hours(1)).await;
+    world.end().await;
+    let told = world.script.told();
+    for workspace in 1..=12 {
+        let done: Vec<_> = told.done.iter().filter(|seq| (**seq - 1) / 4 + 1 == workspace).collect();
+        assert!(done.is_sorted() && done.len() == 4, "{workspace}: {done:?}");
+    }
+}
+
+#[actix::test]
 async fn what_is_given_back_while_its_row_is_on_its_way_is_read_back() {
     let mut world = stopped(Options { concurrency: 1, ..in_order() }, SMALL).await;
     world.books.hold(What::Write);

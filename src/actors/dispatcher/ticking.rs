@@ -26,7 +26,10 @@ impl Dispatcher {
             self.mind_the_clock(ctx);
             self.write_down_what_takes_long();
             self.let_overdue_go();
-            self.desks.iter_mut().for_each(|desk| desk.lanes.look_at_all());
+            for desk in &mut self.desks {
+                desk.ask_held_back();
+                desk.lanes.look_at_all();
+            }
             self.read_due(ctx);
             self.look_around(ctx);
         }

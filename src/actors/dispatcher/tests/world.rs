@@ -367,7 +367,7 @@ impl World {
         let told = self.script.told();
         let done: BTreeSet<i64> = told.done.iter().copied().collect();
         let pages = self.books.pages();
-        let dead = |row: &DeliveryRow| matches!(row.status, DeliveryStatus::Dead);
+        let dead = |row: &DeliveryRow| matches!(row.status, DeliveryStatus::Dead | DeliveryStatus::Cancelled);
         let rows: BTreeMap<i64, &DeliveryRow> = pages.rows.values().map(|row| (row.id.seq.0, row)).collect();
         for seq in pages.events.keys() {
             let is_dead = rows.get(&seq.0).is_some_and(|row| dead(row));
