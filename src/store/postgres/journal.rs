@@ -56,6 +56,8 @@ impl PostgresStore {
             self.move_settled(writer, settled_to, None).await?;
             return Ok(Vec::new());
         }
+        let last = entries.iter().map(|entry| entry.event.seq.0).max().unwrap_or_default();
+        self.last_tried.fetch_max(last, Ordering::AcqRel);
         let mut held = self.journal().await?;
         // Behind the connection: a new one may have made another writer of it.
         let station = match self.station_of(writer, settled_to) {

@@ -22,7 +22,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -144,6 +144,8 @@ pub(super) struct PostgresStore {
     station: Mutex<Option<Station>>,
     /// Events up to here that are not forgotten yet are dated ahead, by a clock that was wrong: what lies behind them tells when to.
     ahead_to: AtomicI64,
+    /// The last event that it was tried to write.
+    last_tried: AtomicI64,
 }
 
 /// An address as it may be shown.
@@ -167,7 +169,8 @@ impl PostgresStore {
     async fn resumed(&self) -> Result<Connection, Fault> {
         let mut db = session::journal(&self.options, &self.database).await?;
         if let Some(mut station) = self.station() {
-            station::resume(&mut db, &mut station).await?;
+            let last = Seq(self.last_tried.load(Ordering::Acquire));
+            station::resume(&mut db, &mut station, last).await?;
             self.set_station(Some(station));
         }
         Ok(db)

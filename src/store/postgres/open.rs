@@ -57,7 +57,7 @@ impl PostgresStore {
         let (journal, changes) = (Line::new(journal), Line::new(changes));
         let (posting, owed) = (Line::empty(), Line::empty());
         let (days, station) = (Mutex::new(BTreeSet::new()), Mutex::new(None));
-        let ahead_to = AtomicI64::new(0);
+        let (ahead_to, last_tried) = (AtomicI64::new(0), AtomicI64::new(0));
         let store = Self {
             options,
             database,
@@ -70,6 +70,7 @@ impl PostgresStore {
             days,
             station,
             ahead_to,
+            last_tried,
         };
         Ok(Opened { store, notes })
     }

@@ -181,7 +181,8 @@ async fn register(db: &mut PgConnection, node: &str, now_ms: i64) -> Result<(Sta
 
 /// Makes a new session the node's, after the one before was lost. Another node that started meanwhile may have taken this one for
 /// dead; it lets go of it when it has handled what it found.
-pub(super) async fn resume(db: &mut PgConnection, station: &mut Station) -> Result<(), Fault> {
+/// `last` is the last event of which the node may have written anything.
+pub(super) async fn resume(db: &mut PgConnection, station: &mut Station, last: Seq) -> Result<(), Fault> {
     let own = take(db, locks::TAKE_NUMBER, station.number).await?
         && take(db, locks::TAKE_WRITER, station.writer).await?;
     if !own {
@@ -209,7 +210,7 @@ pub(super) async fn resume(db: &mut PgConnection, station: &mut Station) -> Resu
             .fetch_one(&mut *db)
             .await?;
     if heir.is_some() {
-        begin_anew(db, station, ended.is_some()).await?;
+        begin_anew(db, station, last, ended.is_some()).await?;
     } else if ended.is_some() {
         sqlx::query("update writers set ended_at = null where id = $1")
             .bind(station.writer)
@@ -222,13 +223,13 @@ pub(super) async fn resume(db: &mut PgConnection, station: &mut Station) -> Resu
 
 /// Another has become this writer's heir: what it had written down as owed is that one's to see to, and stays so, or both would. The node goes
 /// on as a new writer. What the old one has not settled is the node's still, unless a start has taken that over and is done with it.
-async fn begin_anew(db: &mut PgConnection, station: &mut Station, has_ended: bool) -> Result<(), Fault> {
+async fn begin_anew(
+    db: &mut PgConnection,
+    station: &mut Station,
+    last: Seq,
+    has_ended: bool,
+) -> Result<(), Fault> {
     let old = station.writer;
-    let top: Option<i64> = sqlx::query_scalar("select max(seq) from events where writer = $1 and seq > $2")
-        .bind(old)
-        .bind(station.settled_to.0)
-        .fetch_one(&mut *db)
-        .await?;
     let (writer, is_ours): (i32, bool) =
         sqlx::query_as(locks::BEGIN_ANEW).bind(old).fetch_one(&mut *db).await?;
     if !is_ours {
@@ -237,7 +238,8 @@ async fn begin_anew(db: &mut PgConnection, station: &mut Station, has_ended: boo
     if has_ended {
         sqlx::query(locks::LET_WRITER_GO).bind(old).execute(db).await?;
     } else {
-        let top = top.unwrap_or(station.settled_to.0);
+        // Known here: to ask for it would lead through all that others have written since.
+        let top = last.max(station.settled_to).0;
         station.estates.push(Estate { writer: old, floor: station.begun_at.0, top });
     }
     tracing::warn!(
