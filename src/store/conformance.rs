@@ -105,6 +105,7 @@ macro_rules! conformance {
             deliveries: a_handler_is_known_by_the_same_id_for_ever_and_can_be_paused;
             deliveries: what_is_owed_waits_in_its_lane_in_order_until_it_is_done;
             deliveries: what_failed_is_due_when_its_time_has_come_and_its_end_is_kept;
+            deliveries: what_a_clock_that_was_ahead_put_off_is_due_when_it_is_hurried;
             deliveries: a_key_that_is_held_holds_up_its_own_alone;
             deliveries: an_owed_event_that_is_gone_is_told_and_one_that_wants_a_key_waits;
             deliveries: what_is_owed_is_there_after_reopening;

@@ -226,7 +226,7 @@ pub trait Deliveries: Send + Sync + 'static {
         now_ms: i64,
     ) -> Result<Vec<Owed>, StoreError>;
 
-    /// What was put off by a clock that was ahead is due now: what was written later than this.
+    /// What was put off by a clock that was ahead is due now: what was written later than this, of what is this node's to see to.
     async fn hurry(&self, now_ms: i64) -> Result<u64, StoreError>;
 
     /// Those that hold up their key at this time.

@@ -129,6 +129,25 @@ pub(in crate::store) async fn what_failed_is_due_when_its_time_has_come_and_its_
     store.close().await;
 }
 
+pub(in crate::store) async fn what_a_clock_that_was_ahead_put_off_is_due_when_it_is_hurried(
+    ground: &impl Ground,
+) {
+    let store = ground.open().await;
+    let (writer, log) = (writer(&*store).await, handler(&*store).await);
+    store
+        .append(writer, &[event(1, "a", "1"), event(2, "b", "2"), event(3, "c", "3")], Seq(0))
+        .await
+        .unwrap();
+    let ahead = DeliveryRow { updated_ms: 50, ..failed(1, log, 90) };
+    let changes = [Tried(ahead), Tried(failed(2, log, 90)), Owe(row(3, log))];
+    store.write_deliveries(writer, &changes, 6).await.unwrap();
+    assert_eq!(store.hurry(49).await, Ok(1));
+    assert_eq!(store.hurry(49).await, Ok(0), "once");
+    assert_eq!(due(&*store, log, 49).await, [1], "what was written before waits for its time");
+    assert_eq!(waiting(&*store, log, &[], &[]).await, [3]);
+    store.close().await;
+}
+
 pub(in crate::store) async fn a_key_that_is_held_holds_up_its_own_alone(ground: &impl Ground) {
     let store = ground.open().await;
     let (writer, log) = (writer(&*store).await, handler(&*store).await);

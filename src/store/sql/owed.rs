@@ -243,9 +243,12 @@ impl Backend {
 
     pub(super) async fn hurry_all(&self, now_ms: i64) -> Result<u64, Fault> {
         let mut tx = self.begin_owed().await?;
-        let done = sqlx::query(
-            "update deliveries set next_at = $1, updated_at = $1 where status = 'retrying' and updated_at > $1",
-        )
+        let done = sqlx::query(concat!(
+            "update deliveries as d set next_at = $2, updated_at = $2 where ",
+            ours!(),
+            " and status = 'retrying' and updated_at > $2"
+        ))
+        .bind(self.own_writer())
         .bind(now_ms)
         .execute(tx.db())
         .await?;

@@ -1,5 +1,7 @@
 //! Several nodes on one database, and nodes that die.
 
+use std::collections::HashSet;
+
 use super::*;
 use crate::ids::WriterId;
 use crate::store::{
@@ -70,6 +72,46 @@ async fn what_dead_nodes_left_undone_is_taken_over_by_the_next_start_and_by_one_
     for writer in [first, second] {
         assert!(ended.iter().any(|id| i64::from(*id) == writer.0), "{ended:?}");
     }
+}
+
+#[tokio::test]
+async fn a_node_hurries_what_is_its_own_and_what_it_has_inherited_alone() {
+    let place = Place::new().await;
+    let (one, two) = (place.opened().await.store, place.opened().await.store);
+    let first = one.begin_writer("one", 1).await.unwrap().id;
+    let second = two.begin_writer("two", 1).await.unwrap().id;
+    let log = one.declare_handlers(&["log"], 1).await.unwrap()[0].id;
+    for (store, writer, seq) in [(&one, first, 10), (&two, second, 20)] {
+        store.append(writer, &[event(seq, &format!("k{seq}"), "x")], Seq(0)).await.unwrap();
+        let row = DeliveryRow {
+            id: DeliveryId { seq: Seq(seq), handler: log, run: 1 },
+            lane: Lane { app: AppId(1), workspace: None },
+            status: DeliveryStatus::Retrying,
+            attempts: 1,
+            next_ms: 900,
+            order_key: None,
+            hold_until_ms: None,
+            last_error: None,
+            created_ms: 800,
+            updated_ms: 800,
+        };
+        store.write_deliveries(writer, &[DeliveryChange::Tried(row)], 800).await.unwrap();
+    }
+    let due = async |store: &PostgresStore, now_ms| {
+        let due = store.read_due(log, &HashSet::new(), &[], 10, now_ms).await.unwrap();
+        due.iter().map(|owed| owed.row.id.seq.0).collect::<Vec<_>>()
+    };
+    assert_eq!(one.hurry(500).await, Ok(1));
+    assert_eq!(due(&one, 500).await, [10]);
+    assert_eq!(due(&two, 899).await, [0; 0], "another node's clock says nothing of it");
+    two.close().await;
+    one.close().await;
+
+    let three = place.opened().await.store;
+    three.begin_writer("three", 2).await.unwrap();
+    assert_eq!(three.hurry(499).await, Ok(2), "what the dead left is its own");
+    assert_eq!(due(&three, 499).await, [10, 20]);
+    three.close().await;
 }
 
 #[tokio::test]
