@@ -1,7 +1,8 @@
 //! What events say of the installation they are for: the app is taken away, its bot token revoked, its events held back. Noted on
 //! the workspace before the event counts as done, so that no crash loses it. The connection is its app's: it stays.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ const ASKING: usize = 8;
 /// Slack may accept a token for a moment after it says that it was revoked.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
+/// Between questions about one workspace that Slack does not answer, at most; the first waits for [`ASK_AGAIN`], each for twice as long.
+const ASK_AT_LEAST: Duration = Duration::from_mins(5);
+
 /// Between tries to write while the database takes no writes.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -36,21 +40,29 @@ pub(super) struct Lifecycle {
     outside: Arc<Outside>,
     clock: Clock,
     pace: Arc<Semaphore>,
-    /// Workspaces about which Slack is being asked while they are believed to be in trouble.
-    behind: Arc<Mutex<HashSet<WorkspaceId>>>,
+    /// Workspaces about which Slack is being asked behind what is believed of them.
+    behind: Arc<Mutex<HashMap<WorkspaceId, Doubt>>>,
     changes: Arc<Changes>,
     names: Arc<Names>,
 }
 
-/// What Slack says of a workspace's bot token.
+/// What is to be found out of a workspace.
+struct Doubt {
+    /// What events say of it.
+    code: Code,
+    /// Another event has come since Slack was asked.
+    is_new: bool,
+}
+
+/// What Slack says of a workspace's bot token. The token was the stored one when it was asked, milliseconds since 1970.
 enum Asked {
     /// None is stored.
     NoToken,
-    Fine,
-    /// Refused for good; the token was the stored one at this moment, milliseconds since 1970.
+    Fine(i64),
+    /// Refused for good.
     Refused(i64),
-    /// No answer that says anything.
-    Unknown,
+    /// No answer that says anything; Slack may want to be left alone for so long.
+    Unknown(Duration),
 }
 
 /// Does the event say something of its installation? Asked of every event.
@@ -102,8 +114,9 @@ impl Lifecycle {
                         Some(Asked::Refused(since_ms)) => {
                             self.note(place, Trouble { since_ms, ..trouble }).await;
                         }
-                        Some(Asked::Fine | Asked::NoToken | Asked::Unknown) => {}
-                        None => self.ask_behind(place, trouble),
+                        Some(Asked::Fine(_) | Asked::NoToken) => {}
+                        Some(Asked::Unknown(wait)) => self.ask_behind(place, trouble.code, wait),
+                        None => self.ask_behind(place, trouble.code, Duration::ZERO),
                     }
                 }
             }
@@ -113,12 +126,16 @@ impl Lifecycle {
                     Some(Asked::Refused(since_ms)) => {
                         self.note(place, Trouble { since_ms, ..trouble }).await;
                     }
-                    Some(Asked::NoToken | Asked::Unknown) => drop(self.note(place, trouble).await),
+                    Some(Asked::NoToken) => drop(self.note(place, trouble).await),
                     // Another token of the same bot, as after its token was changed; but look once more.
-                    Some(Asked::Fine) => drop(actix_rt::spawn(self.clone().ask_again(place))),
+                    Some(Asked::Fine(_)) => drop(actix_rt::spawn(self.clone().ask_again(place))),
+                    Some(Asked::Unknown(wait)) => {
+                        self.note(place, trouble).await;
+                        self.ask_behind(place, trouble.code, wait);
+                    }
                     None => {
                         self.note(place, trouble).await;
-                        self.ask_behind(place, trouble);
+                        self.ask_behind(place, trouble.code, Duration::ZERO);
                     }
                 }
             }
@@ -138,33 +155,66 @@ impl Lifecycle {
         tokio::time::timeout_at(self.clock.instant(until), self.ask(workspace)).await.ok()
     }
 
-    /// Asks Slack about what has been believed, once for each workspace at a time, in its turn.
-    fn ask_behind(&self, place: (AppId, WorkspaceId), trouble: Trouble) {
-        if self.behind().insert(place.1) {
-            drop(actix_rt::spawn(self.clone().find_out(place, trouble)));
+    /// Asks Slack, after a wait, about what an event says, once for each workspace at a time, in its turn. Who is being asked about is
+    /// asked about once more.
+    fn ask_behind(&self, place: (AppId, WorkspaceId), code: Code, wait: Duration) {
+        match self.behind().entry(place.1) {
+            Entry::Occupied(mut there) => {
+                let doubt = there.get_mut();
+                // Being uninstalled says more.
+                doubt.code = if doubt.code == Code::AppUninstalled { doubt.code } else { code };
+                doubt.is_new = true;
+            }
+            Entry::Vacant(doubts) => {
+                doubts.insert(Doubt { code, is_new: true });
+                drop(actix_rt::spawn(self.clone().find_out(place, wait.clamp(ASK_AGAIN, ASK_AT_LEAST))));
+            }
         }
     }
 
-    async fn find_out(self, place: (AppId, WorkspaceId), trouble: Trouble) {
-        let asked = self.ask(place.1).await;
-        self.behind().remove(&place.1);
-        match asked {
-            Asked::Refused(since_ms) => drop(self.note(place, Trouble { since_ms, ..trouble }).await),
-            Asked::Fine => self.take_back(place).await,
-            Asked::NoToken | Asked::Unknown => {}
+    /// Asks until Slack has said something since the last event came.
+    async fn find_out(self, place: (AppId, WorkspaceId), mut wait: Duration) {
+        let mut pause = ASK_AGAIN;
+        while let Some(code) = self.next_doubt(place.1) {
+            self.clock.sleep(wait).await;
+            wait = ASK_AGAIN;
+            match self.ask(place.1).await {
+                Asked::Refused(since_ms) => drop(self.note(place, Trouble { code, since_ms }).await),
+                Asked::Fine(asked_ms) => self.take_back(place, asked_ms).await,
+                Asked::NoToken => {}
+                Asked::Unknown(at_least) => {
+                    wait = pause.max(at_least).min(ASK_AT_LEAST);
+                    pause = pause.saturating_mul(2).min(ASK_AT_LEAST);
+                    self.ask_behind(place, code, wait);
+                }
+            }
         }
     }
 
-    fn behind(&self) -> MutexGuard<'_, HashSet<WorkspaceId>> {
+    /// What is to be asked now; none, and Slack is asked no more, where no event has come since the last question.
+    fn next_doubt(&self, workspace: WorkspaceId) -> Option<Code> {
+        let mut behind = self.behind();
+        match behind.get_mut(&workspace) {
+            Some(doubt) if doubt.is_new => {
+                doubt.is_new = false;
+                Some(doubt.code)
+            }
+            Some(_) | None => {
+                behind.remove(&workspace);
+                None
+            }
+        }
+    }
+
+    fn behind(&self) -> MutexGuard<'_, HashMap<WorkspaceId, Doubt>> {
         self.behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was believed of a workspace is not so.
-    async fn take_back(&self, (app, workspace): (AppId, WorkspaceId)) {
-        let seats = self.store.app(app).await.ok().flatten().map(|app| app.seats).unwrap_or_default();
-        let Some(seat) = seats.into_iter().find(|seat| seat.workspace == workspace) else { return };
-        let now_ms = self.clock.now().wall_ms;
-        if self.until_written((app, workspace), || self.store.forgive(&seat.name, now_ms)).await {
+    /// An event that was believed about a workspace's bot token is not so, said Slack then. Of what has come since it said nothing.
+    async fn take_back(&self, (app, workspace): (AppId, WorkspaceId), asked_ms: i64) {
+        // Only of a revoked bot token is an event believed about which Slack is asked.
+        let disprove = || self.store.disprove(workspace, Code::BotTokenRevoked, asked_ms);
+        if self.until_written((app, workspace), disprove).await {
             self.changes.mark(app, What::Rows);
             let who = self.names.seat(app, Some(workspace));
             say!(
@@ -176,18 +226,19 @@ impl Lifecycle {
     }
 
     async fn ask_again(self, place: (AppId, WorkspaceId)) {
-        tokio::time::sleep(ASK_AGAIN).await;
+        self.clock.sleep(ASK_AGAIN).await;
         match self.ask(place.1).await {
             Asked::Refused(since_ms) => {
                 self.note(place, Trouble { code: Code::BotTokenRevoked, since_ms }).await;
             }
-            Asked::Fine | Asked::NoToken | Asked::Unknown => {
+            Asked::Fine(_) | Asked::NoToken => {
                 say!(
                     info,
                     self.names.seat(place.0, Some(place.1)),
                     "a bot token was revoked, but not the stored one"
                 );
             }
+            Asked::Unknown(wait) => self.ask_behind(place, Code::BotTokenRevoked, wait),
         }
     }
 
@@ -197,17 +248,15 @@ impl Lifecycle {
         let token = match self.store.bot_token(workspace).await {
             Ok(Some(token)) => token,
             Ok(None) => return Asked::NoToken,
-            Err(_) => return Asked::Unknown,
+            Err(_) => return Asked::Unknown(Duration::ZERO),
         };
         match WebApi::here(&self.outside).auth_test(&token).await {
-            Ok(_) => Asked::Fine,
+            Ok(_) => Asked::Fine(asked_ms),
             Err(CallError::Refused(error)) if lifecycle::refuses_bot(&error) => Asked::Refused(asked_ms),
-            Err(
-                CallError::Refused(_)
-                | CallError::RateLimited(_)
-                | CallError::Status(_)
-                | CallError::Unreachable,
-            ) => Asked::Unknown,
+            Err(CallError::RateLimited(wait)) => Asked::Unknown(wait),
+            Err(CallError::Refused(_) | CallError::Status(_) | CallError::Unreachable) => {
+                Asked::Unknown(Duration::ZERO)
+            }
         }
     }
 

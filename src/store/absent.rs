@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::ids::{AppId, RouteName, Seq, WebhookId, WorkspaceId, WorkspaceName};
 use crate::machine::routes::{NamedWorkspace, Route};
 use crate::secret::{AppToken, BotToken, WebhookSecret};
-use crate::status::{Standing, Trouble};
+use crate::status::{Code, Standing, Trouble};
 use crate::store::{
     Accounts, AnswerKey, AnswerPlace, ApiToken, App, Archive, AuditEntry, AuditFilter, Burden, Caller, Deed,
     DeliveryFilter, DeliveryId, EventFilter, Incident, IncidentFilter, KeptNotice, KnownHandler, Label,
@@ -120,6 +120,10 @@ impl Workspaces for Absent {
     }
 
     async fn forgive(&self, _: &WorkspaceName, _: i64) -> Result<bool, StoreError> {
+        away()
+    }
+
+    async fn disprove(&self, _: WorkspaceId, _: Code, _: i64) -> Result<bool, StoreError> {
         away()
     }
 

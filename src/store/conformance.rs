@@ -52,6 +52,7 @@ macro_rules! conformance {
             workspaces: a_learnt_team_stays_until_another_is_learnt;
             workspaces: all_of_it_is_there_after_reopening;
             workspaces: a_trouble_stays_until_something_that_mends_it_and_what_came_before_that_is_stale;
+            workspaces: slack_disproves_what_was_believed_and_nothing_else_nor_later;
             workspaces: a_trouble_and_a_limit_are_there_after_reopening;
             apps: a_token_already_known_seats_the_workspace_on_its_app;
             apps: a_second_token_of_the_same_slack_app_becomes_the_candidate;

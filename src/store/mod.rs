@@ -30,7 +30,7 @@ use async_trait::async_trait;
 use crate::event::Event;
 use crate::ids::{AppId, Seq, WorkspaceId, WorkspaceName, WriterId};
 use crate::secret::{AppToken, BotToken};
-use crate::status::{Standing, Trouble};
+use crate::status::{Code, Standing, Trouble};
 use crate::telemetry::Pool;
 
 pub use absent::Absent;
@@ -195,11 +195,16 @@ pub trait Workspaces: Send + Sync + 'static {
 
     /// Notes what keeps a living workspace down, unless what is noted already says more ([`Trouble::replaces`]) or something that
     /// mends it came later: a new bot token, a change from wanted off to wanted on, another app, or [`Workspaces::forgive`]. False when it was not noted.
+    /// The same of a later moment is no news, but that moment is noted: who was told otherwise before it does not [disprove](Self::disprove) it.
     async fn note_trouble(&self, workspace: WorkspaceId, trouble: Trouble) -> Result<bool, StoreError>;
 
     /// What keeps a living workspace down is over: somebody says so who has looked, and what Slack says later of earlier times is
     /// stale. False when nothing did, or there is no such workspace.
     async fn forgive(&self, name: &WorkspaceName, now_ms: i64) -> Result<bool, StoreError>;
+
+    /// Slack, asked at this moment, says otherwise than what keeps a living workspace down: that is over where it is this, and not of
+    /// later. False where it is another, or of later, or there is none.
+    async fn disprove(&self, workspace: WorkspaceId, code: Code, asked_ms: i64) -> Result<bool, StoreError>;
 
     /// Notes until when Slack holds a living workspace's events back. False when as much was known.
     async fn note_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, StoreError>;

@@ -12,7 +12,7 @@ use crate::machine::pace::Limits;
 use crate::secret::{AppToken, BotToken};
 use crate::slack::tls::client_config;
 use crate::slack::web::Outside;
-use crate::status::{Command, Health, Standing, State, Status, Trouble};
+use crate::status::{Code, Command, Health, Standing, State, Status, Trouble};
 use crate::store::{
     Desired, Order, Place, Put, StoreError, Transition, When, Workspace, WorkspaceSpec, Workspaces,
 };
@@ -256,6 +256,9 @@ impl Workspaces for Apps {
         Ok(false)
     }
     async fn forgive(&self, _: &WorkspaceName, _: i64) -> Result<bool, StoreError> {
+        unasked()
+    }
+    async fn disprove(&self, _: WorkspaceId, _: Code, _: i64) -> Result<bool, StoreError> {
         unasked()
     }
     async fn note_limit(&self, _: WorkspaceId, _: i64) -> Result<bool, StoreError> {

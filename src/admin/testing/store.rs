@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
-use crate::status::{Standing, Trouble};
+use crate::status::{Code, Standing, Trouble};
 use crate::store::{
     App as StoredApp, Change, DeliveryMode, Desired, Order, Place, Put, Seat, Secret, StoreError, TokenHint,
     Transition, When, Workspace, WorkspaceSpec, Workspaces,
@@ -331,6 +331,16 @@ impl Workspaces for FakeStore {
     ) -> Result<(), StoreError> {
         Err(away())
     }
+    async fn disprove(
+        &self,
+        _workspace: WorkspaceId,
+        _code: Code,
+        _asked_ms: i64,
+    ) -> Result<bool, StoreError> {
+        self.check()?;
+        Ok(false)
+    }
+
     async fn note_trouble(&self, _workspace: WorkspaceId, _trouble: Trouble) -> Result<bool, StoreError> {
         Err(away())
     }

@@ -340,6 +340,38 @@ pub(in crate::store) async fn a_trouble_stays_until_something_that_mends_it_and_
     store.close().await;
 }
 
+pub(in crate::store) async fn slack_disproves_what_was_believed_and_nothing_else_nor_later(
+    ground: &impl Ground,
+) {
+    const REVOKED: Code = Code::BotTokenRevoked;
+    let store = ground.open().await;
+    let id = put(&*store, "acme", &spec("xapp-1-A1-1-x"), 1).await.workspace.id;
+    let note = async |code, since_ms| store.note_trouble(id, Trouble { code, since_ms }).await.unwrap();
+    let disprove = async |asked_ms| store.disprove(id, REVOKED, asked_ms).await.unwrap();
+    let trouble =
+        async || store.workspace(&name("acme")).await.unwrap().unwrap().trouble.map(|there| there.code);
+    assert!(!disprove(5).await, "nothing is in the way");
+    assert!(note(REVOKED, 10).await);
+    assert!(!disprove(9).await, "asked before it");
+    let before = store.changed_apps(None).await.unwrap().1;
+    assert!(disprove(10).await);
+    assert_eq!(store.changed_apps(Some(before)).await.unwrap().0.len(), 1, "other nodes learn it");
+    assert_eq!(trouble().await, None);
+    assert!(!note(REVOKED, 9).await, "what came before Slack was asked is stale");
+
+    assert!(note(REVOKED, 20).await);
+    assert!(!note(REVOKED, 30).await, "no news");
+    assert!(!disprove(25).await, "revoked once more since");
+    assert!(!note(REVOKED, 15).await);
+    assert!(!disprove(25).await, "an earlier one makes it no earlier");
+    assert!(note(Code::AppUninstalled, 35).await);
+    assert!(!disprove(40).await, "uninstalling is another thing");
+    assert_eq!(trouble().await, Some(Code::AppUninstalled));
+    store.remove_workspace(&name("acme"), When::Always, 50).await.unwrap();
+    assert!(!store.disprove(id, Code::AppUninstalled, 60).await.unwrap());
+    store.close().await;
+}
+
 pub(in crate::store) async fn a_trouble_and_a_limit_are_there_after_reopening(ground: &impl Ground) {
     let store = ground.open().await;
     let id = put(&*store, "acme", &spec("xapp-1-A1-1-x"), 1).await.workspace.id;

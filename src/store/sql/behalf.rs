@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::Backend;
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
 use crate::secret::{AppToken, BotToken};
-use crate::status::{Standing, Trouble};
+use crate::status::{Code, Standing, Trouble};
 use crate::store::fault::Fault;
 use crate::store::{
     App, Caller, Label, Order, Place, Put, StoreError, Transition, When, Workspace, WorkspaceSpec, Workspaces,
@@ -173,6 +173,10 @@ impl Workspaces for OnBehalf {
 
     async fn forgive(&self, name: &WorkspaceName, now_ms: i64) -> Result<bool, StoreError> {
         self.store.told(self.store.forgive_workspace(name, Some(&self.caller), now_ms)).await
+    }
+
+    async fn disprove(&self, _: WorkspaceId, _: Code, _: i64) -> Result<bool, StoreError> {
+        Self::not_for_callers()
     }
 
     async fn note_limit(&self, _: WorkspaceId, _: i64) -> Result<bool, StoreError> {

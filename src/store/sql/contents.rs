@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::ids::{AppId, HandlerId, RouteName, Seq, WebhookId, WorkspaceId, WorkspaceName, WriterId};
 use crate::machine::routes::{NamedWorkspace, Route};
 use crate::secret::{AppToken, BotToken, WebhookSecret};
-use crate::status::{Standing, Trouble};
+use crate::status::{Code, Standing, Trouble};
 use crate::store::{
     App, Backlog, Caller, Cleared, Deliveries, DeliveryChange, DeliveryId, DeliveryRow, Inbox, Incident,
     IncidentFilter, KeptNotice, KnownHandler, Label, Memory, NewNotice, Notice, Order, Owed, Paused, Place,
@@ -133,6 +133,10 @@ impl Workspaces for Backend {
 
     async fn forgive(&self, name: &WorkspaceName, now_ms: i64) -> Result<bool, StoreError> {
         self.told(self.forgive_workspace(name, None, now_ms)).await
+    }
+
+    async fn disprove(&self, workspace: WorkspaceId, code: Code, asked_ms: i64) -> Result<bool, StoreError> {
+        self.told(self.disprove_trouble(workspace, code, asked_ms)).await
     }
 
     async fn note_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, StoreError> {

@@ -7,7 +7,7 @@ use super::rows::trouble;
 use super::workspaces::{find, is_seen};
 use super::{Backend, Connection, audit};
 use crate::ids::{AppId, WorkspaceId, WorkspaceName};
-use crate::status::Trouble;
+use crate::status::{Code, Trouble};
 use crate::store::fault::Fault;
 use crate::store::{Action, Caller, Changes, Deed};
 
@@ -24,17 +24,15 @@ impl Backend {
         let app = match there {
             None => None,
             Some((app, code, at_ms, forgiven_ms)) => {
-                let is_news = new.since_ms >= forgiven_ms && new.replaces(trouble(code.as_deref(), at_ms)?);
-                is_news.then_some(AppId(app))
+                let there = trouble(code.as_deref(), at_ms)?;
+                if there.is_some_and(|there| there.code == new.code && there.since_ms < new.since_ms) {
+                    write(tx.db(), workspace, new).await?;
+                }
+                (new.since_ms >= forgiven_ms && new.replaces(there)).then_some(AppId(app))
             }
         };
         if let Some(app) = app {
-            sqlx::query("update workspaces set trouble = $2, trouble_at = $3 where id = $1")
-                .bind(workspace.0)
-                .bind(new.code.as_str())
-                .bind(new.since_ms)
-                .execute(tx.db())
-                .await?;
+            write(tx.db(), workspace, new).await?;
             // Slack says it on a socket of one node: the others learn it here.
             touch(tx.db(), [app; 2]).await?;
         }
@@ -66,6 +64,29 @@ impl Backend {
         Ok(forgiven.is_some())
     }
 
+    pub(super) async fn disprove_trouble(
+        &self,
+        workspace: WorkspaceId,
+        code: Code,
+        asked_ms: i64,
+    ) -> Result<bool, Fault> {
+        let mut tx = self.begin().await?;
+        let app: Option<i64> = sqlx::query_scalar(
+            "update workspaces set trouble = null, trouble_at = null, forgiven_at = $3 \
+             where id = $1 and deleted_at is null and trouble = $2 and trouble_at <= $3 returning app_id",
+        )
+        .bind(workspace.0)
+        .bind(code.as_str())
+        .bind(asked_ms)
+        .fetch_optional(tx.db())
+        .await?;
+        if let Some(app) = app {
+            touch(tx.db(), [AppId(app); 2]).await?;
+        }
+        tx.commit().await?;
+        Ok(app.is_some())
+    }
+
     pub(super) async fn set_limit(&self, workspace: WorkspaceId, until_ms: i64) -> Result<bool, Fault> {
         let mut tx = self.begin().await?;
         let app: Option<i64> = sqlx::query_scalar(
@@ -89,6 +110,16 @@ pub(super) async fn forgive(db: &mut Connection, workspace: WorkspaceId, now_ms:
     sqlx::query("update workspaces set trouble = null, trouble_at = null, forgiven_at = $2 where id = $1")
         .bind(workspace.0)
         .bind(now_ms)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+async fn write(db: &mut Connection, workspace: WorkspaceId, trouble: Trouble) -> Result<(), Fault> {
+    sqlx::query("update workspaces set trouble = $2, trouble_at = $3 where id = $1")
+        .bind(workspace.0)
+        .bind(trouble.code.as_str())
+        .bind(trouble.since_ms)
         .execute(db)
         .await?;
     Ok(())
