@@ -19,8 +19,12 @@ impl Now {
     /// Both clocks `by` later.
     #[must_use]
     pub fn after(self, by: Duration) -> Self {
-        let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        Self { mono: self.mono.saturating_add(by), wall_ms: self.wall_ms.saturating_add(ms) }
+        Self { mono: self.mono.saturating_add(by), wall_ms: self.wall_ms.saturating_add(millis(by)) }
+    }
+
+    /// How far the wall clock is ahead of the monotonic one, milliseconds.
+    pub fn ahead_ms(self) -> i64 {
+        self.wall_ms.saturating_sub(millis(self.mono))
     }
 }
 
@@ -99,12 +103,11 @@ impl Skew {
     /// So much time passes, by both clocks. Timers that run already don't notice, but for [`Clock::sleep`].
     pub fn pass(&self, time: Duration) {
         self.mono_ms.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.set(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+        self.set(millis(time));
     }
 
     fn wall_ms(&self, base_ms: i64, elapsed: Duration) -> i64 {
-        let elapsed_ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
-        base_ms.saturating_add(elapsed_ms).saturating_add(self.wall_ms.load(Ordering::Relaxed))
+        base_ms.saturating_add(millis(elapsed)).saturating_add(self.wall_ms.load(Ordering::Relaxed))
     }
 
     fn passed(&self) -> Duration {
@@ -114,8 +117,12 @@ impl Skew {
 
 #[expect(clippy::disallowed_methods, reason = "the one place where the process asks for the time")]
 fn wall_ms() -> i64 {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)
+    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// A time in milliseconds, as they are counted here.
+pub fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A length of time as people write it: `500ms`, `10s`, `5m`, `2h`; a bare number is seconds. An error says how.

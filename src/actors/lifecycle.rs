@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::changes::{Changes, What};
 use super::names::{Names, say};
-use crate::clock::Clock;
+use crate::clock::{Clock, millis};
 use crate::event::{Event, Kind};
 use crate::ids::{AppId, WorkspaceId};
 use crate::protocol::lifecycle::{self, Lifecycle as News};
@@ -319,10 +319,6 @@ impl Lifecycle {
             tokio::time::sleep(TRY_AGAIN).await;
         }
     }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::clock::Now;
+use crate::clock::{Now, millis};
 
 /// Until it is over, however long that takes.
 const FOR_EVER: i64 = i64::MAX;
@@ -128,12 +128,12 @@ impl<I: Copy + Eq> Holds<I> {
 
 /// By the wall clock, what this process counts.
 pub fn to_wall(until_ms: i64, now: Now) -> i64 {
-    shifted(until_ms, now.wall_ms.saturating_sub(millis(now.mono)))
+    shifted(until_ms, now.ahead_ms())
 }
 
 /// As this process counts, what a row says by the wall clock.
 pub fn from_wall(until_ms: i64, now: Now) -> i64 {
-    shifted(until_ms, millis(now.mono).saturating_sub(now.wall_ms))
+    shifted(until_ms, now.ahead_ms().saturating_neg())
 }
 
 /// When one that begins now to hold up others is to end.
@@ -143,10 +143,6 @@ fn ends_at(hold: Option<Duration>, now_ms: i64) -> i64 {
 
 fn shifted(until_ms: i64, by_ms: i64) -> i64 {
     if until_ms == FOR_EVER { FOR_EVER } else { until_ms.saturating_add(by_ms) }
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Now;
+use crate::clock::{Now, millis};
 
 /// A wall clock that went so much further than the time is one that was set.
 const SET_ON_MS: i64 = 2_000;
@@ -21,12 +21,12 @@ pub struct Memory {
 impl Memory {
     /// A memory that keeps everything for so long.
     pub fn new(keeps: Duration, now: Now) -> Self {
-        Self { keeps, ahead_ms: ahead_ms(now), set_on_at: None }
+        Self { keeps, ahead_ms: now.ahead_ms(), set_on_at: None }
     }
 
     /// What was noted before this moment may be forgotten, milliseconds since 1970. To be asked often.
     pub fn reaches_back_to(&mut self, now: Now) -> i64 {
-        let ahead_ms = ahead_ms(now);
+        let ahead_ms = now.ahead_ms();
         if ahead_ms.saturating_sub(self.ahead_ms) < SET_ON_MS {
             (self.ahead_ms, self.set_on_at) = (ahead_ms, None);
         } else {
@@ -38,14 +38,6 @@ impl Memory {
         }
         millis(now.mono).saturating_add(self.ahead_ms).saturating_sub(millis(self.keeps))
     }
-}
-
-fn ahead_ms(now: Now) -> i64 {
-    now.wall_ms.saturating_sub(millis(now.mono))
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

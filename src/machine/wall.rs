@@ -16,8 +16,7 @@ pub struct Wall {
 impl Wall {
     /// Looks at both clocks. True when the wall clock was set back, until that is [minded](Self::minded).
     pub fn is_back(&mut self, now: Now) -> bool {
-        let mono_ms = i64::try_from(now.mono.as_millis()).unwrap_or(i64::MAX);
-        let ahead_ms = now.wall_ms.saturating_sub(mono_ms);
+        let ahead_ms = now.ahead_ms();
         let was_ms = self.ahead_ms.replace(ahead_ms);
         self.is_back |= was_ms.is_some_and(|was_ms| was_ms.saturating_sub(ahead_ms) >= SET_BACK_MS);
         self.is_back
