@@ -7,11 +7,14 @@ use serde_json::json;
 use sqlx::Connection as _;
 use tautline::simulator::{Load, Outcome, Record};
 
-use crate::postgres::suite::process::{Handled, Process, Site, block_on, refused, used_site};
+use crate::postgres::suite::process::{Handled, PATIENCE, Process, Site, block_on, refused, used_site};
 use crate::proxy::{Proxy, Way};
 
 /// A signal's end is no waiting for anything.
 const AT_ONCE: Duration = Duration::from_secs(3);
+
+/// Between two looks.
+const MOMENT: Duration = Duration::from_millis(100);
 
 #[test]
 fn a_node_started_before_its_database_waits_says_so_once_and_begins_by_itself() {
@@ -144,8 +147,11 @@ fn a_database_that_goes_while_lanes_are_full_and_deliveries_fail_costs_nothing_b
         let repeats = |record: &Record| record.apps.iter().map(|app| app.counts.retried).sum::<u64>();
         let before = repeats(&site.slack.record());
         site.until("Slack sends again", |record| repeats(record) > before + 20);
+        let mut waited = Duration::ZERO;
         while node.ask("GET", "/readyz", None).0 != 503 {
-            node.run_for(Duration::from_millis(100));
+            assert!(waited < PATIENCE, "it says that it is ready though nothing can be written down");
+            node.run_for(MOMENT);
+            waited += MOMENT;
         }
         // It handles what it has while nothing can be written down.
         node.listen_again();
