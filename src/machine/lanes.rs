@@ -57,6 +57,8 @@ struct State<I> {
     /// Of those, what may come before what is there: nothing is read past it.
     returning: usize,
     reading: Reading,
+    /// Was something put back since the reading began? What is read may come behind it.
+    is_overtaken: bool,
     held: Holds<I>,
 }
 
@@ -68,6 +70,7 @@ impl<I> Default for State<I> {
             unwritten: 0,
             returning: 0,
             reading: Reading::No,
+            is_overtaken: false,
             held: Holds::default(),
         }
     }
@@ -167,6 +170,7 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
     pub fn put_back(&mut self, lane: L, is_written: bool) {
         let state = self.states.entry(lane).or_default();
         state.grow();
+        state.is_overtaken = true;
         if !is_written {
             state.unwritten += 1;
             state.returning += 1;
@@ -207,6 +211,7 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
             let room = most.saturating_sub(state.here);
             if state.is_behind && room > 0 && state.returning == 0 && !is_shut(lane) {
                 state.reading = Reading::UnderWay { has_grown: state.unwritten > 0 };
+                state.is_overtaken = false;
                 return Some((lane, room));
             }
         }
@@ -234,9 +239,10 @@ impl<L: Copy + Eq + Hash, I: Copy + Eq> Lanes<L, I> {
         }
     }
 
-    /// Is something on its way to the store that may come before what is there? What was read meanwhile is not to be used.
+    /// Is something on its way to the store that may come before what is there, or has it come there since the reading began? What was read
+    /// meanwhile is not to be used.
     pub fn is_returning(&self, lane: L) -> bool {
-        self.states.get(&lane).is_some_and(|state| state.returning > 0)
+        self.states.get(&lane).is_some_and(|state| state.returning > 0 || state.is_overtaken)
     }
 
     /// Is this key of a lane held?
@@ -482,6 +488,21 @@ mod tests {
         assert_eq!(lanes.begin_read(open), None);
         lanes.written(1, true);
         assert_eq!(lanes.begin_read(open), Some((1, 8)));
+    }
+
+    #[test]
+    fn what_is_put_back_while_a_lane_is_read_is_not_passed_by_what_was_read() {
+        let mut lanes = lanes();
+        lanes.place(1, None, false);
+        lanes.found(1);
+        assert_eq!(lanes.begin_read(open), Some((1, 7)));
+        assert!(!lanes.is_returning(1));
+        lanes.put_back(1, true);
+        assert!(lanes.is_returning(1));
+        lanes.fail_read(1);
+        lanes.look_at_all();
+        assert_eq!(lanes.begin_read(open), Some((1, 8)));
+        assert!(!lanes.is_returning(1), "this one reads it");
     }
 
     #[test]

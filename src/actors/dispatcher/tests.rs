@@ -126,6 +126,28 @@ async fn who_waits_for_who_failed_leaves_the_memory_to_those_who_wait_for_nobody
 }
 
 #[actix::test]
+async fn what_is_read_back_does_not_pass_what_was_given_back_since_the_read_began() {
+    let mut world = stopped(in_order(), SMALL).await;
+    world.commit(&[(1, 1); 6], true);
+    world.settle().await;
+    world.books.hold(What::ReadWaiting);
+    for seq in 1..=2 {
+        assert!(world.script.end(seq, Do::Done));
+        world.settle().await;
+    }
+    assert!(world.books.let_go(What::ReadWaiting), "it is read while the fourth is in memory");
+    assert!(world.script.end(3, Do::Again(Duration::from_secs(2))));
+    world.pass(Duration::from_secs(4)).await;
+    assert_eq!(world.look(|act, _| act.desks[0].in_hand.len()).await, 1, "the fourth is in the store again");
+    assert!(world.books.let_go(What::ReadWaiting), "and told when it is not");
+    world.settle().await;
+    assert!(world.script.end(3, Do::Done));
+    world.settle().await;
+    world.end().await;
+    assert_eq!(world.script.told().done, [1, 2, 3, 4, 5, 6]);
+}
+
+#[actix::test]
 async fn what_is_given_back_while_its_row_is_on_its_way_is_read_back() {
     let mut world = stopped(Options { concurrency: 1, ..in_order() }, SMALL).await;
     world.books.hold(What::Write);
