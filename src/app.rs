@@ -247,9 +247,14 @@ impl App {
         }
     }
 
+    /// Turns readiness red, for whoever is about to say that it stops.
+    pub fn turn_away(&self) {
+        self.inside.stopping.store(true, Ordering::Relaxed);
+    }
+
     /// Stops in order, within a bounded time, and says what was left.
     pub async fn stop(self) -> StopReport {
-        self.inside.stopping.store(true, Ordering::Relaxed);
+        self.turn_away();
         // Streams end now, readiness being red.
         self.inside.directory.feed().end();
         let node = match self.stage {

@@ -59,6 +59,7 @@ async fn serve(settings: Settings, handlers: Registry) -> Result<(), Failure> {
         end = app.ended() => (Some(end), None),
     };
     let clock = Clock::start();
+    app.turn_away();
     tracing::info!(signal, "stopping; a second signal ends at once");
     let report = tokio::select! {
         report = app.stop() => report,

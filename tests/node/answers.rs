@@ -292,6 +292,8 @@ async fn with_the_journal_off_answers_go_in_acks_too() {
     let last = stage.slack.send(&acme.app_id, Outgoing::default()).unwrap();
     bot.seen.until(&last).await;
     assert_eq!(bot.seen.events().len(), 3);
+    // Where nothing is kept, handler and ack don't wait for each other.
+    stage.until_acked(&acme, 3).await;
     stage.assert_flawless(&acme);
     node.stop().await;
 }
