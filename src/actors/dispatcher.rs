@@ -32,7 +32,7 @@ use super::journal::{Committed, Marks};
 use super::lifecycle::{self, Lifecycle};
 use super::names::Names;
 use super::routing::InForce;
-use crate::clock::{Clock, Now};
+use crate::clock::{Clock, Now, millis};
 use crate::event::{DedupeKey, Event};
 use crate::handlers::Plugin;
 use crate::ids::{Seq, WorkspaceId, WriterId};
@@ -479,8 +479,4 @@ impl Handler<Drain> for Dispatcher {
         self.go_on(ctx);
         Box::pin(async move { done.await.unwrap_or_default() })
     }
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
